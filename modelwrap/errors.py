@@ -1,0 +1,253 @@
+"""Everything that modelwrap raises on purpose.
+
+ModelwrapError
+├── ConfigError                 a mistake in a config or in how the library is used; never retried
+│   ├── UnknownModelType
+│   ├── UnknownModel
+│   ├── MissingSecret
+│   └── MissingPackage
+├── WouldDeadlock               a blocking wait in the thread that has to answer it
+├── RealRequestForbidden        a request to a provider while a test forbids them
+├── ReplayMismatch              a recording that does not fit what the code asks
+└── CallError                   a call that failed; `retryable` says whether trying again can help
+    ├── BadRequest
+    │   ├── ContextTooLong
+    │   └── UnsupportedParameter
+    ├── ContentFiltered
+    ├── AuthenticationFailed
+    ├── PermissionDenied
+    ├── NotFound
+    ├── RateLimited             *
+    ├── QuotaExhausted
+    ├── Overloaded              *
+    ├── ServerFailed            *
+    ├── TimedOut                *
+    ├── ConnectionFailed        *
+    ├── TLSFailed
+    ├── RedirectRefused
+    ├── CredentialError
+    ├── InvalidResponse
+    │   └── ResponseTooLarge
+    ├── StreamFailed
+    │   └── StreamTruncated
+    └── AllEndpointsFailed
+
+The starred are retryable by default; an instance may say otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelwrap.types import Attempt, Change, ChatReply
+
+_LONGEST_BODY = 2048
+
+
+class ModelwrapError(Exception):
+    """Be the base of every error that modelwrap raises on purpose."""
+
+
+class ConfigError(ModelwrapError):
+    """Say where a config is wrong and what was probably meant."""
+
+
+class UnknownModelType(ConfigError):
+    pass
+
+
+class UnknownModel(ConfigError):
+    pass
+
+
+class MissingSecret(ConfigError):
+    pass
+
+
+class MissingPackage(ConfigError):
+    pass
+
+
+class WouldDeadlock(ModelwrapError):
+    pass
+
+
+class RealRequestForbidden(ModelwrapError):
+    pass
+
+
+class ReplayMismatch(ModelwrapError):
+    pass
+
+
+class ModelwrapWarning(UserWarning):
+    """Be the category of every warning that modelwrap issues."""
+
+
+class CallError(ModelwrapError):
+    """Carry what is known of a failed call.
+
+    `message` is the provider's own words where there are any, `body` what it sent (at most 2 KB, secrets replaced),
+    `partial` the reply as far as it had come, `history` one entry for each request that went out.
+    """
+
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: str | None = None,
+        partial: ChatReply | None = None,
+        model: str | None = None,
+        endpoint: str | None = None,
+        retryable: bool | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = clip(body)
+        self.partial = partial
+        self.model = model
+        self.endpoint = endpoint
+        self.sent = sent
+        self.history: tuple[Attempt, ...] = ()
+        self.changes: tuple[Change, ...] = ()
+        if retryable is not None:
+            self.retryable = retryable
+
+    @property
+    def attempts(self) -> int:
+        """How many requests went out for this call."""
+        return len(self.history)
+
+    def __str__(self) -> str:
+        subject = self.model or self.endpoint or ""
+        where = f" ({self.endpoint})" if self.model and self.endpoint else ""
+        status = f"HTTP {self.status}: " if self.status is not None else ""
+        notes = []
+        if self.request_id:
+            notes.append(f"request id {_escaped(self.request_id)}")
+        if self.attempts > 1:
+            notes.append(f"{self.attempts} attempts")
+        if self.retry_after is not None:
+            notes.append(f"retry after {self.retry_after:g} s")
+        if self.partial is not None:
+            notes.append("what had arrived is in .partial")
+        tail = f" [{', '.join(notes)}]" if notes else ""
+        return f"{subject}{where}{': ' if subject else ''}{status}{_escaped(self.message)}{tail}"
+
+
+class BadRequest(CallError):
+    pass
+
+
+class ContextTooLong(BadRequest):
+    pass
+
+
+class UnsupportedParameter(BadRequest):
+    pass
+
+
+class ContentFiltered(CallError):
+    pass
+
+
+class AuthenticationFailed(CallError):
+    pass
+
+
+class PermissionDenied(CallError):
+    pass
+
+
+class NotFound(CallError):
+    pass
+
+
+class RateLimited(CallError):
+    retryable = True
+
+
+class QuotaExhausted(CallError):
+    pass
+
+
+class Overloaded(CallError):
+    retryable = True
+
+
+class ServerFailed(CallError):
+    retryable = True
+
+
+class TimedOut(CallError):
+    """A limit passed: `limit` is `connect`, `first_token`, `idle` or `total`."""
+
+    retryable = True
+
+    def __init__(self, message: str = "", *, limit: str = "total", **known: Any) -> None:
+        super().__init__(message, **known)
+        self.limit = limit
+
+
+class ConnectionFailed(CallError):
+    retryable = True
+
+
+class TLSFailed(CallError):
+    pass
+
+
+class RedirectRefused(CallError):
+    pass
+
+
+class CredentialError(CallError):
+    pass
+
+
+class InvalidResponse(CallError):
+    pass
+
+
+class ResponseTooLarge(InvalidResponse):
+    pass
+
+
+class StreamFailed(CallError):
+    pass
+
+
+class StreamTruncated(StreamFailed):
+    pass
+
+
+class AllEndpointsFailed(CallError):
+    """Carry the error of every endpoint that was tried in `causes`."""
+
+    def __init__(self, message: str = "", *, causes: tuple[CallError, ...] = (), **known: Any) -> None:
+        super().__init__(message, **known)
+        self.causes = causes
+
+
+def clip(text: str | None) -> str | None:
+    """Cut a body to what an error may carry."""
+    if text is None or len(text) <= _LONGEST_BODY:
+        return text
+    return text[:_LONGEST_BODY] + "…"
+
+
+def _escaped(text: str) -> str:
+    """Replace control characters, which a hostile server could use to forge log lines."""
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in clip(text) or "")

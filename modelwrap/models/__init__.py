@@ -1,0 +1,1 @@
+"""What can stand behind a name: a model type a file."""

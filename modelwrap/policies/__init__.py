@@ -1,0 +1,1 @@
+"""Models made of Models: what wraps a call has the shape of a call."""

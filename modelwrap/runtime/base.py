@@ -1,0 +1,145 @@
+"""The contract between models and the world, and what lets one `async def` serve blocking callers too."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from modelwrap.errors import TimedOut
+from modelwrap.wire.http import HttpRequest
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """Be the moment at which a call ends whatever happens, on a clock that nobody sets."""
+
+    __slots__ = ("_clock", "at", "total")
+
+    def __init__(self, total: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.total = total
+        self.at = clock() + total
+
+    def remaining(self) -> float:
+        return self.at - self._clock()
+
+    def check(self) -> None:
+        if self.remaining() <= 0:
+            raise self.passed()
+
+    def passed(self) -> TimedOut:
+        return TimedOut(f"the call took longer than {self.total:g} s in all", limit="total", retryable=False)
+
+
+class Limit(float):
+    """Be a timeout that a socket operation reads when it begins: never more than the deadline leaves.
+
+    HTTP clients hand one number to every operation of a request. This is that number, and the network
+    backend asks it anew each time, so a server that drips bytes cannot stretch a call.
+    """
+
+    __slots__ = ("deadline", "name", "seconds")
+
+    deadline: Deadline
+    seconds: float
+    name: str
+
+    def __new__(cls, seconds: float, deadline: Deadline, name: str) -> Limit:
+        limit = super().__new__(cls, seconds)
+        limit.seconds = seconds
+        limit.deadline = deadline
+        limit.name = name
+        return limit
+
+    def left(self) -> float:
+        return min(self.seconds, self.deadline.remaining())
+
+    def change(self, seconds: float, name: str) -> None:
+        self.seconds = seconds
+        self.name = name
+
+    def passed(self) -> TimedOut:
+        if self.deadline.remaining() <= 0:
+            return self.deadline.passed()
+        words = {
+            "connect": "no connection within",
+            "first_token": "no first token within",
+            "idle": "nothing came for",
+        }
+        return TimedOut(f"{words.get(self.name, self.name)} {self.seconds:g} s", limit=self.name)
+
+
+class HttpResponse(Protocol):
+    """Be an answer whose headers have come and whose body has not been read."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    read_limit: Limit
+    """How long one read may take; a stream changes it when its first event has come."""
+
+    async def read(self) -> bytes:
+        """Read the whole body and give the connection back."""
+
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """Give the body as it comes."""
+
+    async def aclose(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """Touch the world. Models await nothing but these."""
+
+    def now(self) -> float: ...
+
+    async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        """Call a function that blocks."""
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        """Wait for what another thread will answer."""
+
+
+class StrayAwait(BaseException):
+    """Stop a blocking call that awaited something other than its runtime.
+
+    No `except Exception` may swallow it: the code that awaits is wrong, not the call.
+    """
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, in this thread, with or without a running loop."""
+    hooks = sys.get_asyncgen_hooks()
+    # A running loop would adopt the generators made in here and close them when it ends.
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    else:
+        stray = StrayAwait("a blocking call awaited something other than its runtime")
+        try:
+            coroutine.throw(stray)
+        except StopIteration:
+            pass
+        finally:
+            coroutine.close()
+        raise stray
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+async def next_or_none(iterator: AsyncIterator[T]) -> T | None:
+    """Take the next item; None at the end."""
+    try:
+        return await anext(iterator)
+    except StopAsyncIteration:
+        return None

@@ -1,0 +1,117 @@
+"""Values that must never be printed, and the scrubbing of text in which somebody else printed them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+
+# Shorter values are too common in ordinary text to be searched for and replaced.
+_SHORTEST_SCRUBBED = 6
+
+_SENSITIVE_NAME = re.compile(
+    r"authorization|api[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$", re.IGNORECASE
+)
+
+
+class Secret:
+    """Hold a string that shows itself only to `reveal()`."""
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str, /) -> None:
+        self.__value = value
+
+    def reveal(self) -> str:
+        return self.__value
+
+    def __repr__(self) -> str:
+        return f"Secret({HIDDEN!r})"
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __format__(self, spec: str) -> str:
+        return format(HIDDEN, spec)
+
+    def __bool__(self) -> bool:
+        return bool(self.__value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.__value == other.__value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.__value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled: load the config in the process that needs it")
+
+
+def is_sensitive(name: str) -> bool:
+    """Tell whether a header or query parameter of this name carries a credential."""
+    return bool(_SENSITIVE_NAME.search(name))
+
+
+def reveal(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+class Scrubber:
+    """Replace every form of some secrets (raw, URL-encoded, base64, JSON-escaped) in text that leaves the library."""
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            forms.update(_forms(secret.reveal()))
+        self._forms = sorted(forms, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, HIDDEN)
+        return text
+
+    def holds_secret(self, text: str) -> bool:
+        return any(form in text for form in self._forms)
+
+    def value(self, value: Any) -> Any:
+        """Scrub every string inside a JSON-like value."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            return {self(key) if isinstance(key, str) else key: self.value(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(item) for item in value]
+        return value
+
+
+def _forms(value: str) -> set[str]:
+    # A key may stand in "Bearer KEY"; the scheme alone is no secret.
+    value = value.strip()
+    scheme, _, rest = value.partition(" ")
+    candidates = {value, rest.strip()} if rest and scheme.isalpha() else {value}
+    forms: set[str] = set()
+    for candidate in candidates:
+        if len(candidate) < _SHORTEST_SCRUBBED:
+            continue
+        encoded = candidate.encode("utf-8", "surrogatepass")
+        forms |= {
+            candidate,
+            quote(candidate, safe=""),
+            quote_plus(candidate),
+            base64.b64encode(encoded).decode().rstrip("="),
+            base64.urlsafe_b64encode(encoded).decode().rstrip("="),
+            candidate.replace("\\", "\\\\").replace('"', '\\"'),
+            repr(candidate)[1:-1],
+        }
+    return forms

@@ -1,0 +1,324 @@
+"""What calls take and give: OpenAI's shapes, and beside them what only modelwrap knows (`.raw`, `.meta`)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+JSON: TypeAlias = Any
+Message: TypeAlias = dict[str, Any]
+
+ChangeKind = Literal["dropped", "renamed", "emulated", "clamped", "defaulted", "converted", "learned", "repaired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Say one thing that the wire saw otherwise than the caller wrote it, or the caller otherwise than the wire."""
+
+    kind: ChangeKind
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.kind}" + (f", {self.detail}" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Say what became of one request."""
+
+    endpoint: str
+    outcome: str
+    """`ok`, or the class name of the error."""
+    status: int | None
+    seconds: float
+    delay: float = 0.0
+    """How long was waited before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Count tokens by one algebra on every wire: prompt + completion = total, cached ≤ prompt, reasoning ≤ completion."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+@dataclass(slots=True)
+class Meta:
+    """Hold what modelwrap knows of a reply beside what the provider said."""
+
+    config_name: str = ""
+    endpoint: str = ""
+    request_id: str | None = None
+    finish_reason: str | None = None
+    """The provider's own word for why it stopped."""
+    usage: TokenUsage | None = None
+    history: tuple[Attempt, ...] = ()
+    changes: tuple[Change, ...] = ()
+    started_at: float = field(default_factory=time.time)
+    seconds: float = 0.0
+    seconds_to_first_token: float | None = None
+    done: bool = True
+    """False for a stream that gave its finish reason and then ended without its end mark."""
+
+    @property
+    def attempts(self) -> int:
+        return len(self.history)
+
+
+class Wire(BaseModel):
+    """Be an object of the wire: OpenAI's fields typed, a vendor's own kept beside them."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    def model_dump(self, *, exclude_unset: bool = True, **options: Any) -> dict[str, Any]:
+        """Give the wire's shape: what it did not send is left out unless `exclude_unset=False`."""
+        return super().model_dump(exclude_unset=exclude_unset, **options)
+
+    def model_dump_json(self, *, exclude_unset: bool = True, **options: Any) -> str:
+        return super().model_dump_json(exclude_unset=exclude_unset, **options)
+
+
+class FunctionCall(Wire):
+    name: str = ""
+    arguments: str = ""
+
+
+class CustomCall(Wire):
+    name: str = ""
+    input: str = ""
+
+
+class ToolCall(Wire):
+    id: str = ""
+    type: str = "function"
+    function: FunctionCall = Field(default_factory=FunctionCall)
+    custom: CustomCall | None = None
+
+
+class Audio(Wire):
+    id: str = ""
+    data: str | None = None
+    transcript: str | None = None
+    expires_at: int | None = None
+
+
+class _Reasoned(Wire):
+    """Share what a whole message and a delta of one say about reasoning."""
+
+    role: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    """What the model thought, whichever of `reasoning_content`, `reasoning` or `<think>` the server uses."""
+    function_call: FunctionCall | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: Audio | None = None
+
+    @model_validator(mode="after")
+    def _read_reasoning(self) -> Self:
+        # Written past the set of fields that were given, so that a dump keeps the server's own name and shape.
+        extra = self.__pydantic_extra__
+        if extra and self.reasoning_content is None:
+            reasoning = extra.get("reasoning")
+            if isinstance(reasoning, str):
+                self.__dict__["reasoning_content"] = reasoning
+            elif details := extra.get("reasoning_details"):
+                self.__dict__["reasoning_content"] = _details_text(details)
+        return self
+
+
+class AssistantMessage(_Reasoned):
+    role: str = "assistant"
+    tool_calls: list[ToolCall] | None = None
+
+
+class TopLogprob(Wire):
+    token: str = ""
+    logprob: float = 0.0
+    bytes: list[int] | None = None
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob] | None = None
+
+
+class Logprobs(Wire):
+    content: list[TokenLogprob] | None = None
+    refusal: list[TokenLogprob] | None = None
+
+
+class Choice(Wire):
+    index: int = 0
+    message: AssistantMessage = Field(default_factory=AssistantMessage)
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class PromptTokensDetails(Wire):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class CompletionTokensDetails(Wire):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+
+class Usage(Wire):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+
+
+class Reply(Wire):
+    """Be what a call gives, whatever was called; the properties are None where they do not apply."""
+
+    _raw: JSON = PrivateAttr(default=None)
+    _meta: Meta = PrivateAttr(default_factory=Meta)
+
+    @property
+    def text(self) -> str | None:
+        return None
+
+    @property
+    def image_urls(self) -> list[str] | None:
+        return None
+
+    @property
+    def embeddings(self) -> list[list[float]] | None:
+        return None
+
+    @property
+    def raw(self) -> JSON:
+        """The provider's own JSON."""
+        return self._raw
+
+    @property
+    def meta(self) -> Meta:
+        return self._meta
+
+
+class ChatReply(Reply):
+    id: str = ""
+    object: str = "chat.completion"
+    created: int = 0
+    model: str = ""
+    choices: list[Choice] = Field(default_factory=list)
+    usage: Usage = Field(default_factory=Usage)
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+    _response_model: type[BaseModel] | None = PrivateAttr(default=None)
+
+    @property
+    def text(self) -> str:
+        """The first choice's text; empty where it has none."""
+        return (self.choices[0].message.content or "") if self.choices else ""
+
+    @property
+    def parsed(self) -> Any:
+        """The first choice as an object of the pydantic class that was given as `response_format`.
+
+        None when no class was given or the model refused; `InvalidResponse` when the text is no such object.
+        """
+        if self._response_model is None or not self.choices or self.choices[0].message.content is None:
+            return None
+        from modelwrap.errors import InvalidResponse
+
+        try:
+            return self._response_model.model_validate_json(self.text)
+        except ValueError as error:
+            reason = self.choices[0].finish_reason
+            raise InvalidResponse(
+                f"the answer is no {self._response_model.__name__} (finish reason {reason}): {error}",
+                model=self.meta.config_name,
+                body=self.text,
+                partial=self,
+            ) from None
+
+
+class Image(Wire):
+    url: str | None = None
+    b64_json: str | None = None
+    revised_prompt: str | None = None
+
+
+class FunctionCallDelta(Wire):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class CustomCallDelta(Wire):
+    name: str | None = None
+    input: str | None = None
+
+
+class ToolCallDelta(Wire):
+    index: int = 0
+    id: str | None = None
+    type: str | None = None
+    function: FunctionCallDelta | None = None
+    custom: CustomCallDelta | None = None
+
+
+class Delta(_Reasoned):
+    tool_calls: list[ToolCallDelta] | None = None
+
+
+class ChunkChoice(Wire):
+    index: int = 0
+    delta: Delta = Field(default_factory=Delta)
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class ChatChunk(Wire):
+    """Be one piece of a streamed reply."""
+
+    id: str = ""
+    object: str = "chat.completion.chunk"
+    created: int = 0
+    model: str = ""
+    choices: list[ChunkChoice] = Field(default_factory=list)
+    usage: Usage | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+    _raw: JSON = PrivateAttr(default=None)
+
+    @property
+    def text(self) -> str:
+        """What this piece adds to the first choice's text."""
+        for choice in self.choices:
+            if choice.index == 0:
+                return choice.delta.content or ""
+        return ""
+
+    @property
+    def raw(self) -> JSON:
+        """The provider's own JSON of this piece."""
+        return self._raw
+
+
+def _details_text(details: Any) -> str | None:
+    """Read the text of OpenRouter's list of reasoning items."""
+    if not isinstance(details, list):
+        return None
+    texts = [item.get("text") or item.get("summary") for item in details if isinstance(item, dict)]
+    return "".join(text for text in texts if isinstance(text, str)) or None

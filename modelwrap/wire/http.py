@@ -1,0 +1,89 @@
+"""The values between a codec and the network: where to send, what to send, how long to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from modelwrap.secrets import HIDDEN, Secret, is_sensitive
+from modelwrap.types import JSON, Change
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limit a call in seconds; `total` spans all attempts and the waits between them."""
+
+    connect: float = 10.0
+    first_token: float = 300.0
+    """From sending a streamed call to its first event."""
+    idle: float = 120.0
+    """Between two pieces of an answer."""
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Say how sockets to an endpoint are made; equal ones share a pool."""
+
+    proxy: Secret | None = None
+    verify: bool | str = True
+    """False trusts anyone; a string is the path of a file of certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Say where requests go and what goes with each of them."""
+
+    base_url: str
+    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    connection: Connection = Connection()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """Be one request; secrets in the headers are revealed only where it meets the socket."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    json: JSON = None
+    content: bytes = b""
+    connection: Connection = Connection()
+    timeouts: Timeouts = Timeouts()
+    stream: bool = False
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        found = [value for value in self.headers.values() if isinstance(value, Secret)]
+        if self.connection.proxy is not None:
+            found.append(self.connection.proxy)
+        return tuple(found)
+
+    def with_timeouts(self, timeouts: Timeouts) -> HttpRequest:
+        return replace(self, timeouts=timeouts)
+
+    def shown_headers(self) -> dict[str, str]:
+        """Give the headers with every credential hidden."""
+        return {
+            name: HIDDEN if isinstance(value, Secret) or is_sensitive(name) else value
+            for name, value in self.headers.items()
+        }
+
+
+@dataclass(slots=True)
+class WireCall:
+    """Ask something of a codec: plain data, media already made into text.
+
+    A codec appends to `changes` whatever it sends otherwise than it was asked.
+    """
+
+    model: str
+    input: Any
+    """Messages for chat; whatever the model type takes elsewhere."""
+    parameters: dict[str, Any]
+    stream: bool = False
+    extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
