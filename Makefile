@@ -1,0 +1,42 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: test check install format-check lint types floors docs bench format
+
+# Everything, from nothing: the first run installs, later ones need no network.
+test: install format-check lint types floors
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+# The same on what is installed already, without measuring coverage.
+check: format-check lint types floors
+	$(BIN)/python -m pytest -n 2 -q
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+format-check:
+	$(BIN)/ruff format --check --quiet .
+
+lint:
+	$(BIN)/ruff check --quiet .
+
+types:
+	$(BIN)/mypy --no-error-summary
+
+floors:
+	$(BIN)/lint-imports --no-logo --verbose >/dev/null || $(BIN)/lint-imports --no-logo
+
+format:
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: install
+	$(BIN)/python docs/build.py
+
+bench: install
+	$(BIN)/python benchmarks/run.py
