@@ -98,7 +98,7 @@ def reason(text: str) -> str:
         (r"#\s*type: ignore", 20),
         (r"#\s*pragma: no (cover|branch)", 10),
         (r"#\s*noqa", 20),
-        (r"except (Base)?Exception\b", 30),
+        (r"^\s*except\b.*\b(Base)?Exception\b", 30),
     ],
     ids=["type-ignore", "no-cover", "noqa", "broad-except"],
 )
