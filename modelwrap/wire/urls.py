@@ -1,0 +1,157 @@
+"""Base URLs in the forms that people paste, and which hosts are one's own."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from modelwrap.secrets import HIDDEN, is_sensitive
+
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# "http:localhost:8000" and "https:/host" were printed in configs; "http:8000" is a host named "http".
+_BROKEN_SCHEME = re.compile(r"(?P<scheme>https?):(?:/(?!/)|(?![/\d]))", re.IGNORECASE)
+_HOST = re.compile(r"[^\s/\\?#@:\[\]<>\"'`{}|^%,;]+")
+
+# What people copy from a line of curl. The version in front of `models` tells it from a path of that name.
+_OPERATION = re.compile(r"/(?:(?:chat/)?completions|responses|embeddings|(?<=\d/)models)$")
+
+# Their documentation gives the bare host as the base URL, and under /v1 they answer 404.
+_ROOTED_HOSTS = ("api.perplexity.ai", "githubcopilot.com")
+
+_PRIVATE_SUFFIXES = (".local", ".lan", ".internal", ".cluster.local", ".localhost")
+_PRIVATE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("0.0.0.0/32", "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+        *("::/128", "::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+
+
+def normalised_base(url: str) -> str:
+    """Give the URL that operations such as `/chat/completions` are appended to.
+
+    A bare host gets `/v1`; an operation at the end is cut off, and then what is before it is taken as it is. A scheme
+    that is missing is http for private hosts and https for all others. `ValueError` says what to write instead.
+
+    >>> normalised_base("localhost:8000")
+    'http://localhost:8000/v1'
+    >>> normalised_base("https://example.com/api/v3/chat/completions")
+    'https://example.com/api/v3'
+    """
+    scheme, rest = _split_scheme(url.strip())
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("a user name or password in a URL is not supported: give it as api_key or in default_headers")
+    rest = rest.partition("#")[0]
+    rest, _, query = rest.partition("?")
+    netloc, slash, path = rest.partition("/")
+    host, port = _split_port(netloc)
+    scheme = scheme or ("http" if is_private_host(host) else "https")
+    shown_host = f"[{host}]" if ":" in host else host
+    base = f"{scheme}://{shown_host}{f':{port}' if port else ''}{_base_path(host, slash + path)}"
+    return f"{base}?{query}" if query else base
+
+
+def is_private_host(host: str) -> bool:
+    """Tell whether a host is this machine or stands in one's own network."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        # A resolver reads "134744072" and "0x8080808" as public addresses, not as names.
+        numeric = re.fullmatch(r"\d+|0x[0-9a-f]+", host)
+        return bool(host) and not numeric and ("." not in host or host.endswith(_PRIVATE_SUFFIXES))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in _PRIVATE_NETWORKS)
+
+
+def origin(url: str) -> str:
+    """Name an endpoint in a message: scheme, host and port, never what may hold a secret.
+
+    >>> origin("https://example.com:8443/v1?key=1")
+    'https://example.com:8443'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def host_of(url: str) -> str:
+    """Give a URL's host, lower-case, without the brackets of IPv6."""
+    return urlsplit(url).hostname or ""
+
+
+def join(base: str, path: str, query: Mapping[str, str] | None = None) -> str:
+    """Append a path to a base URL; the base's own query stays behind it, and `query` wins over it.
+
+    >>> join("https://example.com/v1?api-version=1", "/chat/completions", {"trace": "on"})
+    'https://example.com/v1/chat/completions?api-version=1&trace=on'
+    """
+    stem, _, own = base.partition("?")
+    joined = f"{stem.rstrip('/')}/{path.lstrip('/')}"
+    if not query:
+        return f"{joined}?{own}" if own else joined
+    merged = {**dict(parse_qsl(own, keep_blank_values=True)), **query}
+    return f"{joined}?{urlencode(merged, quote_via=quote)}"
+
+
+def shown(url: str) -> str:
+    """Give a URL fit for people's eyes: the values of query parameters that carry credentials are hidden."""
+    stem, mark, query = url.partition("?")
+    if not mark:
+        return url
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return f"{stem}?" + "&".join(
+        f"{name}={HIDDEN}" if is_sensitive(name) else f"{name}{equals}{value}" for name, equals, value in pairs
+    )
+
+
+def _split_scheme(url: str) -> tuple[str, str]:
+    found = _SCHEME.match(url) or _BROKEN_SCHEME.match(url)
+    if found is None:
+        return "", url.lstrip("/")
+    scheme = found["scheme"].lower()
+    if scheme not in ("http", "https"):
+        raise ValueError(f"a base URL begins with http:// or https://, not {scheme}://")
+    return scheme, url[found.end() :].lstrip("/")
+
+
+def _split_port(netloc: str) -> tuple[str, str]:
+    """Split `host:port`; the host of IPv6 comes without its brackets."""
+    host, colon, port = netloc.partition(":")
+    if netloc.startswith("["):
+        host, bracket, port = netloc[1:].partition("]")
+        colon, port = port[:1], port[1:]
+        if not bracket or not _is_ipv6(host) or colon not in ("", ":"):
+            raise ValueError(f"{netloc!r} is no IPv6 host: write [::1]:8000")
+    elif netloc.count(":") > 1:
+        if not _is_ipv6(netloc):
+            raise ValueError("there are several colons after the scheme: write host:8000, or [::1]:8000 for IPv6")
+        host, port = netloc, ""
+    elif not _HOST.fullmatch(host):
+        raise ValueError(
+            f"{host!r} is no host name" if host else "a base URL needs a host: write https://example.com/v1"
+        )
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        # Not shown: it may be half of a password.
+        raise ValueError("what follows the host is no port: write a number from 1 to 65535 after the colon")
+    return host.lower(), port
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _base_path(host: str, path: str) -> str:
+    if any(char.isspace() for char in path):
+        raise ValueError("a base URL holds no spaces: write %20 where one is meant")
+    path = re.sub(r"/{2,}", "/", path).rstrip("/")
+    stem = _OPERATION.sub("", path)
+    if path or host.endswith(_ROOTED_HOSTS):
+        return stem
+    return "/v1"
