@@ -1,0 +1,28 @@
+"""Configs: JSON with comments, `${VARIABLES}`, and errors that say file, line and what was meant."""
+
+from modelwrap.config.credentials import Headers, SecretString, is_placeholder, key_from
+from modelwrap.config.fields import ClientArgs, ConfigPart, Count, Limits, ModelConfig, Seconds
+from modelwrap.config.problems import Problems
+from modelwrap.config.sources import Entry, read
+from modelwrap.config.transport import check_transport, check_verify
+from modelwrap.config.validation import Validated, validate
+
+__all__ = [
+    "ClientArgs",
+    "ConfigPart",
+    "Count",
+    "Entry",
+    "Headers",
+    "Limits",
+    "ModelConfig",
+    "Problems",
+    "Seconds",
+    "SecretString",
+    "Validated",
+    "check_transport",
+    "check_verify",
+    "is_placeholder",
+    "key_from",
+    "read",
+    "validate",
+]

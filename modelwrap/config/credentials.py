@@ -1,0 +1,123 @@
+"""Keys in configs: read without being shown, told from placeholders, and sent only where they belong."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from modelwrap.errors import MissingSecret
+from modelwrap.jsonc import Path, holds_secret
+from modelwrap.secrets import HIDDEN, Secret, reveal
+
+if TYPE_CHECKING:
+    from modelwrap.config.fields import ModelConfig
+
+_NO_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_SCHEME = re.compile(r"^(?:bearer|basic|token|key)\s+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"""(?:sk-|hf_|gsk_)?[x*.…]{3,}             # xxx  sk-xxxx  ***  …
+      | (?:sk-|hf_|gsk_)?[x*.…]*…[x*.…]*
+      | [{<\[].*[}>\]]                          # {YOUR_API_TOKEN}  <your key>
+      | .*\byour[-_ ]?.*(?:key|token|secret).*  # YOUR_API_KEY
+      | (?:(?:my|the|insert|put|replace)[-_ ]?)*(?:api)?[-_ ]?(?:key|token)(?:[-_ ]?(?:here|goes[-_ ]here))?
+      | change[-_ ]?me | replace[-_ ]?me | todo""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def mistake(message: str, *path: str) -> ValidationError:
+    """Make an error of validation that stands at a key below the one being validated; it repeats no value."""
+    error = PydanticCustomError("mistake", "{message}", {"message": message})
+    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=path, input=None)])
+
+
+def _secret(value: object) -> Secret:
+    if not isinstance(value, (str, Secret)):
+        raise mistake("must be a string")
+    text = reveal(value).strip()
+    if _NO_HEADER.search(text):
+        raise mistake("holds a character that no header can carry; was something else copied with it?")
+    return Secret("" if text.upper() == "EMPTY" else text)
+
+
+def _headers(value: object) -> dict[str, str | Secret]:
+    if not isinstance(value, Mapping):
+        raise mistake("must be an object of header names and texts")
+    return {name: _header(name, text) for name, text in value.items()}
+
+
+def _header(name: str, value: object) -> str | Secret:
+    if not isinstance(value, (str, Secret)):
+        raise mistake("must be a string", name)
+    text = reveal(value).strip()
+    if _NO_HEADER.search(text):
+        raise mistake("holds a character that no header can carry", name)
+    return Secret(text) if isinstance(value, Secret) or holds_secret(name) else text
+
+
+def _hide(value: object) -> str:
+    return HIDDEN
+
+
+def _hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {name: HIDDEN if isinstance(value, Secret) else value for name, value in headers.items()}
+
+
+SecretString: TypeAlias = Annotated[
+    Secret,
+    PlainValidator(_secret),
+    PlainSerializer(_hide, when_used="json"),
+    WithJsonSchema({"type": "string"}),
+]
+"""A key of a config whose value is never shown; `EMPTY` and the empty string make a Secret that is false."""
+
+Headers: TypeAlias = Annotated[
+    dict[str, str | Secret],
+    PlainValidator(_headers),
+    PlainSerializer(_hide_headers, when_used="json"),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+]
+"""Headers by name; those that carry a credential by their name are Secrets."""
+
+
+def is_placeholder(value: str | Secret) -> bool:
+    """Tell whether a text stands where a key should be, as in `sk-xxx`, `{YOUR_API_TOKEN}` or `<your key>`."""
+    return bool(_PLACEHOLDER.fullmatch(_SCHEME.sub("", reveal(value).strip())))
+
+
+def secrets_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Secret]]:
+    """Find every Secret inside a config."""
+    if isinstance(value, Secret):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secrets_in(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from secrets_in(item, (*path, key))
+
+
+def key_from(config: ModelConfig, variable: str, host_is_the_providers: bool) -> Secret | None:
+    """Choose the key to send: the config's, or on the provider's own host that of its environment variable.
+
+    None means that none is to be sent. A key from the environment never goes to somebody else's host.
+    """
+    if config.api_key is not None:
+        return config.api_key or None
+    if not host_is_the_providers:
+        return None
+    if found := os.environ.get(variable, "").strip():
+        return Secret(found)
+    raise MissingSecret(f"api_key: no api_key, and {variable} is not set{meant_variable(variable)}")
+
+
+def meant_variable(name: str) -> str:
+    """Say which variable of the environment was probably meant; empty where none is like it."""
+    near = get_close_matches(name, [known for known, value in os.environ.items() if value and known != name], n=1)
+    return f"; did you mean {near[0]}?" if near else ""

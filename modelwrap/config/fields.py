@@ -1,0 +1,195 @@
+"""The keys that every config has. A model type adds its own by subclassing `ModelConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from modelwrap.config.credentials import Headers, SecretString, is_placeholder, mistake, secrets_in
+from modelwrap.config.transport import check_verify
+from modelwrap.jsonc import holds_secret
+from modelwrap.wire.http import Connection, Timeouts
+
+_DEFAULT = Timeouts()
+_PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
+
+# Keys that would reach the provider as parameters if they were let through.
+_NOT_PARAMETERS = {
+    **dict.fromkeys(("api_key", "organization", "model", "model_name", "stream"), "the top level"),
+    **dict.fromkeys(("base_url", "default_headers", "default_query"), "client_args"),
+}
+
+
+def _no_flag(value: object) -> object:
+    # Lax validation would take true for 1.
+    if isinstance(value, bool):
+        raise mistake("must be a number, not true or false")
+    return value
+
+
+def _limits(value: object) -> object:
+    return value if isinstance(value, (Mapping, BaseModel)) else {"total": value}
+
+
+def _trust(value: object) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise mistake("must be true, false or the path of a file of certificates")
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not FilePath(value).expanduser().is_file():
+        raise mistake(f"there is no file {value}")
+    return str(FilePath(value).expanduser())
+
+
+def _proxy(value: object) -> object:
+    if isinstance(value, str) and value and not value.lower().startswith(_PROXY_SCHEMES):
+        raise mistake("must begin with http://, https://, socks5:// or socks5h://")
+    return value
+
+
+def _query(value: object) -> object:
+    for name in value if isinstance(value, Mapping) else ():
+        if holds_secret(name):
+            raise mistake("a credential does not belong in a URL, which ends up in logs; use default_headers", name)
+    return value
+
+
+def _parameters(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    for name in _NOT_PARAMETERS.keys() & value.keys():
+        raise mistake(f"belongs in {_NOT_PARAMETERS[name]}, not among the parameters of a call", name)
+    if "extra_headers" in value:
+        return {**value, "extra_headers": _Call.model_validate(value).extra_headers}
+    return dict(value)
+
+
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag), Field(ge=0)]
+
+
+class ConfigPart(BaseModel):
+    """Be an object inside a config: unknown keys are mistakes, and errors repeat no value."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+
+class _Call(BaseModel):
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    extra_headers: Headers
+
+
+class Limits(ConfigPart):
+    """Name the four limits of a call, in seconds."""
+
+    connect: Seconds | None = Field(
+        default=None, description=f"To reach the endpoint; {_DEFAULT.connect:g} if not given."
+    )
+    first_token: Seconds | None = Field(
+        default=None, description=f"From sending a streamed call to its first piece; {_DEFAULT.first_token:g}."
+    )
+    idle: Seconds | None = Field(default=None, description=f"Between two pieces of an answer; {_DEFAULT.idle:g}.")
+    total: Seconds | None = Field(
+        default=None, description=f"For everything, all attempts and the waits between them; {_DEFAULT.total:g}."
+    )
+
+
+class ClientArgs(ConfigPart):
+    """Say how the endpoint is reached."""
+
+    base_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where the API is, in any form that people paste: `http://localhost:8000/v1/`, `localhost:8000`, "
+        "`https://host/v1/chat/completions`. Not given, it is the provider's own.",
+    )
+    timeout: Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)] = Field(
+        default=Limits(),
+        description="Seconds for a call in all, attempts and waits included; or an object with some of `connect`, "
+        "`first_token`, `idle` and `total`.",
+    )
+    max_retries: Count = Field(default=2, description="How often a failed call is tried again, where that can help.")
+    http: Literal["auto", "httpx2"] = Field(default="auto", description="The HTTP client.")
+    default_headers: Headers = Field(default={}, description="Headers that go with every request.")
+    default_query: Annotated[dict[str, str], BeforeValidator(_query)] = Field(
+        default={}, description="Query parameters that go with every request; credentials belong in `default_headers`."
+    )
+    project: str | None = Field(default=None, description="OpenAI's project, sent as the header `OpenAI-Project`.")
+    proxy: Annotated[SecretString, BeforeValidator(_proxy)] | None = Field(
+        default=None,
+        description="A proxy, as in `http://user:password@host:3128`. Not given, the environment's is used.",
+    )
+    verify: Annotated[bool | str, BeforeValidator(_trust)] = Field(
+        default=True,
+        description="Whether certificates are checked, or the path of a file with those to trust. `false` is taken "
+        "only for hosts in one's own network.",
+    )
+
+    def timeouts(self, defaults: Timeouts = _DEFAULT) -> Timeouts:
+        """Lay the limits that were given over a model type's own."""
+        return Timeouts(
+            **{name: getattr(self.timeout, name) or getattr(defaults, name) for name in Limits.model_fields}
+        )
+
+    def connection(self, url: str, where: str = "client_args.base_url") -> Connection:
+        """Say how sockets to `url` are made; `where` is the key of the config that holds it."""
+        check_verify(url, self.verify, where)
+        return Connection(proxy=self.proxy or None, verify=self.verify)
+
+
+class ModelConfig(ConfigPart):
+    """Hold what a config says. Subclass it for a model type with keys of its own, each with a description."""
+
+    config_name: str = Field(min_length=1, description="The name that `get_model` takes.")
+    model_type: str = Field(min_length=1, description="What stands behind the name; `modelwrap schema` lists them.")
+    model: str = Field(
+        default_factory=lambda data: str(data.get("config_name", "")),
+        min_length=1,
+        description="The model's name at the provider; `config_name` if not given. Also written `model_name`.",
+    )
+    api_key: SecretString | None = Field(
+        default=None,
+        description="The key. Not given, the provider's usual variable is read (OpenAI: `OPENAI_API_KEY`), and sent to "
+        "the provider's own host only. `EMPTY` or an empty string: no key is sent.",
+    )
+    organization: str | None = Field(default=None, description="OpenAI's organization, sent as `OpenAI-Organization`.")
+    client_args: ClientArgs = Field(default=ClientArgs(), description="How the endpoint is reached.")
+    generate_args: Annotated[dict[str, Any], BeforeValidator(_parameters)] = Field(
+        default={},
+        description="Parameters of every call, by the API's names; the arguments of a call win over them. `timeout`, "
+        "`max_retries`, `extra_headers` and `extra_body` may stand here too.",
+    )
+    unsupported: Literal["error", "warn", "drop"] = Field(
+        default="error", description="What becomes of a parameter that the provider cannot do."
+    )
+    allow_http: bool = Field(
+        default=False, description="Let a key go over plain http to a host outside one's own network."
+    )
+    stream: bool = Field(default=False, description="Let plain calls give a stream, as `stream=True` does.")
+
+    _placeholders: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="after")
+    def _find_placeholders(self) -> ModelConfig:
+        found = [".".join(map(str, path)) for path, secret in secrets_in(self) if is_placeholder(secret)]
+        if self.organization and is_placeholder(self.organization):
+            found.append("organization")
+        self._placeholders = tuple(found)
+        return self
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The keys of the config under which a placeholder stands, as in `api_key`."""
+        return self._placeholders
+
+    @property
+    def placeholder_key(self) -> bool:
+        """Whether a placeholder stands where a credential should be."""
+        return bool(self._placeholders)

@@ -1,0 +1,30 @@
+"""Mistakes, collected, so that a person hears of all of them at once."""
+
+from __future__ import annotations
+
+from modelwrap.errors import ConfigError
+
+
+class Problems:
+    """Collect the mistakes of some configs and raise them as one error."""
+
+    def __init__(self) -> None:
+        self._found: list[ConfigError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, error: ConfigError) -> None:
+        # The frames below know the texts that were read, and with them the secrets.
+        self._found.append(error.with_traceback(None))
+
+    def raise_any(self) -> None:
+        """Raise what was collected; of the class that all share, if it is one."""
+        if not self._found:
+            return
+        if len(self._found) == 1:
+            raise self._found[0]
+        kinds = {type(error) for error in self._found}
+        kind = kinds.pop() if len(kinds) == 1 else ConfigError
+        lines = "\n".join(str(error) for error in self._found).split("\n")
+        raise kind("\n".join([f"{len(self._found)} mistakes in the model configs:", *(f"  {line}" for line in lines)]))

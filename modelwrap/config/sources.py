@@ -1,0 +1,168 @@
+"""Where configs come from: files, folders, Python, and lists of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path as FilePath
+from typing import Any, TypeAlias
+
+from modelwrap.config.problems import Problems
+from modelwrap.errors import ConfigError
+from modelwrap.jsonc import Document, Path, parse
+
+ModelConfigs: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None"
+
+OLD_NAMES = {"config_name": "name", "model_type": "type", "model": "model_name"}
+"""What AgentScope's first files called a key; both names are taken."""
+
+_LARGEST_FILE = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Hold one config as it was written, and say where each of its keys stands."""
+
+    data: Mapping[str, Any] = field(repr=False)
+    source: str
+    """The file, or the expression of Python that gave it."""
+    path: Path = ()
+    """Where it stands inside its source."""
+    document: Document | None = field(default=None, repr=False)
+
+    def place(self, path: Path = (), *, key: bool = False) -> str:
+        """Say where a value stands, or its key; for what is not there, the object that lacks it."""
+        if self.document is None:
+            name = self.data.get("config_name", self.data.get("name"))
+            called = f' "{name}"' if isinstance(name, str) else ""
+            return f"{self.source}{_dotted(self.path)}{called}"
+        full = (*self.path, *self._written(path))
+        positions = {**self.document.positions, **self.document.keys} if key else self.document.positions
+        while full not in positions:
+            full = full[:-1]
+        line, column = positions[full]
+        return f"{self.source}:{line}:{column}"
+
+    def mistake(self, path: Path, message: str, *, key: bool = False) -> str:
+        """Word a mistake: where it stands, under which key, and what it is."""
+        path = self._written(path)
+        label = _dotted(path if self.document is None else (*self.path, *path)).removeprefix(".")
+        return f"{self.place(path, key=key)}: {label}{': ' if label else ''}{message}"
+
+    def _written(self, path: Path) -> Path:
+        """Give a path by the names that the config uses."""
+        if path and path[0] not in self.data and OLD_NAMES.get(str(path[0])) in self.data:
+            return (OLD_NAMES[str(path[0])], *path[1:])
+        return path
+
+
+def read(model_configs: ModelConfigs) -> list[Entry]:
+    """Read configs from a path, a folder (its *.json files by name), a dict, or a list of any of these.
+
+    A file or dict holds one config, a list of them, or `{"models": [...]}`. All mistakes are raised together.
+    """
+    problems = Problems()
+    entries = list(_read(model_configs, "model_configs", problems))
+    problems.raise_any()
+    return entries
+
+
+def _read(given: Any, name: str, problems: Problems) -> Iterator[Entry]:
+    if given is None:
+        return
+    if isinstance(given, (str, os.PathLike)):
+        yield from _read_path(os.fspath(given), problems)
+    elif isinstance(given, Mapping):
+        yield from _entries(Document(given), name, problems, in_python=True)
+    elif isinstance(given, (list, tuple)):
+        for index, item in enumerate(given):
+            yield from _read(item, f"{name}[{index}]", problems)
+    else:
+        problems.add(ConfigError(f"{name}: must be a path, a dict or a list of these, not {type(given).__name__}"))
+
+
+def _read_path(given: str | bytes, problems: Problems) -> Iterator[Entry]:
+    try:
+        for file in _files(given):
+            yield from _read_file(file, problems)
+    except ConfigError as error:
+        problems.add(error)
+
+
+def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
+    try:
+        document = parse(_content(file), str(file))
+    except ConfigError as error:
+        problems.add(error)
+    else:
+        yield from _entries(document, str(file), problems)
+
+
+def _files(given: str | bytes) -> list[FilePath]:
+    if not isinstance(given, str) or "\0" in given:
+        raise ConfigError("model_configs: a path must be text without NUL characters")
+    if given.lstrip()[:1] in ("{", "["):
+        raise ConfigError("model_configs: this is JSON, not the path of a file; give json.loads(…) of it")
+    path = FilePath(given).expanduser()
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    if not files:
+        raise ConfigError(f"{path}: no *.json file is in this folder")
+    return files
+
+
+def _content(file: FilePath) -> bytes:
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file}: this is no file")
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file (looked for from {FilePath.cwd()}){_meant(file)}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
+    if len(content) > _LARGEST_FILE:
+        raise ConfigError(f"{file}: larger than {_LARGEST_FILE // 1024 // 1024} MB; this is no model config")
+    return content
+
+
+def _meant(file: FilePath) -> str:
+    try:
+        near = get_close_matches(file.name, [other.name for other in file.parent.iterdir()], n=1)
+    except OSError:
+        return "; the folder does not exist either"
+    return f"; did you mean {file.with_name(near[0])}?" if near else ""
+
+
+def _entries(document: Document, source: str, problems: Problems, *, in_python: bool = False) -> Iterator[Entry]:
+    """Find the configs in one value: the value itself, the items of a list, or those under "models"."""
+    value: Any = document.value
+    path: Path = ()
+    known = None if in_python else document
+    if isinstance(value, Mapping) and _is_collection(value):
+        value, path = value["models"], ("models",)
+    if isinstance(value, Mapping):
+        yield Entry(value, source, path, known)
+        return
+    if not isinstance(value, list):
+        place = Entry({}, source, path, known)
+        problems.add(ConfigError(place.mistake((), "there must be a config { … } here, or a list of them [ … ]")))
+        return
+    for index, item in enumerate(value):
+        entry = Entry(item, source, (*path, index), known)
+        if isinstance(item, Mapping):
+            yield entry
+        else:
+            problems.add(ConfigError(replace(entry, data={}).mistake((), "a config must be an object { … }")))
+
+
+def _is_collection(value: Mapping[str, Any]) -> bool:
+    return "models" in value and value.keys() <= {"models", "$schema"}
+
+
+def _dotted(path: Path) -> str:
+    """Write a path as in JavaScript: `models[2].client_args`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

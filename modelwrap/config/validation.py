@@ -1,0 +1,180 @@
+"""From what was written to what is meant: old names taken, every mistake worded with its place."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from modelwrap import registry
+from modelwrap.config.fields import ModelConfig
+from modelwrap.config.problems import Problems
+from modelwrap.config.sources import OLD_NAMES, Entry
+from modelwrap.config.variables import expanded
+from modelwrap.config.words import hint_for_missing, mistake_in_words, part_at, unknown_key
+from modelwrap.errors import ConfigError, ModelwrapWarning
+from modelwrap.jsonc import Path, holds_secret
+from modelwrap.secrets import Scrubber, Secret
+
+_KEY_IN_FRONT = re.compile(r"([a-z_]+(?:\.[\w-]+)*): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Hold a config that is in order, and the class that its model is made of."""
+
+    config: ModelConfig
+    model_class: type[Any]
+    entry: Entry
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Add the place to an error that was raised while the model was made.
+
+        A key of the config in front of its message, as in `client_args.base_url: …`, is looked up.
+        """
+        message = str(error)
+        found = _KEY_IN_FRONT.match(message)
+        path: Path = ()
+        if found and found[1].partition(".")[0] in type(self.config).model_fields:
+            path, message = tuple(found[1].split(".")), message[found.end() :]
+        error.args = (self.entry.mistake(path, message),)
+        return error
+
+
+def validate(entries: Iterable[Entry], problems: Problems) -> list[Validated]:
+    """Check configs against their model types; mistakes go to `problems`."""
+    found = (_Validation(entry, problems).result() for entry in entries)
+    return [validated for validated in found if validated is not None]
+
+
+@dataclass(slots=True)
+class _Validation:
+    """Check one config."""
+
+    entry: Entry
+    problems: Problems
+    data: dict[str, Any] = field(default_factory=dict, repr=False)
+    unexpanded: set[Path] = field(default_factory=set)
+    failed: bool = False
+    scrub: Callable[[str], str] = str
+
+    def result(self) -> Validated | None:
+        self.data = expanded(dict(self.entry.data), self.report_variable)
+        self.data.pop("$schema", None)
+        self.scrub = Scrubber(Secret(text) for text in _secret_texts(self.data))
+        model_class = self.model_class()
+        if model_class is None:
+            return None
+        config_class: type[ModelConfig] = getattr(model_class, "Config", ModelConfig)
+        self.take_old_keys(config_class)
+        self.drop_nulls(config_class)
+        self.data["model_type"] = registry.canonical(self.data["model_type"])
+        config = self.config(config_class)
+        if config is None or self.failed:
+            return None
+        self.warn_of_placeholders(config)
+        return Validated(config, model_class, self.entry)
+
+    def report_variable(self, path: Path, error: ConfigError) -> None:
+        self.unexpanded.add(path)
+        self.report(path, error)
+
+    def report(self, path: Path, error: ConfigError, *, key: bool = False) -> None:
+        self.failed = True
+        self.problems.add(type(error)(self.scrub(self.entry.mistake(path, str(error), key=key))))
+
+    def model_class(self) -> type[Any] | None:
+        name = self.data.get("model_type", self.data.get("type"))
+        if name is None:
+            known = ", ".join(registry.names())
+            meant = '; with an api_url it is "post_api"' if "api_url" in self.data else ""
+            self.report((), ConfigError(f"model_type is missing; known are {known}{meant}"))
+            return None
+        if not isinstance(name, str):
+            self.report(("model_type",), ConfigError("must be a string"))
+            return None
+        try:
+            return registry.resolve(name)
+        except ConfigError as error:
+            self.report(("model_type",), error)
+            return None
+
+    def take_old_keys(self, config_class: type[ModelConfig]) -> None:
+        for name, old in OLD_NAMES.items():
+            if old not in self.data or old in config_class.model_fields:
+                continue
+            value = self.data.pop(old)
+            if self.data.setdefault(name, value) != value:
+                self.report((old,), ConfigError(f'differs from "{name}", which means the same; keep one'), key=True)
+        if "budget" in self.data and "budget" not in config_class.model_fields:
+            del self.data["budget"]
+            self.warn(("budget",), "is not enforced by anything here; take it out")
+
+    def drop_nulls(self, config_class: type[ModelConfig]) -> None:
+        """Take null for "not given" where a key is known."""
+        self.data = _without_nulls(self.data, config_class)
+        if isinstance(client_args := self.data.get("client_args"), dict):
+            self.data["client_args"] = _without_nulls(client_args, part_at(config_class, ("client_args",)))
+
+    def config(self, config_class: type[ModelConfig]) -> ModelConfig | None:
+        try:
+            return config_class.model_validate(self.data)
+        except ValidationError as error:
+            for details in error.errors(include_url=False, include_input=False):
+                self.report_invalid(details, config_class)
+            return None
+
+    def report_invalid(self, details: ErrorDetails, config_class: type[ModelConfig]) -> None:
+        path, kind = details["loc"], details["type"]
+        if any(path[: len(known)] == known for known in self.unexpanded):
+            return
+        if kind == "extra_forbidden":
+            self.report(path, ConfigError(unknown_key(path, config_class)), key=True)
+        elif kind == "missing":
+            # The object that lacks it is the place; the key is not there to be pointed at.
+            self.report(path[:-1], ConfigError(f"{path[-1]} is missing{hint_for_missing(path)}"))
+        else:
+            self.report(path, ConfigError(mistake_in_words(details, self.data)))
+
+    def warn_of_placeholders(self, config: ModelConfig) -> None:
+        if config.placeholders:
+            first, *others = config.placeholders
+            also = f" (and in {', '.join(others)})" if others else ""
+            self.warn(
+                tuple(first.split(".")),
+                f"a placeholder stands here{also}, not a key; calls will be refused until it is replaced",
+            )
+
+    def warn(self, path: Path, message: str) -> None:
+        warnings.warn(self.entry.mistake(path, message), ModelwrapWarning, stacklevel=_callers_level())
+
+
+def _without_nulls(data: dict[str, Any], part: type[BaseModel] | None) -> dict[str, Any]:
+    known = part.model_fields if part else {}
+    return {name: value for name, value in data.items() if value is not None or name not in known}
+
+
+def _secret_texts(value: Any, *, secret: bool = False) -> Iterator[str]:
+    """Find the texts under keys that may hold a credential."""
+    if isinstance(value, str) and secret:
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secret_texts(item, secret=secret or (isinstance(key, str) and holds_secret(key)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_texts(item, secret=secret)
+
+
+def _callers_level() -> int:
+    """Count the frames between `warn` and the code that called modelwrap."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "modelwrap":
+        frame, level = frame.f_back, level + 1
+    return level

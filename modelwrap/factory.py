@@ -1,0 +1,194 @@
+"""From configs to models under names: `load` gives them, `init` keeps them for the whole process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import ModuleType, TracebackType
+from typing import Self, TypeAlias
+
+from modelwrap import registry
+from modelwrap.config import ModelConfig, Problems, Validated, read, validate
+from modelwrap.config.sources import ModelConfigs
+from modelwrap.errors import ConfigError, UnknownModel
+from modelwrap.models.base import Model
+from modelwrap.policies.retry import Retry
+from modelwrap.runtime.lock import Lock
+
+Plugins: TypeAlias = "Iterable[str | os.PathLike[str] | ModuleType]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    model: Model
+    config: ModelConfig
+    place: str
+
+
+class _NoSuchModel(UnknownModel, KeyError):
+    """Be a KeyError too, so that `in` and `get` of a mapping of models do what they do elsewhere."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Models(Mapping[str, Model]):
+    """Map names to models; as a context manager it closes them at the end."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, _Built] = {}
+
+    def __getitem__(self, name: str) -> Model:
+        built = self._built.get(name)
+        if built is None:
+            raise _NoSuchModel(self._unknown(name))
+        return built.model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._built)
+
+    def __len__(self) -> int:
+        return len(self._built)
+
+    def __repr__(self) -> str:
+        return f"<Models {', '.join(map(repr, self._built)) or 'none'}>"
+
+    def config(self, name: str) -> ModelConfig:
+        """Give the config behind a name."""
+        self[name]
+        return self._built[name].config
+
+    def close(self) -> None:
+        """Free what the models hold; they can be called again afterwards."""
+        for built in self._built.values():
+            built.model.close()
+
+    async def aclose(self) -> None:
+        """Free what the models hold, on the running loop too."""
+        for built in self._built.values():
+            await built.model.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _unknown(self, name: str) -> str:
+        if not self._built:
+            return "no models are loaded; call modelwrap.init(model_configs=…) first"
+        same_model = [known for known, built in self._built.items() if built.config.model == name]
+        if same_model:
+            return f"{name!r} is not a config_name but a model; the configs for it are {_listed(same_model)}"
+        near = get_close_matches(str(name), self._built, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        return f"there is no model {name!r}; {meant}loaded are {_listed(self._built)}"
+
+
+_process = Models()
+_lock = Lock()
+
+
+def load(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> Models:
+    """Make the models that configs name.
+
+    `model_configs` is a path, a folder, a dict, or a list of any of these. `plugins` are Python files that register
+    model types. `ConfigError` names every mistake with its place, and then nothing is made.
+    """
+    _load_plugins(plugins)
+    models = Models()
+    models._built = _build(model_configs, {})
+    return models
+
+
+def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: bool = False) -> Models:
+    """Make the models that configs name and keep them for `get_model`, beside those that are kept already.
+
+    A name that is kept with equal content stays; with other content it is an error, unless `replace` is true.
+    """
+    _load_plugins(plugins)
+    with _lock:
+        known = _process._built
+        built = _build(model_configs, known, replace=replace)
+        # Put in place at once, so that readers need no lock and an error above changes nothing.
+        _process._built = {**known, **built}
+    for name in known.keys() & built.keys():
+        known[name].model.close()
+    return _process
+
+
+def get_model(name: str) -> Model:
+    """Give the model that `init` keeps under a name."""
+    return _process[name]
+
+
+def clear() -> None:
+    """Forget every model that `init` keeps, and free what they hold."""
+    with _lock:
+        known, _process._built = _process._built, {}
+    for built in known.values():
+        built.model.close()
+
+
+def _load_plugins(plugins: Plugins) -> None:
+    # A string is an iterable of strings, too.
+    for plugin in [plugins] if isinstance(plugins, str) else plugins:
+        registry.load_plugin(plugin)
+
+
+def _build(model_configs: ModelConfigs, known: Mapping[str, _Built], *, replace: bool = False) -> dict[str, _Built]:
+    """Make every model or none; those that `known` holds with equal content are not made again."""
+    problems = Problems()
+    built: dict[str, _Built] = {}
+    for validated in _distinct(validate(read(model_configs), problems), problems):
+        earlier = known.get(validated.config.config_name)
+        if earlier is not None and earlier.config == validated.config:
+            continue
+        if earlier is not None and not replace:
+            problems.add(validated.located(_taken(validated, earlier.place)))
+            continue
+        try:
+            built[validated.config.config_name] = _made(validated)
+        except ConfigError as error:
+            problems.add(validated.located(error))
+    if problems:
+        for one in built.values():
+            one.model.close()
+    problems.raise_any()
+    return built
+
+
+def _distinct(found: Iterable[Validated], problems: Problems) -> Iterable[Validated]:
+    """Keep one of equal configs, and report those that share nothing but their name."""
+    distinct: dict[str, Validated] = {}
+    for validated in found:
+        first = distinct.setdefault(validated.config.config_name, validated)
+        if first.config != validated.config:
+            problems.add(validated.located(_taken(validated, first.entry.place(("config_name",)))))
+    return distinct.values()
+
+
+def _taken(validated: Validated, place: str) -> ConfigError:
+    return ConfigError(f"config_name: {validated.config.config_name!r} stands for something else already, at {place}")
+
+
+def _made(validated: Validated) -> _Built:
+    """Make one model, in the one order: its class from the registry, its config, then retry around it."""
+    model = validated.model_class.from_config(validated.config)
+    return _Built(Retry(model), validated.config, validated.entry.place(("config_name",)))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,149 @@
+"""Which class stands behind a `model_type`."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from os import PathLike, fspath
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from modelwrap.errors import ConfigError, UnknownModelType
+
+ENTRY_POINTS = "modelwrap.models"
+"""The group in which a package names its model types, as in `echo = "my_package:Echo"`."""
+
+_targets: dict[str, str | type[Any]] = {
+    "openai": "modelwrap.models.openai:OpenAI",
+    "openai_completion": "modelwrap.models.openai_completion:OpenAICompletion",
+    "openai_dall_e": "modelwrap.models.openai_dall_e:OpenAIDallE",
+    "post_api": "modelwrap.models.post_api:PostAPI",
+}
+_aliases: dict[str, str] = {
+    # AgentScope's later name, and its class, which its files may name as well.
+    "openai_chat": "openai",
+    "OpenAIChatWrapper": "openai",
+    "OpenAIDALLEWrapper": "openai_dall_e",
+    "post_api_chat": "post_api",
+    "PostAPIChatWrapper": "post_api",
+    "PostAPIModelWrapperBase": "post_api",
+}
+
+
+def register(model_type: str, target: str | type[Any], *, aliases: Sequence[str] = (), replace: bool = False) -> None:
+    """Make a model type known under a name: a class, or `package.module:Class`, imported when first used.
+
+    A name that is taken is an error, unless it is taken by the same target or `replace` says so.
+    """
+    _check_target(model_type, target)
+    for name in (model_type, *aliases):
+        known = _targets.get(canonical(name))
+        if known is not None and known != target and not replace:
+            raise ConfigError(f"model type {name!r} is registered already; register(…, replace=True) takes its place")
+    _aliases.pop(model_type, None)
+    _targets[model_type] = target
+    for alias in aliases:
+        _targets.pop(alias, None)
+        _aliases[alias] = model_type
+
+
+def resolve(model_type: str) -> type[Any]:
+    """Give the class behind a model type, importing it if need be."""
+    target = _targets.get(canonical(model_type)) or _from_entry_points(model_type)
+    if target is None:
+        raise UnknownModelType(_unknown(model_type))
+    return _imported(model_type, target) if isinstance(target, str) else target
+
+
+def canonical(model_type: str) -> str:
+    """Give the name of which this may be an alias."""
+    return _aliases.get(model_type, model_type)
+
+
+def names(*, aliases: bool = False) -> list[str]:
+    """List the model types that a config may name."""
+    known = {*_targets, *_entry_points()}
+    return sorted(known | _aliases.keys() if aliases else known)
+
+
+def aliases_of(model_type: str) -> list[str]:
+    return sorted(alias for alias, name in _aliases.items() if name == model_type)
+
+
+def load_plugin(plugin: str | PathLike[str] | ModuleType) -> ModuleType:
+    """Run a Python file that registers model types; a file is run once, a module object is taken as it is."""
+    if isinstance(plugin, ModuleType):
+        return plugin
+    path = Path(fspath(plugin)).expanduser().resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise ConfigError(f"plugin {path}: there is no such Python file")
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    name = f"modelwrap_plugin_{path.stem}_{digest}"
+    return sys.modules.get(name) or _run(path, name)
+
+
+def _run(path: Path, name: str) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    # Pickle, dataclasses and type checkers at run time look a class's module up here.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        # Whatever somebody else's file raises, the mistake is in how this run was set up.
+        if isinstance(error, Exception) and not isinstance(error, ConfigError):
+            raise ConfigError(f"plugin {path}: {type(error).__name__}: {error}") from error
+        raise
+    return module
+
+
+def _check_target(model_type: str, target: object) -> None:
+    if not model_type or not isinstance(model_type, str):
+        raise ConfigError("a model type is registered under a name, as in register('echo', Echo)")
+    dotted = isinstance(target, str) and target.count(":") == 1 and all(target.split(":"))
+    if not dotted and not isinstance(target, type):
+        raise ConfigError(f"model type {model_type!r}: the target must be a class or 'package.module:Class'")
+    if isinstance(target, type):
+        _check_class(model_type, target)
+
+
+def _check_class(model_type: str, found: object) -> type[Any]:
+    if not isinstance(found, type) or not callable(getattr(found, "from_config", None)):
+        raise ConfigError(f"model type {model_type!r}: its class needs a classmethod from_config(config)")
+    return found
+
+
+def _imported(model_type: str, target: str) -> type[Any]:
+    module, _, name = target.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"model type {model_type!r} should be {target}, which cannot be imported: {error}") from error
+    return _check_class(model_type, found)
+
+
+def _entry_points() -> dict[str, str]:
+    # Imported here because it takes long and is seldom needed.
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _from_entry_points(model_type: str) -> str | None:
+    return _entry_points().get(model_type)
+
+
+def _unknown(model_type: str) -> str:
+    known = names(aliases=True)
+    near = get_close_matches(model_type, known, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"there is no model type {model_type!r}; {meant}known are {', '.join(names())}"
