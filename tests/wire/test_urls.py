@@ -89,7 +89,7 @@ def test_what_is_no_base_url_says_what_to_write(pasted: str, advice: str) -> Non
     ],
 )
 def test_a_password_in_a_url_is_refused_and_never_shown(pasted: str) -> None:
-    with pytest.raises(ValueError, match="not supported|no port") as caught:
+    with pytest.raises(ValueError, match=r"not supported|no port") as caught:
         normalised_base(pasted)
 
     assert "hunter22" not in str(caught.value)
