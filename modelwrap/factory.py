@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import ModuleType, TracebackType
 from typing import Self, TypeAlias
 
@@ -16,6 +16,7 @@ from modelwrap.errors import ConfigError, UnknownModel
 from modelwrap.models.base import Model
 from modelwrap.policies.retry import Retry
 from modelwrap.runtime.lock import Lock
+from modelwrap.suggestions import nearest
 
 Plugins: TypeAlias = "Iterable[str | os.PathLike[str] | ModuleType]"
 
@@ -39,18 +40,21 @@ class Models(Mapping[str, Model]):
 
     def __init__(self) -> None:
         self._built: dict[str, _Built] = {}
+        self._stand_ins: dict[str, Model] = {}
 
     def __getitem__(self, name: str) -> Model:
+        if (stand_in := self._stand_ins.get(name)) is not None:
+            return stand_in
         built = self._built.get(name)
         if built is None:
             raise _NoSuchModel(self._unknown(name))
         return built.model
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._built)
+        return iter({**self._built, **self._stand_ins})
 
     def __len__(self) -> int:
-        return len(self._built)
+        return len(self._built.keys() | self._stand_ins.keys())
 
     def __repr__(self) -> str:
         return f"<Models {', '.join(map(repr, self._built)) or 'none'}>"
@@ -92,9 +96,9 @@ class Models(Mapping[str, Model]):
         same_model = [known for known, built in self._built.items() if built.config.model == name]
         if same_model:
             return f"{name!r} is not a config_name but a model; the configs for it are {_listed(same_model)}"
-        near = get_close_matches(str(name), self._built, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        return f"there is no model {name!r}; {meant}loaded are {_listed(self._built)}"
+        meant = nearest(str(name), self._built)
+        question = f"did you mean {meant!r}? " if meant else ""
+        return f"there is no model {name!r}; {question}loaded are {_listed(self._built)}"
 
 
 _process = Models()
@@ -142,6 +146,20 @@ def clear() -> None:
         built.model.close()
 
 
+@contextmanager
+def stand_in(name: str, model: Model) -> Iterator[Model]:
+    """Let `get_model(name)` give another model while the block lasts, whatever configs say."""
+    with _lock:
+        earlier = _process._stand_ins
+        _process._stand_ins = {**earlier, name: model}
+    try:
+        yield model
+    finally:
+        with _lock:
+            rest = {other: model for other, model in _process._stand_ins.items() if other != name}
+            _process._stand_ins = {**rest, name: earlier[name]} if name in earlier else rest
+
+
 def _load_plugins(plugins: Plugins) -> None:
     # A string is an iterable of strings, too.
     for plugin in [plugins] if isinstance(plugins, str) else plugins:
@@ -152,7 +170,7 @@ def _build(model_configs: ModelConfigs, known: Mapping[str, _Built], *, replace:
     """Make every model or none; those that `known` holds with equal content are not made again."""
     problems = Problems()
     built: dict[str, _Built] = {}
-    for validated in _distinct(validate(read(model_configs), problems), problems):
+    for validated in _distinct(validate(read(model_configs, problems), problems), problems):
         earlier = known.get(validated.config.config_name)
         if earlier is not None and earlier.config == validated.config:
             continue
