@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from modelwrap.errors import ConfigError, UnknownModelType
+from modelwrap.suggestions import nearest
 
 ENTRY_POINTS = "modelwrap.models"
 """The group in which a package names its model types, as in `echo = "my_package:Echo"`."""
@@ -143,7 +143,6 @@ def _from_entry_points(model_type: str) -> str | None:
 
 
 def _unknown(model_type: str) -> str:
-    known = names(aliases=True)
-    near = get_close_matches(model_type, known, n=1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    return f"there is no model type {model_type!r}; {meant}known are {', '.join(names())}"
+    meant = nearest(model_type, names(aliases=True))
+    question = f"did you mean {meant!r}? " if meant else ""
+    return f"there is no model type {model_type!r}; {question}known are {', '.join(names())}"

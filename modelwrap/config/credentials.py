@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
@@ -14,6 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from modelwrap.errors import MissingSecret
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import HIDDEN, Secret, reveal
+from modelwrap.suggestions import nearest
 
 if TYPE_CHECKING:
     from modelwrap.config.fields import ModelConfig
@@ -119,5 +119,5 @@ def key_from(config: ModelConfig, variable: str, host_is_the_providers: bool) ->
 
 def meant_variable(name: str) -> str:
     """Say which variable of the environment was probably meant; empty where none is like it."""
-    near = get_close_matches(name, [known for known, value in os.environ.items() if value and known != name], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    meant = nearest(name, (known for known, value in os.environ.items() if value and known != name))
+    return f"; did you mean {meant}?" if meant else ""

@@ -18,8 +18,8 @@ _PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
 
 # Keys that would reach the provider as parameters if they were let through.
 _NOT_PARAMETERS = {
-    **dict.fromkeys(("api_key", "organization", "model", "model_name", "stream"), "the top level"),
-    **dict.fromkeys(("base_url", "default_headers", "default_query"), "client_args"),
+    **dict.fromkeys(("api_key", "organization", "model", "model_name", "stream"), "at the top level"),
+    **dict.fromkeys(("base_url", "default_headers", "default_query"), "in client_args"),
 }
 
 
@@ -63,14 +63,14 @@ def _parameters(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     for name in _NOT_PARAMETERS.keys() & value.keys():
-        raise mistake(f"belongs in {_NOT_PARAMETERS[name]}, not among the parameters of a call", name)
+        raise mistake(f"belongs {_NOT_PARAMETERS[name]}, not among the parameters of a call", name)
     if "extra_headers" in value:
         return {**value, "extra_headers": _Call.model_validate(value).extra_headers}
     return dict(value)
 
 
-Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag), Field(ge=0)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_no_flag)]
+Count: TypeAlias = Annotated[int, Field(ge=0), BeforeValidator(_no_flag)]
 
 
 class ConfigPart(BaseModel):
@@ -111,7 +111,7 @@ class ClientArgs(ConfigPart):
         "`https://host/v1/chat/completions`. Not given, it is the provider's own.",
     )
     timeout: Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)] = Field(
-        default=Limits(),
+        default_factory=Limits,
         description="Seconds for a call in all, attempts and waits included; or an object with some of `connect`, "
         "`first_token`, `idle` and `total`.",
     )
@@ -160,7 +160,7 @@ class ModelConfig(ConfigPart):
         "the provider's own host only. `EMPTY` or an empty string: no key is sent.",
     )
     organization: str | None = Field(default=None, description="OpenAI's organization, sent as `OpenAI-Organization`.")
-    client_args: ClientArgs = Field(default=ClientArgs(), description="How the endpoint is reached.")
+    client_args: ClientArgs = Field(default_factory=ClientArgs, description="How the endpoint is reached.")
     generate_args: Annotated[dict[str, Any], BeforeValidator(_parameters)] = Field(
         default={},
         description="Parameters of every call, by the API's names; the arguments of a call win over them. `timeout`, "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any, TypeAlias
 
 from modelwrap.config.problems import Problems
 from modelwrap.errors import ConfigError
-from modelwrap.jsonc import Document, Path, parse
+from modelwrap.jsonc import Document, Path, Position, parse
+from modelwrap.suggestions import nearest
 
 ModelConfigs: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None"
 
@@ -38,12 +38,18 @@ class Entry:
             name = self.data.get("config_name", self.data.get("name"))
             called = f' "{name}"' if isinstance(name, str) else ""
             return f"{self.source}{_dotted(self.path)}{called}"
-        full = (*self.path, *self._written(path))
-        positions = {**self.document.positions, **self.document.keys} if key else self.document.positions
-        while full not in positions:
-            full = full[:-1]
-        line, column = positions[full]
+        line, column = self.position(path, key=key)
         return f"{self.source}:{line}:{column}"
+
+    def position(self, path: Path = (), *, key: bool = False) -> Position:
+        """Give the line and column of a value, or of its key; a dict of Python has none."""
+        if self.document is None:
+            return 0, 0
+        full = (*self.path, *self._written(path))
+        while full not in self.document.positions:
+            full = full[:-1]
+        position = self.document.positions[full]
+        return self.document.keys.get(full, position) if key else position
 
     def mistake(self, path: Path, message: str, *, key: bool = False) -> str:
         """Word a mistake: where it stands, under which key, and what it is."""
@@ -58,15 +64,13 @@ class Entry:
         return path
 
 
-def read(model_configs: ModelConfigs) -> list[Entry]:
+def read(model_configs: ModelConfigs, problems: Problems) -> list[Entry]:
     """Read configs from a path, a folder (its *.json files by name), a dict, or a list of any of these.
 
-    A file or dict holds one config, a list of them, or `{"models": [...]}`. All mistakes are raised together.
+    A file holds one config, a list of them, or `{"models": [...]}`; a dict one config or that. Mistakes go to
+    `problems`.
     """
-    problems = Problems()
-    entries = list(_read(model_configs, "model_configs", problems))
-    problems.raise_any()
-    return entries
+    return list(_read(model_configs, "model_configs", problems))
 
 
 def _read(given: Any, name: str, problems: Problems) -> Iterator[Entry]:
@@ -131,10 +135,10 @@ def _content(file: FilePath) -> bytes:
 
 def _meant(file: FilePath) -> str:
     try:
-        near = get_close_matches(file.name, [other.name for other in file.parent.iterdir()], n=1)
+        meant = nearest(file.name, (other.name for other in file.parent.iterdir()))
     except OSError:
         return "; the folder does not exist either"
-    return f"; did you mean {file.with_name(near[0])}?" if near else ""
+    return f"; did you mean {file.with_name(meant)}?" if meant else ""
 
 
 def _entries(document: Document, source: str, problems: Problems, *, in_python: bool = False) -> Iterator[Entry]:

@@ -53,6 +53,12 @@ def validate(entries: Iterable[Entry], problems: Problems) -> list[Validated]:
     return [validated for validated in found if validated is not None]
 
 
+def config_class_of(model_class: type[Any]) -> type[ModelConfig]:
+    """Give the class of a model type's configs; one that declares none has the common keys."""
+    config_class: type[ModelConfig] = getattr(model_class, "Config", ModelConfig)
+    return config_class
+
+
 @dataclass(slots=True)
 class _Validation:
     """Check one config."""
@@ -71,7 +77,7 @@ class _Validation:
         model_class = self.model_class()
         if model_class is None:
             return None
-        config_class: type[ModelConfig] = getattr(model_class, "Config", ModelConfig)
+        config_class = config_class_of(model_class)
         self.take_old_keys(config_class)
         self.drop_nulls(config_class)
         self.data["model_type"] = registry.canonical(self.data["model_type"])
@@ -126,13 +132,15 @@ class _Validation:
         try:
             return config_class.model_validate(self.data)
         except ValidationError as error:
-            for details in error.errors(include_url=False, include_input=False):
+            found = error.errors(include_url=False, include_input=False)
+            for details in sorted(found, key=lambda details: self.entry.position(details["loc"], key=True)):
                 self.report_invalid(details, config_class)
             return None
 
     def report_invalid(self, details: ErrorDetails, config_class: type[ModelConfig]) -> None:
         path, kind = details["loc"], details["type"]
-        if any(path[: len(known)] == known for known in self.unexpanded):
+        follows = kind == "default_factory_not_called"
+        if follows or any(path[: len(known)] == known for known in self.unexpanded):
             return
         if kind == "extra_forbidden":
             self.report(path, ConfigError(unknown_key(path, config_class)), key=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -10,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from modelwrap.config.fields import ClientArgs, ModelConfig
 from modelwrap.jsonc import Path
+from modelwrap.suggestions import nearest
 
 # Parameters of calls, which people write beside `generate_args` instead of in it.
 _PARAMETERS = """
@@ -68,8 +68,8 @@ def unknown_key(path: Path, config_class: type[ModelConfig]) -> str:
         return "belongs at the top level, beside client_args"
     if path[:-1] == ("client_args",) and name in PARAMETERS:
         return "belongs in generate_args"
-    if near := get_close_matches(name, known, n=1):
-        return f'unknown key; did you mean "{near[0]}"?'
+    if meant := nearest(name, known):
+        return f'unknown key; did you mean "{meant}"?'
     return f"unknown key; known are {', '.join(known)}"
 
 

@@ -1,0 +1,17 @@
+"""What a person probably meant by a name that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that is most like this one, capitals aside; None where none is like it.
+
+    >>> nearest("timeot", ["timeout", "proxy"])
+    'timeout'
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    found = get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[found[0]] if found else None
