@@ -1,0 +1,225 @@
+"""What people write as a model's answer, as whole replies and as pieces of a stream."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from modelwrap.errors import CallError, ConfigError
+from modelwrap.types import JSON, ChatChunk, ChatReply, Message, Usage
+from modelwrap.wire.assembly import Assembly
+
+Shape = TypeVar("Shape", ChatReply, ChatChunk)
+
+_WORD = re.compile(r"\s*\S+|\s+$")
+_MESSAGE_KEYS = frozenset({"content", "tool_calls", "function_call", "refusal", "audio", "reasoning_content"})
+_TOLD_ONCE = frozenset({"choices", "usage", "object"})
+
+
+class Cut:
+    """Be an answer whose connection breaks after these pieces."""
+
+    def __init__(self, *pieces: str | Mapping[str, Any] | ChatChunk) -> None:
+        self.pieces = pieces
+
+    def __repr__(self) -> str:
+        return f"Cut({', '.join(map(repr, self.pieces))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Be what an answer has to know of the call: who is asked, for the how-manieth time, and what."""
+
+    model: str
+    number: int
+    messages: list[Message]
+
+
+def to_reply(answer: str | Mapping[str, Any] | ChatReply, asking: Asking) -> ChatReply:
+    """Make a whole reply of a text, a message or a reply, and fill in what OpenAI always sends."""
+    if isinstance(answer, ChatReply):
+        given = answer.model_dump()
+    elif isinstance(answer, str):
+        given = _around({"content": answer})
+    else:
+        given = copy.deepcopy(dict(answer)) if "choices" in answer else _around(copy.deepcopy(dict(answer)))
+    data = {**_head(asking), "object": "chat.completion", **given}
+    for choice in data["choices"]:
+        _complete(choice, asking)
+    reply = _checked(ChatReply, data, asking)
+    if "usage" not in data:
+        data["usage"] = _usage(reply, asking)
+        reply.usage = Usage.model_validate(data["usage"])
+    reply._raw = data
+    return reply
+
+
+def to_chunks(reply: ChatReply, asking: Asking) -> list[ChatChunk]:
+    """Cut a reply into the pieces in which a server would stream it: words, and what belongs together."""
+    data = reply.model_dump()
+    head = {name: value for name, value in data.items() if name not in _TOLD_ONCE}
+    choices = [piece for choice in data["choices"] for piece in _choice_pieces(choice)]
+    pieces = [{**head, "choices": [choice]} for choice in choices]
+    return [_chunk(piece, asking) for piece in [*pieces, {**head, "choices": [], "usage": data["usage"]}]]
+
+
+def piece_to_chunk(piece: Any, asking: Asking) -> ChatChunk:
+    """Make a chunk of a text, a delta, or a whole chunk."""
+    if isinstance(piece, ChatChunk):
+        return piece.model_copy(deep=True)
+    if isinstance(piece, str):
+        return _delta({"content": piece}, asking)
+    if isinstance(piece, Mapping):
+        return _chunk(dict(piece), asking) if "choices" in piece else _delta(dict(piece), asking)
+    raise ConfigError(f"model {asking.model!r}: {type(piece).__name__} is no piece of a stream: {piece!r}")
+
+
+def ending(chunks: Iterable[ChatChunk], asking: Asking) -> list[ChatChunk]:
+    """Give what a stream of these pieces lacks to be whole: the reason why it ended, and its usage."""
+    chunks = list(chunks)
+    reply = assembled(chunks) if chunks else ChatReply()
+    missing: list[JSON] = []
+    if not any(choice.finish_reason for choice in reply.choices):
+        called = any(choice.message.tool_calls for choice in reply.choices)
+        reason = "tool_calls" if called else "stop"
+        missing.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+    if not any(chunk.usage for chunk in chunks):
+        missing.append({"choices": [], "usage": _usage(reply, asking)})
+    return [_chunk(chunk, asking) for chunk in missing]
+
+
+def assembled(chunks: Iterable[ChatChunk]) -> ChatReply:
+    assembly = Assembly()
+    for chunk in chunks:
+        assembly.add(chunk)
+    return assembly.reply()
+
+
+def is_error(answer: Any) -> bool:
+    return isinstance(answer, BaseException) or (isinstance(answer, type) and issubclass(answer, BaseException))
+
+
+def fresh(error: Any) -> BaseException:
+    """Give an error that no other call writes into."""
+    if isinstance(error, CallError):
+        return copy.copy(error)
+    raised: BaseException = error() if isinstance(error, type) else error
+    return raised
+
+
+def snapshot(value: Any) -> Any:
+    """Copy what callers go on changing, such as the list of a conversation; leave the rest as it is."""
+    if isinstance(value, Mapping):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [snapshot(item) for item in value]
+    return value
+
+
+def _head(asking: Asking) -> dict[str, Any]:
+    return {"id": f"fake-{asking.number}", "created": 0, "model": asking.model}
+
+
+def _around(message: dict[str, Any]) -> dict[str, Any]:
+    if _MESSAGE_KEYS.isdisjoint(message):
+        raise ConfigError(
+            f"a dict is an answer when it is a reply (with `choices`) or a message (with `content` or `tool_calls`), "
+            f"and this one has {', '.join(map(repr, message)) or 'nothing'}"
+        )
+    return {"choices": [{"message": message}]}
+
+
+def _complete(choice: dict[str, Any], asking: Asking) -> None:
+    choice.setdefault("index", 0)
+    message = {"role": "assistant", "content": None, **choice.get("message", {})}
+    choice["message"] = message
+    if message.get("tool_calls"):
+        message["tool_calls"] = [_tool_call(call, index, asking) for index, call in enumerate(message["tool_calls"])]
+    choice.setdefault("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")
+
+
+def _tool_call(call: Mapping[str, Any], index: int, asking: Asking) -> dict[str, Any]:
+    completed = {"id": f"call_{asking.number}_{index}", "type": "function", **call}
+    function = completed.get("function")
+    if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str):
+        completed["function"] = {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}
+    return completed
+
+
+def _choice_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    message = dict(choice["message"])
+    deltas = [{"role": message.pop("role", "assistant")}]
+    calls = message.pop("tool_calls", None) or []
+    for name in ("reasoning_content", "content", "refusal"):
+        text = message.pop(name, None)
+        deltas += [{name: word} for word in _words(text)]
+    for index, call in enumerate(calls):
+        deltas += _call_deltas(index, call)
+    if rest := {name: value for name, value in message.items() if value is not None}:
+        deltas.append(rest)
+    for delta in deltas:
+        yield {"index": choice["index"], "delta": delta, "finish_reason": None}
+    rest = {name: value for name, value in choice.items() if name != "message"}
+    yield {**rest, "delta": {}}
+
+
+def _words(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    return _WORD.findall(text) or [text]
+
+
+def _call_deltas(index: int, call: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give a tool's name first and its arguments after it, as servers do."""
+    function = call.get("function")
+    if not function:
+        return [{"tool_calls": [{"index": index, **call}]}]
+    opened = {"index": index, **call, "function": {**function, "arguments": ""}}
+    arguments = {"index": index, "function": {"arguments": function.get("arguments", "")}}
+    return [{"tool_calls": [opened]}, {"tool_calls": [arguments]}]
+
+
+def _delta(delta: dict[str, Any], asking: Asking) -> ChatChunk:
+    if delta.get("tool_calls"):
+        calls = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+        delta = {**delta, "tool_calls": [_tool_call(call, call["index"], asking) for call in calls]}
+    return _chunk({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}, asking)
+
+
+def _chunk(data: dict[str, Any], asking: Asking) -> ChatChunk:
+    data = {**_head(asking), "object": "chat.completion.chunk", **data}
+    chunk = _checked(ChatChunk, data, asking)
+    chunk._raw = data
+    return chunk
+
+
+def _checked(shape: type[Shape], data: JSON, asking: Asking) -> Shape:
+    try:
+        return shape.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"model {asking.model!r}: the answer to call {asking.number} is no reply: {error}") from error
+
+
+def _usage(reply: ChatReply, asking: Asking) -> dict[str, int]:
+    prompt = sum(_count(message.get("content")) for message in asking.messages)
+    completion = sum(_count_message(choice.message.model_dump()) for choice in reply.choices)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _count_message(message: Mapping[str, Any]) -> int:
+    arguments = [(call.get("function") or {}).get("arguments") for call in message.get("tool_calls") or ()]
+    return sum(map(_count, [message.get("content"), message.get("reasoning_content"), *arguments]))
+
+
+def _count(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content.split())
+    if isinstance(content, (list, tuple)):
+        return sum(_count(part.get("text")) for part in content if isinstance(part, Mapping))
+    return 0
