@@ -1,0 +1,338 @@
+"""The command line program: chat, check, explain, schema, models."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit, urlunsplit
+
+from modelwrap.errors import CallError, ConfigError, ModelwrapError, ModelwrapWarning
+
+if TYPE_CHECKING:
+    from modelwrap.factory import Models
+    from modelwrap.models.base import Model
+
+OK = 0
+CONFIG_WRONG = 1
+USAGE = 2
+CALL_FAILED = 3
+TRY_AGAIN = 4
+INTERRUPTED = 130
+READER_GONE = 141
+
+EPILOG = f"""\
+The config is what -c names, else $MODELWRAP_CONFIG, else the folder model_configs or the file modelwrap.json here.
+
+exit codes:
+  {OK:<4} done
+  {CONFIG_WRONG:<4} the config is wrong, or names no such model
+  {USAGE:<4} the command line is wrong
+  {CALL_FAILED:<4} the call failed, and would again
+  {TRY_AGAIN:<4} the call failed for a reason that may pass: rate limit, overload, time-out, connection
+  {INTERRUPTED:<4} stopped by Ctrl-C
+  {READER_GONE:<4} the program that read the output went away
+"""
+
+
+class UsageError(Exception):
+    """Say what is wrong with a command line that argparse let through."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and give its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.debug:
+        _log_to_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An answer may hold what the terminal's encoding has no sign for.
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=ModelwrapWarning)
+        warnings.showwarning = _show_warning
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except (UsageError, ModelwrapError) as error:
+        if options.debug:
+            traceback.print_exc()
+        print(f"modelwrap: {error}", file=sys.stderr)
+        return _exit_code(error)
+
+
+def _exit_code(error: UsageError | ModelwrapError) -> int:
+    if isinstance(error, UsageError):
+        return USAGE
+    if isinstance(error, CallError):
+        return TRY_AGAIN if error.retryable else CALL_FAILED
+    return CONFIG_WRONG
+
+
+# The commands.
+
+
+def chat(options: argparse.Namespace) -> int:
+    from modelwrap.terminal import Conversation, converse
+
+    with _models(options) as models:
+        model, words = _choose(models, options.words)
+        conversation = Conversation(model, _parameters(options), options.system)
+        prompt = " ".join(words)
+        if prompt:
+            conversation.ask(prompt)
+        elif sys.stdin.isatty():
+            converse(conversation)
+        else:
+            conversation.ask(_piped_prompt())
+    return OK
+
+
+def check(options: argparse.Namespace) -> int:
+    with _models(options) as models:
+        _print_table(_rows(models))
+    return OK
+
+
+def list_models(options: argparse.Namespace) -> int:
+    with _models(options) as models:
+        if options.json:
+            _print_json([asdict(row) for row in _rows(models)])
+        else:
+            for name in models:
+                print(name)
+    return OK
+
+
+def explain(options: argparse.Namespace) -> int:
+    with _models(options) as models:
+        model, words = _choose(models, options.words)
+        prompt = " ".join(words) or ("" if sys.stdin.isatty() else _piped_prompt())
+        if not prompt:
+            raise UsageError("explain needs a prompt: modelwrap explain NAME PROMPT")
+        system = [{"role": "system", "content": options.system}] if options.system else []
+        messages = [*system, {"role": "user", "content": prompt}]
+        explanation = model.explain(messages, stream=options.stream, **_parameters(options))
+    if options.json:
+        _print_json({**asdict(explanation), "headers": dict(explanation.headers)})
+    else:
+        print(explanation)
+    return OK
+
+
+def schema(options: argparse.Namespace) -> int:
+    from modelwrap import registry
+    from modelwrap.config.schema import config_schema
+
+    for plugin in options.plugins:
+        registry.load_plugin(plugin)
+    _print_json(config_schema())
+    return OK
+
+
+# What they share.
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    model_type: str
+    model: str
+    endpoint: str
+
+
+def _rows(models: Models) -> list[Row]:
+    return [
+        Row(name, models.config(name).model_type, models.config(name).model, _endpoint(model))
+        for name, model in models.items()
+    ]
+
+
+def _endpoint(model: Model) -> str:
+    """Name where a model's requests go, without what may be secret in an address."""
+    url = urlsplit(model.explain("Hi").url)
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+
+
+def _models(options: argparse.Namespace) -> Models:
+    from modelwrap.factory import load
+
+    models = load(options.config or _usual_config(), plugins=options.plugins)
+    if not models:
+        raise ConfigError("the config names no model")
+    return models
+
+
+def _usual_config() -> str:
+    if named := os.environ.get("MODELWRAP_CONFIG"):
+        return named
+    for place in ("model_configs", "modelwrap.json"):
+        if Path(place).exists():
+            return place
+    raise ConfigError(
+        "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here"
+    )
+
+
+def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
+    """Read the first word as a name; where there is one model only, it may be left out."""
+    if words and words[0] in models:
+        return models[words[0]], words[1:]
+    if len(models) == 1:
+        return next(iter(models.values())), words
+    if not words:
+        raise UsageError(f"which model? The config names {', '.join(models)}")
+    return models[words[0]], words[1:]
+
+
+def _piped_prompt() -> str:
+    prompt = sys.stdin.read().strip()
+    if not prompt:
+        raise UsageError("no prompt: write it behind the name, or pipe it in")
+    return prompt
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    return dict(options.parameters)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _print_table(rows: Iterable[Row]) -> None:
+    cells = [(row.name, row.model_type, row.model, row.endpoint) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show our own warnings as notes: the line of code that issued them says nothing to who runs a program."""
+    text = f"{message}\n" if issubclass(category, ModelwrapWarning) else None
+    sys.stderr.write(
+        f"modelwrap: {text}" if text else warnings.formatwarning(message, category, filename, lineno, line)
+    )
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(format="%(name)s: %(message)s")
+    logging.getLogger("modelwrap").setLevel(logging.DEBUG)
+
+
+# The command line.
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _shared_options(default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        prog="modelwrap",
+        description="Call any language model by a name from one JSON file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_shared_options()],
+    )
+    from modelwrap import __version__
+
+    parser.add_argument("--version", action="version", version=f"modelwrap {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary, parents=[shared])
+        added.set_defaults(run=run)
+        return added
+
+    asking = command("chat", chat, "ask a model; without a prompt, talk with it")
+    _add_asking(asking)
+    command("check", check, "read and validate the config, without any request")
+    explaining = command("explain", explain, "show the request that a prompt would send, credentials hidden")
+    _add_asking(explaining)
+    explaining.add_argument("--stream", action="store_true", help="as a streamed call, which is what chat makes")
+    explaining.add_argument("--json", action="store_true", help="as one JSON object")
+    command("schema", schema, "print the JSON Schema of configs, for editors")
+    listing = command("models", list_models, "list the names in the config, one a line")
+    listing.add_argument("--json", action="store_true", help="with type, model and endpoint, as JSON")
+    return parser
+
+
+def _shared_options(default: Any = None) -> argparse.ArgumentParser:
+    """Make the options that may stand before the command as well as behind it."""
+    options = argparse.ArgumentParser(add_help=False)
+    lists = argparse.SUPPRESS if default is argparse.SUPPRESS else []
+    switch = argparse.SUPPRESS if default is argparse.SUPPRESS else False
+    options.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=lists,
+        help="a config, or a folder of them; repeatable",
+    )
+    options.add_argument(
+        "--plugin",
+        metavar="FILE.py",
+        dest="plugins",
+        action="append",
+        default=lists,
+        help="Python code that registers model types; repeatable",
+    )
+    options.add_argument("--debug", action="store_true", default=switch, help="show the log, and tracebacks of errors")
+    return options
+
+
+def _add_asking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words",
+        metavar="NAME PROMPT",
+        nargs="*",
+        help="a name from the config (may be left out if it is the only one), and what to ask",
+    )
+    parser.add_argument("-s", "--system", metavar="TEXT", help="a system message")
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        dest="parameters",
+        action="append",
+        type=_parameter,
+        default=[],
+        help="a parameter of the call, as JSON or as plain text; repeatable",
+    )

@@ -1,0 +1,224 @@
+"""A conversation at the terminal: answers as they come, rich where it is installed, plain where nobody looks."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from modelwrap.errors import CallError
+from modelwrap.models.base import Model
+from modelwrap.types import ChatReply, Message
+
+_FENCE = re.compile(r" {0,3}(```|~~~)")
+
+# What a hostile answer could move the cursor or rename the window with.
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+_HELP = "/clear forgets what was said, /exit ends; Ctrl-C stops an answer, Ctrl-D ends"
+
+
+class Answer(Protocol):
+    """Be where an answer is shown while it comes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def write(self, text: str) -> None: ...
+
+    def think(self, text: str) -> None: ...
+
+
+class PlainAnswer:
+    """Write an answer as it is; what the model thinks is left out."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._clean = out.isatty()
+        self._last = "\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, BrokenPipeError):
+            self._out.write("" if self._last == "\n" else "\n")
+            self._out.flush()
+
+    def write(self, text: str) -> None:
+        if text:
+            self._out.write(printable(text) if self._clean else text)
+            self._out.flush()
+            self._last = text[-1]
+
+    def think(self, text: str) -> None:
+        pass
+
+
+class RichAnswer:
+    """Set an answer as Markdown: finished blocks are printed for good, only the last is drawn anew."""
+
+    def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(file=out), transient=True, refresh_per_second=10)
+        self._unfinished = ""
+        self._thoughts = ""
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        self._print(self._unfinished)
+
+    def write(self, text: str) -> None:
+        from rich.markdown import Markdown
+
+        if text:
+            finished, self._unfinished = finished_blocks(self._unfinished + printable(text))
+            self._print(finished)
+            self._live.update(Markdown(self._unfinished))
+
+    def think(self, text: str) -> None:
+        from rich.text import Text
+
+        if text:
+            self._thoughts += printable(text)
+            self._live.update(Text("\n".join(self._thoughts.splitlines()[-4:]), style="dim italic"))
+
+    def _print(self, markdown: str) -> None:
+        from rich.markdown import Markdown
+
+        if markdown.strip():
+            self._live.console.print(Markdown(markdown))
+
+
+def answer_on(out: TextIO) -> Answer:
+    if out.isatty():
+        try:
+            return RichAnswer(out)
+        except ImportError:
+            return PlainAnswer(out)
+    return PlainAnswer(out)
+
+
+class Conversation:
+    """Ask a model, and remember what was said."""
+
+    def __init__(self, model: Model, parameters: Mapping[str, Any], system: str | None = None) -> None:
+        self._model = model
+        self._parameters = parameters
+        self._beginning: list[Message] = [{"role": "system", "content": system}] if system else []
+        self.messages = list(self._beginning)
+
+    def clear(self) -> None:
+        self.messages = list(self._beginning)
+
+    def ask(self, prompt: str) -> None:
+        """Show the answer to a prompt. What was shown is remembered, also of an answer that broke off."""
+        messages = [*self.messages, {"role": "user", "content": prompt}]
+        shown: list[str] = []
+        try:
+            with answer_on(sys.stdout) as answer, self._model.stream(messages, **self._parameters) as stream:
+                for chunk in stream:
+                    for choice in chunk.choices[:1]:
+                        answer.think(choice.delta.reasoning_content or "")
+                    answer.write(chunk.text)
+                    shown.append(chunk.text)
+                reply = stream.reply
+        finally:
+            if any(shown):
+                self.messages = [*messages, {"role": "assistant", "content": "".join(shown)}]
+        for text in remarks(reply):
+            note(text)
+
+
+def converse(conversation: Conversation) -> None:
+    """Talk until the end of the input; a failed or interrupted answer ends nothing but itself."""
+    note(_HELP)
+    while (prompt := _prompt()) is not None:
+        command = prompt.strip()
+        if command in ("/exit", "/quit"):
+            return
+        if command == "/clear":
+            conversation.clear()
+        elif re.fullmatch(r"/\w+", command):
+            note(f"no command {command}: {_HELP}")
+        elif command:
+            try:
+                conversation.ask(prompt)
+            except KeyboardInterrupt:
+                note("stopped")
+            except CallError as error:
+                note(str(error))
+
+
+def remarks(reply: ChatReply) -> list[str]:
+    """Say of an answer what its text does not."""
+    found = [str(change) for change in reply.meta.changes]
+    for choice in reply.choices[:1]:
+        message = choice.message
+        found += [f"the model refused: {message.refusal}"] if message.refusal else []
+        for call in message.tool_calls or ():
+            found.append(f"the model asks for {call.function.name}({call.function.arguments})")
+        if choice.finish_reason == "length":
+            found.append("the answer was cut at the limit of tokens")
+        elif choice.finish_reason == "content_filter":
+            found.append("the provider's filter ended the answer")
+    return found or ([] if reply.text else ["the answer is empty"])
+
+
+def note(text: str) -> None:
+    """Say something beside the answers."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+def finished_blocks(markdown: str) -> tuple[str, str]:
+    """Split at the last blank line that stands in no code block."""
+    end = position = 0
+    fence = ""
+    for line in markdown.splitlines(keepends=True):
+        position += len(line)
+        if mark := _FENCE.match(line):
+            if not fence:
+                fence = mark[1]
+            elif mark[1] == fence:
+                fence = ""
+        elif not line.strip() and line.endswith("\n") and not fence:
+            end = position
+    return markdown[:end], markdown[end:]
+
+
+def _prompt() -> str | None:
+    """Read a line with the editing that the terminal offers; None at the end of the input."""
+    try:
+        import readline  # noqa: F401  # input() edits lines once this is imported; Windows has its own way
+    except ImportError:
+        pass
+    while True:
+        try:
+            if sys.stdout.isatty():
+                return input("> ")
+            print("> ", end="", file=sys.stderr, flush=True)
+            return input()
+        except EOFError:
+            note("")
+            return None
+        except KeyboardInterrupt:
+            note("")

@@ -1,0 +1,566 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from modelwrap import cli, registry
+from tests.loopback import Asked, Loopback, chat_answer, error_answer, json_answer, stream_answer
+
+ROOT = Path(__file__).parent.parent
+KEY = "canary-9f2b7c1d5e"
+
+
+def entry(server: Loopback | None, name: str = "river", **fields: Any) -> dict[str, Any]:
+    base_url = server.base_url if server else "http://127.0.0.1:9/v1"
+    client_args = {"base_url": base_url, "max_retries": 0}
+    return {
+        "config_name": name,
+        "model_type": "openai",
+        "model": "test-model",
+        "api_key": KEY,
+        "client_args": client_args,
+        **fields,
+    }
+
+
+def write(path: Path, *entries: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(list(entries), indent=2))
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MODELWRAP_CONFIG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def config(here: Path, server: Loopback) -> Path:
+    server.script(stream_answer("Rhine, ", "Elbe, ", "Oder."))
+    return write(here / "modelwrap.json", entry(server))
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+# One-shot chat.
+
+
+def test_chat_prints_the_answer_and_nothing_else_on_stdout(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["chat", "river", "Name", "three rivers."])
+
+    assert code == cli.OK
+    assert capsys.readouterr() == ("Rhine, Elbe, Oder.\n", "")
+
+
+def test_chat_sends_prompt_system_and_parameters(config: Path, server: Loopback) -> None:
+    cli.main(["chat", "Hi", "-s", "Be brief.", "-p", "temperature=0.5", "-p", "user=someone", "-p", 'stop=["a"]'])
+
+    body = server.asked[0].body
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert (body["temperature"], body["user"], body["stop"], body["stream"]) == (0.5, "someone", ["a"], True)
+
+
+def test_chat_reads_a_piped_prompt(config: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, "Name\nthree rivers.\n")
+
+    assert cli.main(["chat", "river"]) == cli.OK
+
+    assert server.asked[0].body["messages"] == [{"role": "user", "content": "Name\nthree rivers."}]
+
+
+def test_chat_without_any_prompt_is_a_wrong_command_line(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe(monkeypatch, "\n")
+
+    assert cli.main(["chat", "river"]) == cli.USAGE
+
+    assert "no prompt" in capsys.readouterr().err
+
+
+def test_the_name_may_be_left_out_where_there_is_one_model(config: Path, server: Loopback) -> None:
+    assert cli.main(["chat", "Name", "three"]) == cli.OK
+
+    assert server.asked[0].body["messages"][0]["content"] == "Name three"
+
+
+def test_the_name_is_asked_for_where_there_are_several_models(
+    here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "modelwrap.json", entry(server, "one"), entry(server, "two"))
+    pipe(monkeypatch, "Hi")
+
+    assert cli.main(["chat"]) == cli.USAGE
+    assert "one, two" in capsys.readouterr().err
+
+    assert cli.main(["chat", "twoo", "Hi"]) == cli.CONFIG_WRONG
+    assert "two" in capsys.readouterr().err
+
+
+def test_what_the_text_does_not_say_is_noted_on_stderr(
+    config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = {"id": "call-1", "type": "function", "function": {"name": "look_up", "arguments": '{"river": "Rhine"}'}}
+    body = json.loads(chat_answer("").pieces[0])  # type: ignore[arg-type]  # a whole answer is one piece of bytes
+    body["choices"][0].update(
+        message={"role": "assistant", "content": None, "tool_calls": [call]}, finish_reason="length"
+    )
+    server.script(json_answer(body))
+
+    assert cli.main(["chat", "Hi"]) == cli.OK
+
+    shown = capsys.readouterr()
+    assert shown.out.strip() == ""
+    assert 'the model asks for look_up({"river": "Rhine"})' in shown.err
+    assert "cut at the limit of tokens" in shown.err
+
+
+# Exit codes.
+
+
+@pytest.mark.parametrize(
+    "status, code", [(400, cli.CALL_FAILED), (401, cli.CALL_FAILED), (429, cli.TRY_AGAIN), (503, cli.TRY_AGAIN)]
+)
+def test_a_failed_call_says_in_its_exit_code_whether_to_try_again(
+    config: Path, server: Loopback, capsys: pytest.CaptureFixture[str], status: int, code: int
+) -> None:
+    server.script(error_answer(status, "the words of the server"))
+
+    assert cli.main(["chat", "Hi"]) == code
+
+    shown = capsys.readouterr()
+    assert shown.out.strip() == ""
+    assert "the words of the server" in shown.err
+    assert "Traceback" not in shown.err
+    assert KEY not in shown.err
+
+
+def test_a_cut_answer_leaves_what_came_and_fails(
+    config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(stream_answer("Rhine, ", cut=True))
+
+    assert cli.main(["chat", "Hi"]) == cli.CALL_FAILED
+
+    shown = capsys.readouterr()
+    assert shown.out == "Rhine, \n"
+    assert shown.err.startswith("modelwrap: river")
+
+
+def test_debug_shows_the_traceback_without_the_key(
+    config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(error_answer(401, f"Incorrect API key provided: {KEY}"))
+
+    assert cli.main(["chat", "Hi", "--debug"]) == cli.CALL_FAILED
+
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["talk"], ["chat", "-p", "temperature"], ["chat", "-p", "=1"], ["check", "--no-such-option"]]
+)
+def test_a_wrong_command_line_is_told_apart(here: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == cli.USAGE
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["chat", "--help"], ["--version"]])
+def test_help_and_version_end_well(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 0
+    assert "modelwrap" in capsys.readouterr().out
+
+
+def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+
+    listed = [line.split()[0] for line in capsys.readouterr().out.split("exit codes:")[1].splitlines() if line.strip()]
+    assert listed == ["0", "1", "2", "3", "4", "130", "141"]
+
+
+# Which config.
+
+
+def test_a_config_is_found_in_one_documented_order(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(*arguments: str) -> str:
+        assert cli.main([*arguments, "models"]) == cli.OK
+        return capsys.readouterr().out.strip()
+
+    write(here / "modelwrap.json", entry(None, "from-file"))
+    assert found() == "from-file"
+    (here / "model_configs").mkdir()
+    write(here / "model_configs" / "one.json", entry(None, "from-folder"))
+    assert found() == "from-folder"
+    monkeypatch.setenv("MODELWRAP_CONFIG", str(write(here / "other.json", entry(None, "from-environment"))))
+    assert found() == "from-environment"
+    assert found("-c", str(write(here / "third.json", entry(None, "from-option")))) == "from-option"
+
+
+def test_no_config_at_all_says_where_one_is_looked_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == cli.CONFIG_WRONG
+
+    error = capsys.readouterr().err
+    assert all(place in error for place in ("-c", "MODELWRAP_CONFIG", "modelwrap.json", "model_configs"))
+
+
+def test_a_config_without_models_is_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "modelwrap.json")
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+
+    assert "names no model" in capsys.readouterr().err
+
+
+def test_options_stand_before_or_behind_the_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = str(write(here / "one.json", entry(None, "one")))
+    two = str(write(here / "two.json", entry(None, "two")))
+
+    cli.main(["models", "-c", one, "-c", two])
+    cli.main(["-c", one, "-c", two, "models"])
+
+    assert capsys.readouterr().out == "one\ntwo\none\ntwo\n"
+
+
+def test_a_plugin_adds_a_model_type(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    plugin = here / "echo.py"
+    plugin.write_text(PLUGIN)
+    config = here / "echo.json"
+    config.write_text(json.dumps({"config_name": "parrot", "model_type": "echo"}))
+
+    assert cli.main(["chat", "-c", str(config), "--plugin", str(plugin), "Hello"]) == cli.OK
+    assert capsys.readouterr().out == "Hello\n"
+
+    assert cli.main(["schema", "--plugin", str(plugin)]) == cli.OK
+    assert "echo" in capsys.readouterr().out
+
+
+PLUGIN = """
+import modelwrap
+from modelwrap.config import ModelConfig
+from modelwrap.testing import FakeModel
+
+
+class Echo(FakeModel):
+    Config = ModelConfig
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(default=lambda messages, parameters: messages[-1]["content"], name=config.config_name)
+
+
+modelwrap.register("echo", Echo)
+"""
+
+
+# The other commands.
+
+
+def test_check_prints_a_line_a_model_without_any_request(
+    here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "modelwrap.json", entry(server), entry(server, "a-longer-name"))
+
+    assert cli.main(["check"]) == cli.OK
+
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["river", "openai", "test-model", f"{server.base_url}/chat/completions"],
+        ["a-longer-name", "openai", "test-model", f"{server.base_url}/chat/completions"],
+    ]
+    assert server.asked == []
+
+
+def test_check_reports_every_mistake_with_its_place(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "modelwrap.json", entry(None, modle="x"), entry(None, "second", client_args={"timeot": 3}))
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "modelwrap.json:11" in shown.err
+    assert "modle" in shown.err
+    assert 'did you mean "timeout"' in shown.err
+    assert KEY not in shown.err
+
+
+def test_a_placeholder_for_a_key_is_a_note(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "modelwrap.json", entry(None, api_key="{YOUR_API_TOKEN}"))
+
+    assert cli.main(["check"]) == cli.OK
+
+    error = capsys.readouterr().err
+    assert error.startswith("modelwrap: ")
+    assert error.count("\n") == 1
+
+
+def test_models_lists_names_or_json(config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == cli.OK
+    assert capsys.readouterr().out == "river\n"
+
+    assert cli.main(["models", "--json"]) == cli.OK
+    endpoint = f"{server.base_url}/chat/completions"
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "river", "model_type": "openai", "model": "test-model", "endpoint": endpoint}
+    ]
+
+
+def test_explain_shows_the_request_and_sends_nothing(
+    config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["explain", "river", "Hi", "-p", "temperature=0", "-s", "Be brief."]) == cli.OK
+
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"POST {server.base_url}/chat/completions\n")
+    assert '"temperature": 0' in shown
+    assert KEY not in shown
+    assert server.asked == []
+
+
+def test_explain_as_json_is_what_chat_sends(config: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["explain", "--json", "--stream", "river", "Hi"])
+    explained = json.loads(capsys.readouterr().out)
+
+    cli.main(["chat", "river", "Hi"])
+
+    assert explained["body"] == server.asked[0].body
+    assert explained["headers"].keys() <= server.asked[0].headers.keys()
+    assert KEY not in json.dumps(explained)
+
+
+def test_explain_needs_a_prompt(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, "")
+
+    assert cli.main(["explain", "river"]) == cli.USAGE
+
+
+def test_schema_is_one_that_a_config_can_be_checked_with(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["schema"]) == cli.OK
+
+    schema = json.loads(capsys.readouterr().out)
+    checker = jsonschema.validators.validator_for(schema)
+    checker.check_schema(schema)
+    checker(schema).validate(json.loads(config.read_text()))
+
+
+# As a program.
+
+
+def program(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "modelwrap", *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def test_the_program_runs_as_a_module(config: Path) -> None:
+    done = subprocess.run(
+        program("chat", "Hi"), input="", capture_output=True, text=True, env=environment(), timeout=20, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Rhine, Elbe, Oder.\n", "")
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly(config: Path, server: Loopback) -> None:
+    gone: list[bool] = []
+
+    def wait_for_the_reader(asked: Asked) -> Any:
+        while not gone:
+            time.sleep(0.01)
+        return stream_answer(*["river " * 2000] * 50)
+
+    server.script(wait_for_the_reader)
+    with subprocess.Popen(
+        program("chat", "Hi"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        gone.append(True)
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.READER_GONE
+
+
+def test_ctrl_c_stops_a_one_shot_answer(config: Path, server: Loopback) -> None:
+    asked: list[bool] = []
+
+    def never_ending(_: Asked) -> Any:
+        asked.append(True)
+        return stream_answer("Rhine", before=[20.0])
+
+    server.script(never_ending)
+    with subprocess.Popen(
+        program("chat", "Hi"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stderr is not None
+        while not asked:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.INTERRUPTED
+
+
+class Terminal:
+    """Be the person at the terminal of a program."""
+
+    def __init__(self, leader: int, process: subprocess.Popen[bytes]) -> None:
+        self._leader = leader
+        self.process = process
+        self.screen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._leader, text.encode())
+
+    def interrupt(self, text: str) -> None:
+        """Press Ctrl-C until `text` is seen: a signal that comes just before a line is read waits for the next key."""
+        for _ in range(20):
+            self.type("\x03")
+            if text in self.screen or select.select([self._leader], [], [], 0.2)[0]:
+                break
+        self.see(text)
+
+    def see(self, text: str) -> str:
+        """Read on until `text` is seen; give what came up to its end."""
+        while text not in self.screen:
+            if not select.select([self._leader], [], [], 10)[0]:
+                raise AssertionError(f"{text!r} did not come; the screen shows {self.screen!r}")
+            try:
+                self.screen += os.read(self._leader, 4096).decode()
+            except OSError as ended:
+                raise AssertionError(f"{text!r} did not come; the screen shows {self.screen!r}") from ended
+        end = self.screen.index(text) + len(text)
+        seen, self.screen = self.screen[:end], self.screen[end:]
+        return seen
+
+    def end(self) -> int:
+        """Wait for the end of the program, reading what it still has to say."""
+        while select.select([self._leader], [], [], 10)[0]:
+            try:
+                if not os.read(self._leader, 4096):
+                    break
+            except OSError:
+                break
+        return self.process.wait(10)
+
+
+@contextmanager
+def terminal(*arguments: str, **more: str) -> Iterator[Terminal]:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        program(*arguments),
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment(TERM="xterm", COLUMNS="80", LINES="24", **more),
+        start_new_session=True,
+        preexec_fn=lambda: _take_terminal(follower),
+    )
+    os.close(follower)
+    try:
+        yield Terminal(leader, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def _take_terminal(follower: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture(params=["rich", "plain"])
+def look(request: pytest.FixtureRequest, here: Path) -> dict[str, str]:
+    """Run the program with rich, and as if it were not installed."""
+    if request.param == "rich":
+        return {}
+    shadow = here / "shadow"
+    (shadow / "rich").mkdir(parents=True)
+    (shadow / "rich" / "__init__.py").write_text("raise ImportError('not installed')")
+    return {"PYTHONPATH": f"{shadow}{os.pathsep}{ROOT}"}
+
+
+def test_a_conversation_remembers_clears_and_ends(config: Path, server: Loopback, look: dict[str, str]) -> None:
+    with terminal("chat", "-s", "Be brief.", **look) as screen:
+        screen.see("> ")
+        screen.type("Name three rivers.\n")
+        screen.see("Oder.")
+        screen.see("> ")
+        screen.type("And lakes?\n")
+        screen.see("Oder.")
+        screen.see("> ")
+        screen.type("/clear\n")
+        screen.see("> ")
+        screen.type("/nonsense\n")
+        screen.see("no command /nonsense")
+        screen.see("> ")
+        screen.type("Hi\n")
+        screen.see("Oder.")
+        screen.see("> ")
+        screen.type("/exit\n")
+        assert screen.end() == cli.OK
+
+    first, second, third = (asked.body["messages"] for asked in server.asked)
+    system = {"role": "system", "content": "Be brief."}
+    question = {"role": "user", "content": "Name three rivers."}
+    answer = {"role": "assistant", "content": "Rhine, Elbe, Oder."}
+    assert first == [system, question]
+    assert second == [system, question, answer, {"role": "user", "content": "And lakes?"}]
+    assert third == [system, {"role": "user", "content": "Hi"}]
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_conversation(config: Path, server: Loopback, look: dict[str, str]) -> None:
+    slow = stream_answer("Rhine, ", "Elbe.")
+    slow.pieces.insert(1, 20.0)
+    server.script(slow, error_answer(400, "the words of the server"), stream_answer("Still here."))
+
+    with terminal("chat", **look) as screen:
+        screen.see("> ")
+        screen.type("Name three rivers.\n")
+        screen.see("Rhine")
+        screen.type("\x03")
+        screen.see("stopped")
+        screen.see("> ")
+        screen.interrupt("> ")
+        screen.type("Wrong\n")
+        screen.see("the words of the server")
+        screen.see("> ")
+        screen.type("Hi\n")
+        screen.see("Still here.")
+        screen.see("> ")
+        screen.type("\x04")
+        assert screen.end() == cli.OK
+
+    roles = [message["role"] for message in server.asked[-1].body["messages"]]
+    assert roles == ["user", "assistant", "user"]

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from modelwrap.errors import StreamTruncated
+from modelwrap.terminal import Conversation, PlainAnswer, RichAnswer, finished_blocks, printable
+from modelwrap.testing import Cut, FakeModel
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "markdown, finished",
+    [
+        ("", ""),
+        ("one line", ""),
+        ("one\n\ntwo", "one\n\n"),
+        ("one\n\ntwo\n\nthree", "one\n\ntwo\n\n"),
+        ("```\ncode\n\nmore\n", ""),
+        ("text\n\n```\ncode\n\nmore\n```\n", "text\n\n"),
+        ("```\ncode\n\nmore\n```\n\nafter", "```\ncode\n\nmore\n```\n\n"),
+        ("~~~\n```\n\n~~~\n\nafter", "~~~\n```\n\n~~~\n\n"),
+        ("one\n \ntwo", "one\n \n"),
+        ("one\n  ", ""),
+    ],
+)
+def test_a_block_is_finished_by_a_blank_line_outside_code(markdown: str, finished: str) -> None:
+    assert finished_blocks(markdown) == (finished, markdown[len(finished) :])
+
+
+def test_an_answer_cannot_move_the_cursor() -> None:
+    assert printable("a\x1b[2Jb\x07\r\x9b31m\tc\n") == "a[2Jb31m\tc\n"
+
+
+def test_a_plain_answer_ends_its_last_line_once() -> None:
+    for text in ("no end", "an end\n"):
+        out = io.StringIO()
+
+        with PlainAnswer(out) as answer:
+            answer.think("left out")
+            answer.write(text)
+
+        assert out.getvalue() == text.rstrip("\n") + "\n"
+
+
+def test_a_plain_answer_in_a_file_is_left_as_it_is() -> None:
+    out, screen = io.StringIO(), Screen()
+
+    for place in (out, screen):
+        with PlainAnswer(place) as answer:
+            answer.write("\x1b[2J\n")
+
+    assert (out.getvalue(), screen.getvalue()) == ("\x1b[2J\n", "[2J\n")
+
+
+def test_a_rich_answer_shows_every_block_for_good() -> None:
+    screen = Screen()
+
+    with RichAnswer(screen) as answer:
+        answer.think("Let me see.")
+        for piece in ("# Riv", "ers\n\n- Rhine\n", "- Elbe\n\n```\nOd", "er\n\nend\n```\n"):
+            answer.write(piece)
+
+    shown = screen.getvalue()
+    for word in ("Rivers", "Rhine", "Elbe", "Oder", "end"):
+        assert word in shown
+    assert "```" not in shown
+
+
+def test_what_was_shown_of_a_broken_answer_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
+    conversation = Conversation(FakeModel([Cut("Rhine, ", "El"), "Hello"]), {})
+
+    with pytest.raises(StreamTruncated):
+        conversation.ask("Name three rivers.")
+
+    assert conversation.messages[-1] == {"role": "assistant", "content": "Rhine, El"}
+    assert capsys.readouterr().out == "Rhine, El\n"
+
+
+def test_an_answer_that_never_began_is_forgotten_with_its_question() -> None:
+    conversation = Conversation(FakeModel([ValueError("no"), "Hello"]), {}, system="Be brief.")
+
+    with pytest.raises(ValueError, match="no"):
+        conversation.ask("Name three rivers.")
+
+    assert conversation.messages == [{"role": "system", "content": "Be brief."}]
+
+
+def test_an_empty_answer_is_said_to_be_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    Conversation(FakeModel([""]), {}).ask("Hi")
+
+    assert capsys.readouterr().err == "the answer is empty\n"
