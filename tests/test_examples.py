@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import modelwrap
+from modelwrap.testing import FakeModel
+from tests.loopback import Loopback, chat_answer
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def agent() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("agent_example", EXAMPLES / "agent.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tool_call(name: str, arguments: str, identity: str = "call-1") -> dict[str, Any]:
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def test_the_agent_answers_with_the_help_of_its_tools(agent: ModuleType) -> None:
+    days = '{"first": "2026-01-01", "last": "2026-03-01"}'
+    model = FakeModel(
+        [
+            {"role": "assistant", "content": None, "tool_calls": [tool_call("days_between", days)]},
+            "It is 59 days.",
+        ]
+    )
+
+    assert agent.answer(model, "How long is it?") == "It is 59 days."
+
+    assert model.calls[1].messages[-1] == {"role": "tool", "tool_call_id": "call-1", "content": "59"}
+
+
+@pytest.mark.parametrize(
+    "name, arguments, told",
+    [
+        ("fly", "{}", "there is no tool fly, only today, days_between"),
+        ("days_between", "{", "error: "),
+        ("days_between", '{"first": "yesterday", "last": "today"}', "error: "),
+        ("today", '{"where": "here"}', "error: "),
+    ],
+)
+def test_the_agent_tells_the_model_what_it_did_wrong(agent: ModuleType, name: str, arguments: str, told: str) -> None:
+    wrong = {"role": "assistant", "content": None, "tool_calls": [tool_call(name, arguments)]}
+    model = FakeModel([wrong, "I see."])
+
+    assert agent.answer(model, "Hm?") == "I see."
+
+    assert told in model.calls[1].messages[-1]["content"]
+
+
+def test_the_agent_gives_up_on_a_model_that_only_calls_tools(agent: ModuleType) -> None:
+    endless = FakeModel(default={"role": "assistant", "content": None, "tool_calls": [tool_call("today", "{}")]})
+
+    with pytest.raises(RuntimeError, match="no answer after 8 rounds"):
+        agent.answer(endless, "Hm?")
+
+
+def test_the_agents_backend_is_swapped_by_editing_json(
+    agent: ModuleType,
+    server: Loopback,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backends = []
+    for name in ("first-model", "second-model"):
+        server.script(chat_answer("", tool_calls=[tool_call("today", "{}")]), chat_answer(f"I am {name}."))
+        edited = {
+            "config_name": "agent",
+            "model_type": "openai",
+            "model": name,
+            "api_key": "EMPTY",
+            "client_args": {"base_url": server.base_url},
+        }
+        config = tmp_path / "agent.json"
+        config.write_text(json.dumps(edited))
+        monkeypatch.setattr(agent, "CONFIG", config)
+        monkeypatch.setattr(sys, "argv", ["agent.py", "Who", "are", "you?"])
+
+        modelwrap.clear()
+        agent.main()
+        backends.append(server.asked[-1].body["model"])
+    modelwrap.clear()
+
+    assert backends == ["first-model", "second-model"]
+    assert capsys.readouterr().out == "I am first-model.\nI am second-model.\n"
+    assert [message["role"] for message in server.asked[-1].body["messages"]] == ["system", "user", "assistant", "tool"]
+    assert [tool["function"]["name"] for tool in server.asked[-1].body["tools"]] == ["today", "days_between"]
+
+
+def test_the_agents_own_config_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+
+    with modelwrap.load(EXAMPLES / "agent.json") as models:
+        assert list(models) == ["agent"]
