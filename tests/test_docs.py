@@ -1,0 +1,180 @@
+"""Every example that is printed is executed: Python, configs and commands, against a server on loopback."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import io
+import re
+import shlex
+import shutil
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+import modelwrap
+from modelwrap import cli, registry
+from modelwrap import runtime as runtimes
+from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
+from modelwrap.wire.http import HttpRequest
+from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ["README.md", "docs/architecture.md", "docs/add-a-model-type.md"]
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"(?:#|//) ([\w/]+\.\w+)\n")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
+    "48afa4710000000049454e44ae426082"
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    language: str
+    text: str
+
+    @property
+    def file_name(self) -> str | None:
+        """A block whose first line is a comment with a file's name is that file."""
+        named = FILE_NAME.match(self.text)
+        return named[1] if named else None
+
+
+def blocks(document: str) -> Iterator[Block]:
+    text = (ROOT / document).read_text("utf-8")
+    for found in FENCE.finditer(text):
+        yield Block(text.count("\n", 0, found.start()) + 2, found[1], found[2])
+
+
+class Elsewhere:
+    """Send every request to loopback, wherever it was meant to go."""
+
+    def __init__(self, inner: Runtime, base_url: str) -> None:
+        self._inner = inner
+        self._base_url = base_url
+
+    async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        url = self._base_url.removesuffix("/v1") + urlsplit(request.url).path
+        return await self._inner.send(replace(request, url=url), deadline)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def answer(asked: Asked) -> Answer:
+    if asked.path.endswith("/generate"):
+        pieces = [event({"piece": "Rhine, "}), event({"piece": "Elbe."}), event({"end": True, "tokens": 4})]
+        if asked.body.get("stream"):
+            return Answer(200, {"content-type": "text/event-stream"}, [*pieces])
+        return json_answer({"output": "Rhine, Elbe.", "tokens": 4})
+    if asked.body.get("stream"):
+        return stream_answer("Rhine, ", "Elbe, ", "Oder.")
+    if "response_format" in asked.body:
+        return chat_answer('{"name": "Rhine", "length_in_km": 1233}')
+    return chat_answer("Rhine, Elbe, Oder.")
+
+
+@pytest.fixture
+def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Be a folder in which a reader of the docs follows them."""
+    server.script(answer)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MODELWRAP_CONFIG", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    (tmp_path / "river.png").write_bytes(PIXEL)
+    before = set(sys.modules)
+    with runtimes.played_by(lambda runtime: Elsewhere(runtime, server.base_url)):
+        yield tmp_path
+    modelwrap.clear()
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def follow(
+    block: Block, document: str, folder: Path, names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if block.file_name:
+        (folder / block.file_name).write_text(block.text)
+    elif block.language == "python":
+        run(block, document, names)
+    elif block.language == "console":
+        for command, printed in commands(block.text):
+            capsys.readouterr()
+            assert cli.main(command) == cli.OK, (
+                f"{document}:{block.line}: {shlex.join(command)}: {capsys.readouterr().err}"
+            )
+            shown = capsys.readouterr().out
+            assert not printed or shown == printed
+
+
+def run(block: Block, document: str, names: dict[str, Any]) -> None:
+    code = compile("\n" * (block.line - 1) + block.text, ROOT / document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    pending = types.FunctionType(code, names)()
+    if inspect.iscoroutine(pending):
+        asyncio.run(pending)
+
+
+def commands(text: str) -> Iterator[tuple[list[str], str]]:
+    """Give our own program's command lines and what they print."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        line, _, printed = part.partition("\n")
+        words = shlex.split(line)
+        if words[0] == "modelwrap":
+            yield words[1:], printed
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_a_document_shows_works(
+    document: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if document == "docs/architecture.md":
+        shutil.copytree(ROOT / "model_configs", elsewhere / "model_configs")
+    names: dict[str, Any] = {"__name__": "__main__"}
+
+    for block in blocks(document):
+        follow(block, document, elsewhere, names, capsys)
+
+
+@pytest.mark.parametrize(
+    "document",
+    sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "examples/README.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    linked = LINK.findall(FENCE.sub("", document.read_text("utf-8")))
+
+    missing = [link for link in linked if not (document.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_the_changelog_knows_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+    assert f"## {modelwrap.__version__}" in changelog or f"## [{modelwrap.__version__}]" in changelog
+
+
+def test_every_decision_is_listed_and_says_what_would_change_it() -> None:
+    pages = [page for page in (ROOT / "docs/decisions").glob("*.md") if page.name != "README.md"]
+    listed = set(LINK.findall((ROOT / "docs/decisions/README.md").read_text("utf-8")))
+
+    assert {page.name for page in pages} == listed
+    for page in pages:
+        text = page.read_text("utf-8")
+        for part in ("**Context.**", "**Choice.**", "**What else was weighed.**", "**What would change our minds.**"):
+            assert part in text, f"{page.name} lacks {part}"
