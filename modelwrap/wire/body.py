@@ -1,0 +1,45 @@
+"""Bytes from the network into JSON, in one place: whatever comes ends in a value or in a known error."""
+
+from __future__ import annotations
+
+from pydantic_core import from_json
+
+from modelwrap.errors import InvalidResponse
+from modelwrap.types import JSON
+
+_BOM = b"\xef\xbb\xbf"
+
+# What another try would bring again; all else may be a body that was cut or garbled on its way.
+_SURE_TO_COME_AGAIN = ("recursion", "out of range")
+
+
+def loads(data: bytes) -> JSON:
+    """Read JSON strictly where it protects, and like Python's own `json` where servers are sloppy.
+
+    Bad UTF-8, lone surrogates, endless digits and deep nesting raise `InvalidResponse`; a byte order mark, NaN,
+    Infinity and repeated keys are taken.
+    """
+    data = data.removeprefix(_BOM)
+    try:
+        return from_json(data)
+    except ValueError as error:
+        raise _invalid(data, str(error)) from None
+
+
+def text_of(data: bytes) -> str:
+    """Show a body, whatever it is."""
+    return data.removeprefix(_BOM).decode("utf-8", "replace")
+
+
+def looks_like_html(text: str) -> bool:
+    return text.lstrip()[:1] == "<"
+
+
+def _invalid(data: bytes, reason: str) -> InvalidResponse:
+    text = text_of(data)
+    if not text.strip():
+        return InvalidResponse("the answer is empty", body=text, retryable=True)
+    if looks_like_html(text):
+        return InvalidResponse("the answer is a web page, not JSON: is the base URL right?", body=text)
+    again = not any(word in reason for word in _SURE_TO_COME_AGAIN)
+    return InvalidResponse(f"the answer is not JSON: {reason}", body=text, retryable=again)

@@ -1,0 +1,352 @@
+"""What a provider's refusal means: its own words out of any shape of body, and the class of error that they make.
+
+The rules are tables: `_RULES` reads words, `_BY_STATUS` and `_BY_MARK` what they leave open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import unescape
+from typing import Any
+
+from modelwrap.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    CallError,
+    ContentFiltered,
+    ContextTooLong,
+    InvalidResponse,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RedirectRefused,
+    ServerFailed,
+    TimedOut,
+    UnsupportedParameter,
+)
+from modelwrap.types import JSON
+from modelwrap.wire import body as bodies
+from modelwrap.wire.retry_after import retry_after
+
+_LONGEST_MESSAGE = 1000
+_REQUEST_IDS = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-ms-request-id",
+    "x-amzn-requestid",
+    "mistral-correlation-id",
+    "x-typhoon-request-id",
+    "cf-ray",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Hold what a provider said when it refused."""
+
+    message: str = ""
+    code: str | None = None
+    param: str | None = None
+    status: int | None = None
+    """The HTTP status that the body itself names."""
+    marks: str = ""
+    """Every code, type and status in the body, in lower case, for rules to look into."""
+    request_id: str | None = None
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
+    """Make an HTTP answer that is no success into the error that it means."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    text = bodies.text_of(body)
+    refusal = read_body(body)
+    if 300 <= status < 400:
+        location = headers.get("location", "nowhere").partition("?")[0]
+        refusal = Refusal(f"the server redirects to {location}, and requests with a key are not sent on")
+    error = refused(refusal, status, conflict_is_lock="openai-version" in headers)
+    error.body = text if len(text) < _LONGEST_MESSAGE else _clipped(text)
+    error.request_id = request_id_of(headers) or refusal.request_id
+    error.retry_after = retry_after(headers)
+    return error
+
+
+def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) -> CallError:
+    """Make a refusal into its error; `status` is what HTTP said, which may have been 200."""
+    meant = status if status >= 300 else refusal.status
+    kind = _kind(refusal, meant)
+    known: dict[str, Any] = {"status": meant or status, "code": refusal.code, "retryable": None}
+    if kind is ServerFailed and meant is not None:
+        known["retryable"] = meant in _WORTH_RETRYING or (meant == 409 and conflict_is_lock)
+    elif kind is RateLimited and _NEVER_FITS.search(refusal.message):
+        known["retryable"] = False
+    if kind is TimedOut:
+        known["limit"] = "provider"
+    return kind(refusal.message or _no_words(meant or status), **known)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Find the id under which a provider knows a request; names of headers are in lower case."""
+    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+
+
+# Reading bodies.
+
+
+def read_body(body: bytes) -> Refusal:
+    """Find the provider's words in a body of any shape."""
+    text = bodies.text_of(body).strip()
+    try:
+        return read(bodies.loads(body))
+    except InvalidResponse:
+        return Refusal(_page_title(text) if bodies.looks_like_html(text) else _clipped(text))
+
+
+def read(value: JSON) -> Refusal:
+    """Find the provider's words in JSON of any shape."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        return Refusal(_words(value))
+    inner = _inner(value)
+    code = _first_text(inner, value, keys=_CODE_KEYS)
+    return Refusal(
+        message=_clipped(_message(inner) or _message(value)),
+        code=code,
+        param=_first_text(inner, value, keys=("param",)),
+        status=_status(inner) or _status(value),
+        marks=" ".join(_marks(value)).lower(),
+        request_id=_first_text(value, inner, keys=("request_id",)),
+    )
+
+
+def says_error(value: dict[str, Any]) -> bool:
+    """Tell whether JSON that came as a success, and is no reply, is a refusal."""
+    base = value.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code"):
+        return True
+    if value.get("error") or value.get("object") == "error" or value.get("type") == "error" or value.get("errors"):
+        return True
+    return bool(value.get("detail")) or (bool(_message(value)) and "id" not in value and "model" not in value)
+
+
+_CODE_KEYS = ("code", "error_code", "status_code", "type", "error_type", "status")
+_MARK_KEYS = (*_CODE_KEYS, "reason", "param")
+_MESSAGE_KEYS = (
+    *("message", "detail", "msg", "error_msg", "errorMessage", "Message", "status_msg", "error_description"),
+    *("faultstring", "title", "reason"),
+)
+_NESTED_KEYS = ("error", "errors", "innererror", "inner_error", "metadata", "details", "detail", "base_resp", "fault")
+
+
+def _inner(value: dict[str, Any]) -> dict[str, Any]:
+    """Step into the object that holds the words, where there is one."""
+    for key in ("error", "errors", "base_resp", "fault", "detail"):
+        inner = value.get(key)
+        if isinstance(inner, list) and inner:
+            inner = inner[0]
+        if isinstance(inner, dict) and "loc" not in inner:
+            return inner
+    return value
+
+
+def _message(value: dict[str, Any]) -> str:
+    for key in ("error", *_MESSAGE_KEYS):
+        words = value.get(key)
+        if words and isinstance(words, (str, list, dict)):
+            return _words(words) + _upstream(value)
+    return ""
+
+
+def _upstream(value: dict[str, Any]) -> str:
+    """Give what the provider behind a gateway said."""
+    metadata = value.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    return f": {raw}" if isinstance(raw, str) and raw else ""
+
+
+def _words(value: JSON) -> str:
+    """Say any JSON as a sentence."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_words, value)))
+    if isinstance(value, dict):
+        message = _message(value)
+        place = value.get("loc")
+        if isinstance(place, list) and message:
+            return f"{'.'.join(map(str, place))}: {message}"
+        return message or str(value)
+    return "" if value is None else str(value)
+
+
+def _first_text(*values: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    for value in values:
+        for key in keys:
+            found = value.get(key)
+            if isinstance(found, (str, int)) and not isinstance(found, bool) and found != "":
+                return str(found)
+    return None
+
+
+def _status(value: dict[str, Any]) -> int | None:
+    for key in ("status_code", "http_code", "status", "code", "raw_status_code"):
+        found = value.get(key)
+        if isinstance(found, str) and found.isascii() and found.isdigit():
+            found = int(found[:9])
+        if isinstance(found, int) and 400 <= found <= 599:
+            return found
+    return None
+
+
+def _marks(value: JSON, depth: int = 0) -> Iterator[str]:
+    if depth > 4:
+        return
+    if isinstance(value, list):
+        for item in value[:8]:
+            yield from _marks(item, depth + 1)
+    elif isinstance(value, dict):
+        for key in _MARK_KEYS:
+            if isinstance(value.get(key), (str, int)):
+                yield str(value[key])
+        for key in _NESTED_KEYS:
+            yield from _marks(value.get(key), depth + 1)
+
+
+def _page_title(html: str) -> str:
+    found = re.search(r"<(title|h1)[^>]*>(.*?)</\1", html[:20_000], re.IGNORECASE | re.DOTALL)
+    title = " ".join(unescape(found[2]).split()) if found else ""
+    return f"a web page: {title}" if title else "a web page"
+
+
+def _clipped(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+
+
+def _no_words(status: int) -> str:
+    return f"the server answered {status} and said nothing"
+
+
+# What words mean.
+
+_WORTH_RETRYING = frozenset({425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_NEVER_FITS = re.compile(r"request too large|must be reduced in order to run", re.IGNORECASE)
+
+_BY_STATUS: dict[int, type[CallError]] = {
+    401: AuthenticationFailed,
+    402: QuotaExhausted,
+    403: PermissionDenied,
+    404: NotFound,
+    408: TimedOut,
+    409: ServerFailed,
+    410: NotFound,
+    425: ServerFailed,
+    429: RateLimited,
+    498: Overloaded,
+    503: Overloaded,
+    529: Overloaded,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Read one class out of codes or, where a provider has none, out of its sentence."""
+
+    error: type[CallError]
+    statuses: frozenset[int]
+    marks: re.Pattern[str]
+    words: re.Pattern[str]
+
+    def fits(self, refusal: Refusal, status: int | None) -> bool:
+        if status is not None and status not in self.statuses:
+            return False
+        return bool(self.marks.search(refusal.marks) or self.words.search(refusal.message))
+
+
+def _rule(error: type[CallError], statuses: set[int], marks: str, words: str) -> _Rule:
+    return _Rule(error, frozenset(statuses), re.compile(marks), re.compile(words, re.IGNORECASE))
+
+
+_RULES = (
+    _rule(
+        QuotaExhausted,
+        {400, 401, 402, 403, 412, 429},
+        r"insufficient_(user_)?(quota|balance|credits?|funds)|credit_balance_exhausted|(spend|usage)_limit_exceeded"
+        r"|billing_(hard_limit|not_active)|exceeded_current_quota|arrearage|payment_required|quota_exhausted",
+        r"insufficient (account )?(quota|balance|credits?|funds)|credit balance is too low|out of credits"
+        r"|run out of (\w+ )?credits|doesn't have any credits|used all available credits|spend(ing)? limit"
+        r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)",
+    ),
+    _rule(
+        ContentFiltered,
+        {400, 403, 422, 451, 500},
+        r"content_?filter|content_policy_violation|responsibleaipolicyviolation|content_moderation|data_?inspection"
+        r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)",
+        r"content management policy|content exists risk|content (policy|filter)|input was flagged"
+        r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
+        r"|inappropriate content|data may contain",
+    ),
+    _rule(
+        ContextTooLong,
+        {400, 413, 422, 500},
+        r"context_(length|window)_exceeded|exceed_context_size|tokens_limit_reached|prompt_too_long|model_max_prompt",
+        r"(context|sequence) (length|window|size)|max context|prompt (is )?too long|input is too long"
+        r"|maximum prompt length|exceeded model token limit|exceeds? (the )?max(imum)? (length|number of tokens)"
+        r"|input token count|input tokens .*cannot exceed|number of tokens in the prompt|too many (input )?tokens"
+        r"|max_new_tokens.* must be <=|max size: \d+ tokens|input length should be|trying to keep the first \d+ tokens"
+        r"|reduce the length of the (messages|input|prompt)|longer than the (maximum )?(model|context)",
+    ),
+    _rule(
+        AuthenticationFailed,
+        {400},
+        r"invalid_api_key|api_key_invalid|authentication_error|unauthenticated|\bunauthorized\b",
+        r"(incorrect|invalid) api[- ]key|api[- ]key (is )?(not valid|invalid|expired)",
+    ),
+    _rule(
+        NotFound,
+        {400, 422},
+        r"model_not_found|model_not_exist|\binvalid_model\b|deployment_?notfound",
+        r"model\S* .{0,120}(does not exist|not found|not exist|is not a valid model)|not a valid model id"
+        r"|^invalid model\b|unknown model|no such model",
+    ),
+    _rule(
+        UnsupportedParameter,
+        {400, 422},
+        r"unsupported_parameter|unknown_parameter|unrecognized_parameter|extra_forbidden|unsupported_value(?!.*messages)",
+        r"(unsupported|unknown|unrecognized) (request )?(parameter|argument|field)|extra inputs are not permitted"
+        r"|property '?\S+ is unsupported|arguments? not supported|additional properties are not allowed"
+        r"|\S+ (is|are) not (supported|enabled|permitted) (with|for|on|by) this model|unknown name \"",
+    ),
+    _rule(
+        Overloaded,
+        {429, 500},
+        r"overloaded|engine_overloaded|over_capacity|capacity_exceeded",
+        r"\boverloaded\b|over capacity|at capacity|model is (currently )?loading",
+    ),
+)
+
+# What a refusal under HTTP 200 means when its body names no status.
+_BY_MARK: tuple[tuple[re.Pattern[str], type[CallError]], ...] = (
+    (re.compile(r"rate_?limit|too_many_requests|resource_?exhausted|throttl"), RateLimited),
+    (re.compile(r"time_?out|deadline_?exceeded"), TimedOut),
+    (re.compile(r"permission|forbidden"), PermissionDenied),
+    (re.compile(r"not_?found"), NotFound),
+    (re.compile(r"internal|server_?error|unavailable|api_error"), ServerFailed),
+    (re.compile(r"invalid_?(request|argument)|bad_?request|validation"), BadRequest),
+)
+
+
+def _kind(refusal: Refusal, status: int | None) -> type[CallError]:
+    if status is not None and 300 <= status < 400:
+        return RedirectRefused
+    for rule in _RULES:
+        if rule.fits(refusal, status):
+            return rule.error
+    if status is None:
+        found = (kind for marks, kind in _BY_MARK if marks.search(refusal.marks))
+        return next(found, ServerFailed)
+    return _BY_STATUS.get(status) or (BadRequest if 400 <= status < 500 else ServerFailed)

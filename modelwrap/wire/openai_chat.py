@@ -1,0 +1,403 @@
+"""OpenAI's chat completions, and whatever else speaks them: requests out, replies, streams and errors in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwrap.capabilities import Traits
+from modelwrap.errors import (
+    BadRequest,
+    CallError,
+    ConnectionFailed,
+    ContentFiltered,
+    InvalidResponse,
+    StreamFailed,
+    StreamTruncated,
+    TimedOut,
+)
+from modelwrap.secrets import Secret
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply
+from modelwrap.wire import body as bodies
+from modelwrap.wire import failures, sse
+from modelwrap.wire.chat_chunks import MOST_CHOICES, THOUGHT, ChunkReader
+from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.repair import tell, validated
+from modelwrap.wire.think import ThinkSplitter
+from modelwrap.wire.urls import join
+from modelwrap.wire.usage import token_usage
+
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+
+# Requests.
+
+
+def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
+    """Write the request; `BadRequest` names what cannot be sent as JSON.
+
+    A parameter goes out as it was given, None as null; only `stream_options=None` stands for itself: ask for no
+    usage on a stream.
+    """
+    body = to_body(call, traits)
+    return HttpRequest(
+        method="POST",
+        url=join(endpoint.base_url, "/chat/completions", endpoint.query),
+        headers=to_headers(call, endpoint),
+        json=body,
+        content=to_bytes(body),
+        connection=endpoint.connection,
+        stream=call.stream,
+    )
+
+
+def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": call.model} if call.model else {}
+    body["messages"] = _to_messages(call, traits)
+    body.update(_to_parameters(call, traits))
+    if call.stream:
+        body["stream"] = True
+        if traits.stream_usage and "stream_options" not in call.parameters:
+            body["stream_options"] = {"include_usage": True}
+    body.update(call.extra_body)
+    return body
+
+
+def to_headers(call: WireCall, endpoint: Endpoint) -> dict[str, str | Secret]:
+    """Merge headers by their names in lower case; the call's win over the endpoint's."""
+    headers: dict[str, str | Secret] = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if call.stream else "application/json",
+    }
+    for given in (endpoint.headers, call.extra_headers):
+        headers.update((name.lower(), value) for name, value in given.items())
+    return headers
+
+
+def to_bytes(body: JSON) -> bytes:
+    """Write JSON as compact UTF-8; `BadRequest` says which value cannot be."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        place, reason = next(_unsendable(body), ("the request", str(error)))
+        raise BadRequest(f"{place} cannot be sent as JSON: {reason}", sent=False) from None
+
+
+def _to_messages(call: WireCall, traits: Traits) -> list[Any]:
+    if traits.replay_reasoning:
+        return list(call.input)
+    messages = []
+    dropped: set[str] = set()
+    for message in call.input:
+        found = [field for field in _REASONING_FIELDS if field in message]
+        if found and message.get("role") == "assistant":
+            dropped.update(found)
+            message = {name: value for name, value in message.items() if name not in found}
+        messages.append(message)
+    for field in sorted(dropped):
+        call.changes.append(Change("dropped", f"messages.{field}", "this endpoint does not want reasoning sent back"))
+    return messages
+
+
+def _to_parameters(call: WireCall, traits: Traits) -> dict[str, Any]:
+    parameters = call.parameters
+    if "stream_options" in parameters and parameters["stream_options"] is None:
+        parameters = {name: value for name, value in parameters.items() if name != "stream_options"}
+    wanted = traits.token_limit
+    if wanted in _TOKEN_LIMITS and wanted not in parameters:
+        for name in _TOKEN_LIMITS:
+            if parameters.get(name) is not None:
+                call.changes.append(Change("renamed", name, f"sent as {wanted}"))
+                return {wanted if key == name else key: value for key, value in parameters.items()}
+    return parameters
+
+
+def _unsendable(value: Any, place: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Walk to what JSON has no form for."""
+    if id(value) in above:
+        yield place, "it contains itself"
+    elif len(above) > 200:
+        yield place, "it is nested too deeply"
+    elif isinstance(value, Mapping) and isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                yield place, f"{key!r} is no name of a field"
+            yield from _unsendable(item, f"{place}.{key}".lstrip("."), (*above, id(value)))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _unsendable(item, f"{place}[{number}]", (*above, id(value)))
+    elif isinstance(value, str):
+        if not _is_utf8(value):
+            yield place, "it holds half of a surrogate pair, which UTF-8 cannot carry"
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            yield place, f"{value} is no number of JSON"
+    elif not isinstance(value, (int, type(None))):
+        yield place, f"it is a {type(value).__name__}"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Replies.
+
+
+def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+    """Read a whole reply; an error that came with status 200 is raised as what it says."""
+    try:
+        data = bodies.loads(body)
+        reply = _reply(data, call, traits)
+    except CallError as error:
+        error.body = error.body or bodies.text_of(body[:4096])
+        error.request_id = error.request_id or failures.request_id_of(headers)
+        raise
+    reply._raw = data
+    reply.meta.request_id = failures.request_id_of(headers)
+    reply.meta.finish_reason = _finish_reason(data["choices"][0])
+    if "usage" in reply.model_fields_set:
+        reply.meta.usage = token_usage(reply.usage)
+    return reply
+
+
+def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
+    return failures.failure(status, headers, body)
+
+
+def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
+    choices = _choices_of(data)
+    read = [
+        _message_choice(choice, position, traits, call.changes) if type(choice) is dict else choice
+        for position, choice in enumerate(choices)
+    ]
+    if len(read) > 1 and all(isinstance(choice, dict) and "index" not in choice for choice in read):
+        read = [{**choice, "index": position} for position, choice in enumerate(read)]
+        tell(call.changes, Change("repaired", "choices.index", "numbered by position"))
+    if any(one is not other for one, other in zip(read, choices, strict=True)):
+        data = {**data, "choices": read}
+    reply = validated(ChatReply, data, call.changes)
+    if not reply.choices:
+        raise InvalidResponse("choices: the answer has none")
+    return reply
+
+
+def _choices_of(data: JSON) -> list[Any]:
+    """Give the choices of a reply, or raise what the JSON is instead."""
+    if type(data) is not dict:
+        raise InvalidResponse(f"the answer is no object but {_kind_of(data)}")
+    choices = data.get("choices")
+    if not choices:
+        if failures.says_error(data):
+            raise failures.refused(failures.read(data), 200)
+        if _says_filtered(data):
+            raise ContentFiltered("the provider filtered the prompt and gave no answer", code="content_filter")
+        raise InvalidResponse("choices: the answer has none")
+    if type(choices) is not list:
+        raise InvalidResponse(f"choices: a list is expected, got {_kind_of(choices)}")
+    if len(choices) > MOST_CHOICES:
+        raise InvalidResponse(f"choices: more than {MOST_CHOICES}")
+    return choices
+
+
+def _message_choice(choice: dict[str, Any], position: int, traits: Traits, changes: list[Change]) -> dict[str, Any]:
+    message = choice.get("message")
+    if message is None:
+        message = _misplaced_message(choice)
+        if message is None:
+            raise InvalidResponse(f"choices.{position}.message: the choice has none")
+        choice = {**choice, "message": message}
+        tell(changes, Change("repaired", "choices.message", "it stood under another name"))
+    if type(message) is not dict:
+        raise InvalidResponse(f"choices.{position}.message: an object is expected, got {_kind_of(message)}")
+    content = message.get("content")
+    if type(choice.get("error")) is dict and not content and not message.get("tool_calls"):
+        raise failures.refused(failures.read(choice), 200)
+    if traits.think_tags and type(content) is str and content.lstrip().startswith("<think>"):
+        return {**choice, "message": _split_message(message, content, changes)}
+    return choice
+
+
+def _misplaced_message(choice: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the message of a server that answers in the shape of a chunk or of a completion."""
+    delta, text = choice.get("delta"), choice.get("text")
+    if type(delta) is dict:
+        return delta
+    return {"role": "assistant", "content": text} if type(text) is str else None
+
+
+def _split_message(message: dict[str, Any], content: str, changes: list[Change]) -> dict[str, Any]:
+    splitter = ThinkSplitter()
+    reasoning, said = splitter.feed(content)
+    held_reasoning, held = splitter.finish()
+    before = message.get("reasoning_content")
+    tell(changes, THOUGHT)
+    return {
+        **message,
+        "content": said + held,
+        "reasoning_content": (before if type(before) is str else "") + reasoning + held_reasoning,
+    }
+
+
+def _finish_reason(choice: dict[str, Any]) -> str | None:
+    """Give the word of the provider behind a gateway, else the gateway's."""
+    reason = choice.get("native_finish_reason") or choice.get("finish_reason")
+    return None if reason is None else str(reason)
+
+
+def _says_filtered(value: JSON) -> bool:
+    if isinstance(value, list):
+        return any(map(_says_filtered, value))
+    if not isinstance(value, dict):
+        return False
+    if value.get("filtered") is True or value.get("blockReason") or value.get("block_reason"):
+        return True
+    return any(map(_says_filtered, value.values()))
+
+
+def _kind_of(value: JSON) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+# Streams.
+
+
+async def from_stream(
+    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End | None = None
+) -> AsyncGenerator[ChatChunk, None]:
+    """Read a stream to its end, and raise where it has none.
+
+    It ends with `[DONE]`, told by `end.marked`, or where every choice has its finish reason. An error before the
+    first chunk is the refusal that it says; a later one is a `StreamFailed`.
+    """
+    reader = ChunkReader(traits, call.changes)
+    end = end or sse.End()
+    whole = False
+    failed: CallError | None = None
+    try:
+        async for event in events:
+            data = event.data
+            if data.startswith("[DONE]"):
+                end.marked = True
+                break
+            if event.bare:
+                for chunk in _bare_chunks(data, reader):
+                    yield chunk
+                whole = True
+                continue
+            value = _event_json(event, reader)
+            if value is not None:
+                yield reader.read(value)
+    except CallError as error:
+        failed = error
+    # What was held back comes out before any error: the partial reply is to hold everything.
+    rest = reader.rest()
+    if rest is not None:
+        yield rest
+    if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
+        raise _broken(failed, reader)
+    if not (end.marked or whole or reader.complete):
+        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+    if not reader.answered:
+        raise InvalidResponse("choices: the stream had none", retryable=not reader.began)
+
+
+def _broken(error: CallError, reader: ChunkReader) -> CallError:
+    if not (reader.began and isinstance(error, ConnectionFailed)):
+        return error
+    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}")
+    truncated.__cause__ = error
+    return truncated
+
+
+def _event_json(event: sse.Event, reader: ChunkReader) -> dict[str, Any] | None:
+    """Give an event's JSON where it is a piece of the reply; raise what else it says."""
+    try:
+        value = from_json(event.data)
+    except ValueError as error:
+        if event.event == "error":
+            raise _stream_error(event.data, event.data, reader) from None
+        if event.data.strip() and not event.unfinished:
+            raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+        return None
+    if type(value) is not dict:
+        if event.event == "error":
+            raise _stream_error(value, event.data, reader)
+        raise InvalidResponse(f"an event of the stream is no object but {_kind_of(value)}", body=event.data)
+    if value.get("error") or event.event == "error" or ("choices" not in value and failures.says_error(value)):
+        raise _stream_error(value, event.data, reader)
+    if "choices" in value or not value.keys().isdisjoint(_MARKS_OF_A_CHUNK):
+        return value
+    return None
+
+
+# A piece without choices may still carry the usage; a server's ping carries none of these.
+_MARKS_OF_A_CHUNK = frozenset({"id", "object", "usage", "model"})
+
+
+def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
+    refusal = failures.read(value)
+    if not reader.began:
+        error = failures.refused(refusal, 200)
+        error.body = text
+        return error
+    return StreamFailed(
+        refusal.message or "the provider broke off without saying why",
+        status=refusal.status,
+        code=refusal.code,
+        request_id=refusal.request_id,
+        body=text[:4096],
+    )
+
+
+def _bare_chunks(text: str, reader: ChunkReader) -> Iterator[ChatChunk]:
+    """Read a body that came in place of an event stream: a whole reply, or a chunk a line."""
+    try:
+        values = [bodies.loads(text.encode())]
+    except InvalidResponse:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
+            raise
+        values = [bodies.loads(line.encode()) for line in lines]
+    for value in values:
+        if len(values) == 1 or "choices" not in value:
+            _choices_of(value)
+        yield reader.read(value)
+
+
+# What refusals teach.
+
+_REFUSES = re.compile(
+    r"not (supported|permitted|allowed|recognized|accepted)|unsupported|unrecognized|unknown|unexpected|extra|instead"
+    r"|does not support|no longer|deprecated|invalid (argument|parameter|field)",
+    re.IGNORECASE,
+)
+_ABOUT_THE_VALUE = re.compile(
+    r"too (large|small|high|low|many)|must be|at (most|least)|greater than|less than|exceed|maximum context",
+    re.IGNORECASE,
+)
+
+
+def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+    """Tell what a refusal teaches about the endpoint: another name for the token limit, or no usage on streams."""
+    words = f"{error.message} {error.body or ''}"
+    if not isinstance(error, BadRequest) or not isinstance(request, dict) or not _REFUSES.search(words):
+        return None
+    if "stream_options" in request and "stream_options" in words and traits.stream_usage:
+        change = Change("learned", "stream_options", "this endpoint does not take it: no usage on streams")
+        return replace(traits, stream_usage=False), change
+    if _ABOUT_THE_VALUE.search(error.message):
+        return None
+    for refused, wanted in (_TOKEN_LIMITS, _TOKEN_LIMITS[::-1]):
+        if refused in request and traits.token_limit != wanted and re.search(rf"\b{refused}\b", words):
+            return replace(traits, token_limit=wanted), Change("learned", refused, f"this endpoint takes {wanted}")
+    return None

@@ -1,0 +1,183 @@
+"""What sloppy servers send, made into what they meant, led by what validation found wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from modelwrap.errors import InvalidResponse
+from modelwrap.types import JSON, Change
+
+M = TypeVar("M", bound=BaseModel)
+
+# A repaired part may turn out to hold other mistakes.
+_ROUNDS = 4
+
+# OpenAI's own number for a token too unlikely to have one.
+_UNKNOWN_LOGPROB = -9999.0
+
+_NOTHING: Any = object()
+
+
+class _Hopeless(Exception):
+    """Say that nobody can know what was meant."""
+
+
+def validated(model: type[M], data: dict[str, Any], changes: list[Change]) -> M:
+    """Validate JSON, repaired where that is needed; `InvalidResponse` names what cannot be.
+
+    `data` is never changed. Each kind of repair is told once in `changes`, except that a null where there should be
+    a value simply counts as not sent.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = error
+    for _ in range(_ROUNDS):
+        data = _repaired(data, found, changes)
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            found = error
+    raise _invalid(found)
+
+
+def tell(changes: list[Change], change: Change) -> None:
+    """Note a change once, however many pieces of a stream needed it."""
+    if change not in changes:
+        changes.append(change)
+
+
+def content_text(parts: list[Any]) -> tuple[str, str | None]:
+    """Join a list of content parts (Mistral's, Cohere's) into what was said and what was thought."""
+    said: list[str] = []
+    thought: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            said.append(part)
+        elif not isinstance(part, dict):
+            raise _Hopeless
+        elif part.get("type") in ("thinking", "reasoning"):
+            thought.append(_thinking(part.get("thinking") or part.get("text") or part.get("reasoning")))
+        elif isinstance(part.get("text"), str):
+            said.append(part["text"])
+    return "".join(said), "".join(thought) if thought else None
+
+
+def _thinking(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_thinking(item.get("text") if isinstance(item, dict) else item) for item in value)
+    return ""
+
+
+def _repaired(data: dict[str, Any], error: ValidationError, changes: list[Change]) -> dict[str, Any]:
+    data = _copied(data)
+    for mistake in error.errors(include_url=False, include_context=False):
+        try:
+            _repair(data, mistake["loc"], mistake["type"], mistake["input"], changes)
+        except _Hopeless:
+            raise _invalid(error) from None
+    _drop_nothing(data)
+    return data
+
+
+def _repair(data: Any, path: tuple[int | str, ...], kind: str, value: JSON, changes: list[Change]) -> None:
+    holder = data
+    for step in path[:-1]:
+        try:
+            holder = holder[step]
+        except (KeyError, IndexError, TypeError):
+            return  # an earlier repair of this round removed what held it
+    key = path[-1]
+    name = ".".join(step for step in path if isinstance(step, str))
+    if value is None and key == "logprob":
+        holder[key] = _UNKNOWN_LOGPROB
+        tell(changes, Change("repaired", name, f"null was read as {_UNKNOWN_LOGPROB}"))
+    elif value is None:
+        holder[key] = _NOTHING
+    elif _counts_as_nothing(path, value):
+        holder[key] = _NOTHING
+        tell(changes, Change("dropped", name, f"{value!r:.40} is no value of this field"))
+    elif key == "content" and isinstance(value, list):
+        _repair_content(holder, value, changes)
+    else:
+        holder[key] = _meant(holder, key, kind, value)
+        tell(changes, Change("repaired", name, f"it was sent as {type(value).__name__}"))
+
+
+def _counts_as_nothing(path: tuple[int | str, ...], value: JSON) -> bool:
+    """Tell whether a wrong value is an empty one, or stands where no answer is lost with it."""
+    empty = value is False or value in ("", [], {})
+    return empty or (path[0] in ("created", "usage") and not isinstance(value, (int, float)))
+
+
+def _drop_nothing(value: Any) -> None:
+    if isinstance(value, list):
+        value[:] = [item for item in value if item is not _NOTHING]
+        for item in value:
+            _drop_nothing(item)
+    elif isinstance(value, dict):
+        for key in [key for key, item in value.items() if item is _NOTHING]:
+            del value[key]
+        for item in value.values():
+            _drop_nothing(item)
+
+
+def _repair_content(message: dict[str, Any], parts: list[Any], changes: list[Change]) -> None:
+    said, thought = content_text(parts)
+    message["content"] = said
+    if thought is not None:
+        message["reasoning_content"] = (message.get("reasoning_content") or "") + thought
+    tell(changes, Change("converted", "content", "a list of parts was joined into text and reasoning_content"))
+
+
+def _meant(holder: Any, key: int | str, kind: str, value: JSON) -> JSON:
+    """Give the value that a field of another type stands for."""
+    if kind == "string_type":
+        return _as_text(key, value)
+    if kind.startswith("int_") and isinstance(value, (int, float, str)):
+        return _as_count(value)
+    if kind == "list_type" and isinstance(value, dict) and key in ("tool_calls", "annotations"):
+        return [value]
+    if key == "logprobs" and isinstance(value, (int, float)):
+        # Together AI's streams: the number belongs to the one token of the piece.
+        token = (holder.get("delta") or holder.get("message") or {}).get("content") or ""
+        return {"content": [{"token": token, "logprob": value}]}
+    raise _Hopeless
+
+
+def _as_text(key: int | str, value: JSON) -> str:
+    if key in ("arguments", "input") and isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    if key in ("id", "model", "name", "system_fingerprint", "token") and isinstance(value, (int, float)):
+        return str(value)
+    raise _Hopeless
+
+
+def _as_count(value: float | str) -> int:
+    try:
+        number = float(value)
+    except ValueError:
+        raise _Hopeless from None
+    if not math.isfinite(number):
+        raise _Hopeless
+    return int(number)
+
+
+def _copied(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _invalid(error: ValidationError) -> InvalidResponse:
+    first = error.errors(include_url=False, include_context=False, include_input=True)[0]
+    path = ".".join(map(str, first["loc"])) or "the answer"
+    return InvalidResponse(f"{path}: {first['msg']}, got {type(first['input']).__name__}")

@@ -1,0 +1,49 @@
+"""How long a server asks us to wait, read from headers that anybody may have written."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from calendar import timegm
+from collections.abc import Mapping
+from email.utils import parsedate_tz
+
+_NUMBER = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_SECONDS_IN_YEAR = 31_556_952
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Give the seconds that `retry-after-ms` or `retry-after` (seconds or a date) asks for; None for anything else.
+
+    `headers` has lower-case names. The number may be absurdly large: how long to wait at most is not decided here.
+    """
+    milliseconds = _seconds(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after", "")
+    seconds = _seconds(value)
+    return seconds if seconds is not None else _until(value, time.time() if now is None else now)
+
+
+def _seconds(value: str) -> float | None:
+    """Read a positive number; of several headers, joined by commas, the longest wait."""
+    numbers = [part.strip(" \t") for part in value.split(",")]
+    if not all(_NUMBER.fullmatch(number) for number in numbers):
+        return None
+    longest = max(map(float, numbers))
+    return longest if 0 < longest < math.inf else None
+
+
+def _until(value: str, now: float) -> float | None:
+    date = parsedate_tz(value) if value.isascii() else None
+    if date is None:
+        return None
+    year, month, day, hour, minute, second = date[:6]
+    try:
+        # The calendar ends with the year 9999; a server's need not.
+        moment = timegm((min(year, 9999), month, day, hour, minute, second)) + max(year - 9999, 0) * _SECONDS_IN_YEAR
+    except (ValueError, OverflowError):
+        return None
+    left = moment - (date[9] or 0) - now
+    return left if left > 0 else None

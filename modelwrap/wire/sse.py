@@ -1,0 +1,189 @@
+"""Event streams by the rules of WHATWG's HTML, section 9.2, in linear time and without IO.
+
+Three things differ from a browser, because truncated answers must never look whole and servers do odd things:
+bytes that are no UTF-8 are an error; what stands unfinished at the end is given with `unfinished` set, for the reader
+to judge; and what is no event stream at all is given as one event with `bare` set. llama.cpp's `error:` field is an
+event named `error`, and a line that is itself a JSON object is taken as if `data:` stood before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from modelwrap.errors import InvalidResponse, ResponseTooLarge
+
+LARGEST_EVENT = 16 * 2**20
+
+_BOM = b"\xef\xbb\xbf"
+
+# No line of an event stream begins with these; JSON and HTML do.
+_NO_EVENT_STREAM = (b"{", b"[", b"<", b'"')
+
+
+class Event(NamedTuple):
+    """Be one event: its name, if it has one, and its data."""
+
+    event: str | None
+    data: str
+    unfinished: bool = False
+    """Whether the stream ended before the blank line that ends an event."""
+    bare: bool = False
+    """Whether this is a whole body that is no event stream."""
+
+
+@dataclass(slots=True)
+class End:
+    """Be told how a stream ended."""
+
+    marked: bool = False
+    """Whether the wire's own end mark came."""
+
+
+class Decoder:
+    r"""Turn the bytes of a stream into events, however they are cut.
+
+    >>> decoder = Decoder()
+    >>> decoder.feed(b"data: Hel")
+    []
+    >>> [event.data for event in decoder.feed(b"lo\n\n")]
+    ['Hello']
+    """
+
+    def __init__(self, largest_event: int = LARGEST_EVENT) -> None:
+        self._largest = largest_event
+        self._line = bytearray()
+        self._name: str | None = None
+        self._data: list[bytes] = []
+        self._size = 0
+        self._unknown = bytearray()
+        self._any = False
+        self._bare = False
+        self._past_mark = False
+        self._began = False
+        self._after_return = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Give the events that are complete now."""
+        if not self._began:
+            data = self._begin(data)
+        if self._bare:
+            self._keep(data)
+            return []
+        lines = self._newlines_only(data).split(b"\n")
+        if len(lines) == 1:
+            self._keep(lines[0])
+            return []
+        if self._line:
+            self._keep(lines[0])
+            lines[0] = bytes(self._line)
+        self._line = bytearray(lines.pop())
+        self._check(len(self._line))
+        events: list[Event] = []
+        for line in lines:
+            if line:
+                self._field(line, events)
+            else:
+                self._dispatch(events)
+        return events
+
+    def finish(self) -> list[Event]:
+        """Give what is left when the stream has ended."""
+        events: list[Event] = []
+        if not self._began:
+            self._begin(b"", last=True)
+        if self._bare:
+            return [Event(None, _decoded(self._line), bare=True)]
+        if self._line:
+            self._field(bytes(self._line), events)
+            self._line.clear()
+        self._dispatch(events, unfinished=True)
+        if not self._any and self._unknown:
+            events.append(Event(None, _decoded(self._unknown), bare=True))
+        return events
+
+    def _begin(self, data: bytes, *, last: bool = False) -> bytes:
+        """Drop a byte order mark and blank lines, and see whether what follows is an event stream."""
+        held = bytes(self._line) + data
+        self._line.clear()
+        if not self._past_mark:
+            if not last and len(held) < len(_BOM) and _BOM.startswith(held):
+                self._line += held
+                return b""
+            held = held.removeprefix(_BOM)
+            self._past_mark = True
+        held = held.lstrip(b"\r\n")
+        if last or not held.strip(b" \t"):
+            self._keep(held)
+        if last or held.strip(b" \t"):
+            self._began = True
+            self._bare = held.lstrip().startswith(_NO_EVENT_STREAM)
+            return held
+        return b""
+
+    def _newlines_only(self, data: bytes) -> bytes:
+        """Write every end of line as LF; the LF of a CRLF may come with the next bytes."""
+        if not data:
+            return data
+        follows_return, self._after_return = self._after_return, data.endswith(b"\r")
+        if follows_return and data.startswith(b"\n"):
+            data = data[1:]
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data
+
+    def _field(self, line: bytes, events: list[Event]) -> None:
+        if line.startswith(b"data:"):
+            value = line[6:] if line.startswith(b"data: ") else line[5:]
+            self._data.append(value)
+            self._size += len(value) + 1
+            self._check(self._size)
+            return
+        if line.startswith(b":"):
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+            self._size += 1
+        elif name == b"event":
+            self._name = _decoded(value)
+        elif name == b"error":
+            self._name = "error"
+            self._data.append(value)
+        elif name not in (b"id", b"retry"):
+            self._other(line, events)
+
+    def _other(self, line: bytes, events: list[Event]) -> None:
+        if line.startswith(b"{") and not self._data:
+            self._data.append(line)
+            self._dispatch(events)
+        elif not self._any and len(self._unknown) < 2048:
+            self._unknown += line + b"\n"
+
+    def _dispatch(self, events: list[Event], *, unfinished: bool = False) -> None:
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            events.append(Event(self._name, _decoded(data), unfinished))
+            self._any = True
+            self._data = []
+            self._size = 0
+        self._name = None
+
+    def _keep(self, data: bytes) -> None:
+        self._line += data
+        self._check(len(self._line))
+
+    def _check(self, size: int) -> None:
+        if size > self._largest:
+            raise ResponseTooLarge(f"one event of the stream is larger than {self._largest} bytes")
+
+
+def _decoded(data: bytes | bytearray) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidResponse(
+            f"an event of the stream is not UTF-8: {error.reason} at byte {error.start}",
+            body=data.decode("utf-8", "replace"),
+        ) from None
