@@ -40,6 +40,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelwrap.types import Attempt, Change, ChatReply
 
 _LONGEST_BODY = 2048
@@ -129,6 +131,13 @@ class CallError(ModelwrapError):
     def attempts(self) -> int:
         """How many requests went out for this call."""
         return len(self.history)
+
+    def scrub(self, scrubber: Callable[[str], str]) -> None:
+        """Replace secrets that somebody put into the words of this error."""
+        self.message = scrubber(self.message)
+        self.args = (self.message,)
+        self.body = scrubber(self.body) if self.body else self.body
+        self.code = scrubber(self.code) if self.code else self.code
 
     def __str__(self) -> str:
         subject = self.model or self.endpoint or ""

@@ -259,6 +259,22 @@ class Image(Wire):
     revised_prompt: str | None = None
 
 
+class ImageReply(Reply):
+    created: int = 0
+    data: list[Image] = Field(default_factory=list)
+    output_format: str | None = None
+
+    @property
+    def image_urls(self) -> list[str]:
+        """Where the images are; one that came as bytes is a `data:` URL."""
+        kind = self.output_format or "png"
+        found = (
+            image.url or (f"data:image/{kind};base64,{image.b64_json}" if image.b64_json else None)
+            for image in self.data
+        )
+        return [url for url in found if url]
+
+
 class FunctionCallDelta(Wire):
     name: str | None = None
     arguments: str | None = None

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+from modelwrap import registry
+from tests.colours import COLOURS, Colour
+from tests.loopback import Loopback
+
+# Loaded here and not by its entry point, so that the measuring of coverage has begun.
+pytest_plugins = ["modelwrap.testing.fixtures"]
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
@@ -17,3 +24,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"MODELWRAP_RECORDINGS_REQUIRED is set, yet this was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(params=COLOURS, ids=lambda colour: colour.name)
+def colour(request: pytest.FixtureRequest) -> Colour:
+    """Run a test once as a blocking caller and once inside an event loop."""
+    return request.param
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    server = Loopback()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def echo_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the model type `echo` known; what a test registers vanishes with it."""
+    from tests.echo import Echo
+
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
+    registry.register("echo", Echo, aliases=["parrot"])

@@ -1,0 +1,121 @@
+"""One call on its way through a model: what was asked, how long it may take, what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from modelwrap.errors import CallError, ConfigError
+from modelwrap.runtime.base import Deadline
+from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
+from modelwrap.wire.http import Timeouts
+from modelwrap.wire.usage import token_usage
+
+
+class Chunks(Protocol):
+    """Be the pieces of a reply; an async generator is one."""
+
+    async def __anext__(self) -> ChatChunk: ...
+
+    def __aiter__(self) -> AsyncIterator[ChatChunk]: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Call:
+    input: Any
+    parameters: dict[str, Any]
+    timeouts: Timeouts
+    deadline: Deadline
+    max_retries: int
+    stream: bool = False
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    response_model: type[BaseModel] | None = None
+    """The class that a reply's `.parsed` is an object of."""
+    history: list[Attempt] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    """What the last attempt's request and reply were changed in."""
+    lasting: list[Change] = field(default_factory=list)
+    """Those of them that hold for every attempt: how the input was made, what the endpoint taught."""
+    endpoint: str = ""
+    """Where the last attempt went."""
+    waited: float = 0.0
+    """How long the wait before the coming attempt was."""
+    ended: bool = False
+    """Whether the end of the stream was seen."""
+    end_marked: bool = True
+    """Whether that end carried the wire's end mark."""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Show the request that a call would send; credentials are hidden."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: JSON
+    changes: tuple[Change, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.method} {self.url}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines += ["", json.dumps(self.body, indent=2, ensure_ascii=False)]
+        lines += [f"# {change}" for change in self.changes]
+        return "\n".join(lines)
+
+
+def fill_meta(reply: Reply, call: Call, model_name: str, seconds: float) -> None:
+    """Tell a reply what only the call knows."""
+    meta = reply.meta
+    meta.config_name = model_name
+    meta.endpoint = call.endpoint
+    meta.request_id = meta.request_id or call.request_id
+    meta.history = tuple(call.history)
+    meta.changes = tuple(call.changes)
+    meta.seconds = seconds
+    meta.done = call.end_marked
+    if isinstance(reply, ChatReply):
+        reply._response_model = call.response_model
+        if "usage" in reply.model_fields_set:
+            meta.usage = token_usage(reply.usage)
+        if meta.finish_reason is None and reply.choices:
+            meta.finish_reason = reply.choices[0].finish_reason
+
+
+def fill_error(error: CallError, call: Call, model_name: str) -> CallError:
+    """Tell an error what only the call knows."""
+    error.model = error.model or model_name
+    error.endpoint = error.endpoint or call.endpoint or None
+    error.history = tuple(call.history)
+    error.changes = tuple(call.changes)
+    return error
+
+
+def merged_timeouts(timeouts: Timeouts, given: Any) -> Timeouts:
+    """Read what callers write as a timeout: seconds in all, or some of the four limits by name."""
+    if given is None:
+        return timeouts
+    if isinstance(given, Timeouts):
+        return given
+    limits = {name: getattr(timeouts, name) for name in Timeouts.__dataclass_fields__}
+    for name, seconds in given.items() if isinstance(given, Mapping) else [("total", given)]:
+        if name not in limits:
+            raise ConfigError(f"timeout: unknown limit {name!r}; known are {', '.join(limits)}")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise ConfigError(f"timeout: {name} must be a number of seconds above 0, not {seconds!r}")
+        limits[name] = float(seconds)
+    return Timeouts(**limits)
+
+
+def retry_count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"max_retries must be a whole number from 0 on, not {value!r}")
+    return value

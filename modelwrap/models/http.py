@@ -1,0 +1,262 @@
+"""A model at the other end of HTTP: a codec says what the bytes mean, an endpoint where they go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from modelwrap.capabilities import Traits
+from modelwrap.config import ModelConfig
+from modelwrap.errors import AuthenticationFailed, BadRequest, CallError
+from modelwrap.models.base import Model
+from modelwrap.models.call import Call, Chunks, Explanation
+from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none
+from modelwrap.secrets import Scrubber
+from modelwrap.types import JSON, Attempt, Change, ChatChunk, Reply
+from modelwrap.wire import sse
+from modelwrap.wire.failures import request_id_of
+from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.urls import origin
+
+logger = logging.getLogger("modelwrap")
+
+# One lesson about the token limit's name, one about usage on streams.
+_MOST_LESSONS = 2
+
+
+class Codec(Protocol):
+    """Translate between calls and bytes; a module of pure functions."""
+
+    def to_request(self, call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest: ...
+
+    def from_response(self, body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply: ...
+
+    def from_stream(
+        self, events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
+    ) -> AsyncGenerator[ChatChunk, None]: ...
+
+    def from_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError: ...
+
+    def lesson(self, error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+        """Tell what a refusal teaches about the endpoint; None where it teaches nothing."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    outcome: str = "abandoned"
+    status: int | None = None
+    request_id: str | None = None
+
+    def answered(self, response: HttpResponse) -> None:
+        self.status = response.status
+        self.request_id = request_id_of(response.headers)
+
+
+class HttpModel(Model):
+    """Call an endpoint through a codec; subclasses say how their input becomes the wire's."""
+
+    codec: Codec
+
+    def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
+        self.name = name
+        self.model = model
+        self.endpoint = endpoint
+        self.traits = traits
+        self.placeholders: tuple[str, ...] = ()
+        self._origin = origin(endpoint.base_url)
+
+    def configure(self, config: ModelConfig) -> None:
+        """Take from a config what all calls have in common."""
+        self.timeouts = config.client_args.timeouts()
+        self.max_retries = config.client_args.max_retries
+        self.generate_args = config.generate_args
+        self.streams_by_default = config.stream
+        self.unsupported = config.unsupported
+        self.placeholders = config.placeholders
+
+    async def to_input(self, call: Call, runtime: Runtime) -> Any:
+        """Make what the caller gave into what the codec takes."""
+        return call.input
+
+    # What a Model writes.
+
+    async def complete(self, call: Call, runtime: Runtime) -> Reply:
+        wire = self._wire_call(call, await self.to_input(call, runtime))
+        for lessons_left in reversed(range(_MOST_LESSONS + 1)):
+            request = self._request(wire, call)
+            try:
+                with self._attempt(call, request, runtime) as attempt:
+                    return await self._exchange(request, wire, call, runtime, attempt)
+            except BadRequest as error:
+                if not (lessons_left and self._learn(error, request, call)):
+                    raise
+        raise AssertionError("the last round returns or raises")
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        wire = self._wire_call(call, await self.to_input(call, runtime))
+        for lessons_left in reversed(range(_MOST_LESSONS + 1)):
+            request = self._request(wire, call)
+            chunks = self._chunks(request, wire, call, runtime)
+            try:
+                first = await next_or_none(chunks)
+            except BadRequest as error:
+                if not (lessons_left and self._learn(error, request, call)):
+                    raise
+            else:
+                return _Opened(first, chunks)
+        raise AssertionError("the last round returns or raises")
+
+    def describe(self, call: Call) -> Explanation:
+        from modelwrap.runtime.base import run_sync
+        from modelwrap.runtime.blocking import Blocking
+
+        wire = self._wire_call(call, run_sync(self.to_input(call, Blocking())))
+        request = self._request(wire, call)
+        scrub = Scrubber(request.secrets)
+        return Explanation(
+            method=request.method,
+            url=scrub(request.url),
+            headers=request.shown_headers(),
+            body=request.json,
+            changes=tuple(call.changes),
+        )
+
+    def close(self) -> None:
+        from modelwrap.runtime import httpx2_backend
+
+        httpx2_backend.close(self._origin)
+
+    async def aclose(self) -> None:
+        from modelwrap.runtime import httpx2_backend
+
+        await httpx2_backend.aclose(self._origin)
+
+    # One attempt.
+
+    async def _exchange(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: _Attempt
+    ) -> Reply:
+        response = await runtime.send(request, call.deadline)
+        attempt.answered(response)
+        body = await response.read()
+        if not 200 <= response.status < 300:
+            raise self.codec.from_error(response.status, response.headers, body)
+        return self.codec.from_response(body, response.headers, wire, self.traits)
+
+    async def _chunks(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime
+    ) -> AsyncGenerator[ChatChunk, None]:
+        end = sse.End()
+        with self._attempt(call, request, runtime) as attempt:
+            response = await runtime.send(request, call.deadline)
+            attempt.answered(response)
+            try:
+                if not 200 <= response.status < 300:
+                    raise self.codec.from_error(response.status, response.headers, await response.read())
+                events = _events(response, call.deadline, request, runtime)
+                async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            finally:
+                await response.aclose()
+        call.end_marked = end.marked
+        call.ended = True
+
+    @contextmanager
+    def _attempt(self, call: Call, request: HttpRequest, runtime: Runtime) -> Iterator[_Attempt]:
+        """Write down what becomes of one request, and let no secret out with its error."""
+        attempt = _Attempt()
+        started = runtime.now()
+        try:
+            yield attempt
+            attempt.outcome = "ok"
+        except CallError as error:
+            attempt.outcome = type(error).__name__
+            error.endpoint = self._origin
+            error.request_id = error.request_id or attempt.request_id
+            if request.secrets:
+                error.scrub(Scrubber(request.secrets))
+            if self.placeholders and isinstance(error, AuthenticationFailed):
+                error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
+            raise
+        finally:
+            seconds = runtime.now() - started
+            call.request_id = attempt.request_id
+            call.history.append(Attempt(self._origin, attempt.outcome, attempt.status, seconds, call.waited))
+            call.waited = 0.0
+            logger.debug(
+                "%s: attempt %d at %s: %s in %.3f s",
+                self.name,
+                len(call.history),
+                self._origin,
+                attempt.outcome,
+                seconds,
+            )
+
+    def _wire_call(self, call: Call, prepared: Any) -> WireCall:
+        return WireCall(
+            model=self.model,
+            input=prepared,
+            parameters=call.parameters,
+            stream=call.stream,
+            extra_headers=call.extra_headers,
+            extra_body=call.extra_body,
+            changes=call.changes,
+        )
+
+    def _request(self, wire: WireCall, call: Call) -> HttpRequest:
+        call.endpoint = self._origin
+        call.changes[:] = call.lasting
+        return self.codec.to_request(wire, self.endpoint, self.traits).with_timeouts(call.timeouts)
+
+    def _learn(self, error: BadRequest, request: HttpRequest, call: Call) -> bool:
+        lesson = self.codec.lesson(error, request.json, self.traits)
+        if lesson is None:
+            return False
+        self.traits, change = lesson
+        call.lasting.append(change)
+        return True
+
+
+async def _events(
+    response: HttpResponse, deadline: Deadline, request: HttpRequest, runtime: Runtime
+) -> AsyncGenerator[sse.Event, None]:
+    """Read events as they come; bytes that make no event do not count as a sign of life."""
+    decoder = sse.Decoder()
+    limit = response.read_limit
+    last = runtime.now()
+    async with aclosing(response.stream()) as parts:
+        async for part in parts:
+            events = decoder.feed(part)
+            if events:
+                limit.change(request.timeouts.idle, "idle")
+                for event in events:
+                    yield event
+                # Counted from when the reader came back: how long it took over an event is its own affair.
+                last = runtime.now()
+            elif runtime.now() - last > limit.seconds:
+                raise limit.passed()
+            deadline.check()
+    for event in decoder.finish():
+        yield event
+
+
+class _Opened:
+    """Be a stream whose first piece has come."""
+
+    def __init__(self, first: ChatChunk | None, rest: AsyncGenerator[ChatChunk, None]) -> None:
+        self._first = first
+        self._rest = rest
+
+    async def __anext__(self) -> ChatChunk:
+        first, self._first = self._first, None
+        return await anext(self._rest) if first is None else first
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()

@@ -1,0 +1,117 @@
+"""OpenAI's chat models, and every server that speaks their format."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from modelwrap.capabilities import Traits, traits_for
+from modelwrap.config import ModelConfig, check_transport, key_from
+from modelwrap.models.call import Call
+from modelwrap.models.http import HttpModel
+from modelwrap.models.messages import messages_from
+from modelwrap.runtime.base import Runtime
+from modelwrap.secrets import Secret
+from modelwrap.wire import openai_chat
+from modelwrap.wire.http import Endpoint
+from modelwrap.wire.structured import response_format_of
+from modelwrap.wire.urls import host_of, normalised_base
+
+OWN_URL = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+
+
+class OpenAIModel(HttpModel):
+    """Share what all of OpenAI's operations have: where they are, and who asks."""
+
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> Self:
+        base_url = _base_url(config)
+        endpoint = Endpoint(
+            base_url=base_url,
+            headers=_headers(config, base_url),
+            query=config.client_args.default_query,
+            connection=config.client_args.connection(base_url),
+        )
+        model = cls(config.config_name, config.model, endpoint, cls.traits_from(config, base_url))
+        model.configure(config)
+        return model
+
+    @classmethod
+    def traits_from(cls, config: ModelConfig, base_url: str) -> Traits:
+        return traits_for(config.model, base_url)
+
+
+class OpenAIConfig(ModelConfig):
+    replay_reasoning: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the reasoning on assistant messages goes back to the server: `auto` asks a table of what "
+        "servers and models want.",
+    )
+
+
+class OpenAI(OpenAIModel):
+    """Chat over `/chat/completions`."""
+
+    Config = OpenAIConfig
+    codec = openai_chat
+
+    @classmethod
+    def traits_from(cls, config: ModelConfig, base_url: str) -> Traits:
+        from dataclasses import replace
+
+        traits = super().traits_from(config, base_url)
+        wanted = getattr(config, "replay_reasoning", "auto")
+        return traits if wanted == "auto" else replace(traits, replay_reasoning=wanted == "always")
+
+    async def to_input(self, call: Call, runtime: Runtime) -> list[dict[str, Any]]:
+        if (given := call.parameters.get("response_format")) is not None:
+            written, response_model = response_format_of(given)
+            if response_model is not None:
+                call.parameters["response_format"] = written
+                call.response_model = response_model
+        return await read_messages(call, runtime)
+
+
+async def read_messages(call: Call, runtime: Runtime) -> list[dict[str, Any]]:
+    """Give the call's messages as the wire wants them; files that they name are read where that may block."""
+    if _may_read_files(call.input):
+        return await runtime.run(messages_from, call.input)
+    return messages_from(call.input)
+
+
+def _may_read_files(messages: Any) -> bool:
+    """Tell whether messages have parts, which may be paths; a thread for each plain call would cost too much."""
+    return isinstance(messages, list) and any(
+        not isinstance(message.get("content") if isinstance(message, dict) else None, (str, NoneType))
+        for message in messages
+    )
+
+
+def _base_url(config: ModelConfig) -> str:
+    try:
+        return normalised_base(config.client_args.base_url or OWN_URL)
+    except ValueError as error:
+        from modelwrap.errors import ConfigError
+
+        raise ConfigError(f"client_args.base_url: {error}") from None
+
+
+def _headers(config: ModelConfig, base_url: str) -> dict[str, str | Secret]:
+    headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
+    if "authorization" not in headers:
+        host = host_of(base_url)
+        key = key_from(config, KEY_VARIABLE, host == "api.openai.com" or host.endswith(".api.openai.com"))
+        if key is not None:
+            headers["authorization"] = Secret(f"Bearer {key.reveal()}")
+    if config.organization:
+        headers.setdefault("openai-organization", config.organization)
+    if config.client_args.project:
+        headers.setdefault("openai-project", config.client_args.project)
+    has_key = any(isinstance(value, Secret) and value for value in headers.values())
+    check_transport(base_url, has_key=has_key, allow_http=config.allow_http, where="client_args.base_url")
+    return headers

@@ -1,0 +1,38 @@
+"""The colour of callers that wait in their own thread: nothing here ever suspends."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from modelwrap.runtime import httpx2_backend
+from modelwrap.runtime.base import Deadline, HttpResponse
+from modelwrap.wire.http import HttpRequest
+
+T = TypeVar("T")
+
+
+class Blocking:
+    """Do the work and return; the coroutine that awaits it ends at its first `send(None)`."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        return httpx2_backend.send_blocking(request, deadline)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        return function(*arguments)
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        try:
+            return future.result(timeout=max(0.0, deadline.remaining()))
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise deadline.passed() from None

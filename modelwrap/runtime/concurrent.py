@@ -1,0 +1,57 @@
+"""The colour of callers inside an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from modelwrap.errors import ConfigError
+from modelwrap.runtime import httpx2_backend
+from modelwrap.runtime.base import Deadline, HttpResponse
+from modelwrap.wire.http import HttpRequest
+
+T = TypeVar("T")
+
+
+class Concurrent:
+    """Await what takes time on the loop that runs in this thread."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        _check_asyncio()
+        return await httpx2_backend.send_concurrent(request, deadline)
+
+    async def sleep(self, seconds: float) -> None:
+        _check_asyncio()
+        await asyncio.sleep(seconds)
+
+    async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        _check_asyncio()
+        return await asyncio.to_thread(function, *arguments)
+
+    async def wait(self, future: Future[T], deadline: Deadline) -> T:
+        _check_asyncio()
+        waiter = asyncio.wrap_future(future)
+        try:
+            async with asyncio.timeout(max(0.0, deadline.remaining())):
+                return await waiter
+        except TimeoutError:
+            # The future's own answer may be a TimeoutError too, and is then not ours to rename.
+            if future.done() and not future.cancelled():
+                raise
+            raise deadline.passed() from None
+
+
+def _check_asyncio() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigError(
+            "the async methods of a model run on asyncio, and no asyncio loop runs in this thread; "
+            "under trio call the blocking methods in a thread"
+        ) from None

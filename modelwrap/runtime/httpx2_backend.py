@@ -1,0 +1,465 @@
+"""The one file that knows the HTTP client: pools, timeouts, and its errors made ours."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import socket
+import ssl
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import httpcore2
+import httpx2
+
+from modelwrap import runtime
+from modelwrap.errors import (
+    BadRequest,
+    CallError,
+    ConnectionFailed,
+    InvalidResponse,
+    ResponseTooLarge,
+    TimedOut,
+    TLSFailed,
+)
+from modelwrap.runtime.base import Deadline, Limit
+from modelwrap.runtime.lock import Lock
+from modelwrap.secrets import Scrubber, Secret, reveal
+from modelwrap.wire.http import Connection, HttpRequest
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+LARGEST_BODY = 64 * 1024 * 1024
+
+# One pool an origin. The connections of a pool are searched one by one, so the bound is there for the sockets'
+# sake: a caller who wants fewer calls at once says so by a limit, not by a pool that runs dry.
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
+
+_CLIENT_ERRORS = (httpx2.TransportError, httpx2.DecodingError, httpx2.InvalidURL, OSError)
+
+_Pool = tuple[str, Connection]
+
+
+def _running_loop() -> AbstractEventLoop:
+    import asyncio  # blocking callers never pay for it
+
+    return asyncio.get_running_loop()
+
+
+class _Pools:
+    """Own every open connection of this process: one table for threads, one for each event loop."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.blocking: dict[_Pool, httpx2.HTTPTransport] = {}
+        self.loops: WeakKeyDictionary[AbstractEventLoop, dict[_Pool, httpx2.AsyncHTTPTransport]] = WeakKeyDictionary()
+        self.owners: WeakKeyDictionary[AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
+
+    def for_thread(self, request: HttpRequest) -> httpx2.HTTPTransport:
+        key = _pool_key(request)
+        transport = self.blocking.get(key)
+        if transport is None:
+            with self.lock:
+                transport = self.blocking.get(key)
+                if transport is None:
+                    transport = httpx2.HTTPTransport(**_transport_options(*key))
+                    transport._pool._network_backend = _ClampedBackend()
+                    self.blocking[key] = transport
+        return transport
+
+    async def for_loop(self, request: HttpRequest) -> httpx2.AsyncHTTPTransport:
+        loop = _running_loop()
+        transports = self.loops.get(loop)
+        if transports is None:
+            with self.lock:
+                transports = self.loops.setdefault(loop, {})
+            # The loop closes its generators when it shuts down, and this one closes the loop's connections.
+            owner = self._own(loop, transports)
+            await anext(owner)
+            self.owners[loop] = owner
+        key = _pool_key(request)
+        if key not in transports:
+            transport = httpx2.AsyncHTTPTransport(**_transport_options(*key))
+            transport._pool._network_backend = _ClampedAsyncBackend(transport._pool._network_backend)
+            transports[key] = transport
+        return transports[key]
+
+    async def _own(
+        self, loop: AbstractEventLoop, transports: dict[_Pool, httpx2.AsyncHTTPTransport]
+    ) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self.loops.pop(loop, None)
+            for transport in transports.values():
+                await transport.aclose()
+
+    def close_blocking(self, origin: str | None = None) -> None:
+        with self.lock:
+            keys = [key for key in self.blocking if origin in (None, key[0])]
+            closing = [self.blocking.pop(key) for key in keys]
+        for transport in closing:
+            transport.close()
+
+    async def close_loop(self, origin: str) -> None:
+        transports = self.loops.get(_running_loop(), {})
+        for key in [key for key in transports if key[0] == origin]:
+            await transports.pop(key).aclose()
+
+
+_pools = _Pools()
+_left_to_the_parent: list[_Pools] = []
+
+
+def _start_afresh() -> None:
+    """Leave the parent's sockets alone in a forked child: two processes must not talk over one."""
+    global _pools
+    _left_to_the_parent.append(_pools)
+    _pools = _Pools()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
+atexit.register(lambda: _pools.close_blocking())
+
+
+def close(origin: str) -> None:
+    """Close the connections of this process's threads to an origin."""
+    _pools.close_blocking(origin)
+
+
+async def aclose(origin: str) -> None:
+    """Close the connections of the running loop to an origin, and those of the threads."""
+    await _pools.close_loop(origin)
+    _pools.close_blocking(origin)
+
+
+def send_blocking(request: HttpRequest, deadline: Deadline) -> Response:
+    runtime.check_allowed(request.url)
+    limit = _read_limit(request, deadline)
+    try:
+        sent = _pools.for_thread(request).handle_request(_native_request(request, deadline, limit))
+    except _CLIENT_ERRORS as error:
+        raise _failure(error, request, limit) from _bare(error)
+    return BlockingResponse(sent, request, limit)
+
+
+async def send_concurrent(request: HttpRequest, deadline: Deadline) -> Response:
+    runtime.check_allowed(request.url)
+    limit = _read_limit(request, deadline)
+    try:
+        transport = await _pools.for_loop(request)
+        sent = await transport.handle_async_request(_native_request(request, deadline, limit))
+    except _CLIENT_ERRORS as error:
+        raise _failure(error, request, limit) from _bare(error)
+    return ConcurrentResponse(sent, request, limit)
+
+
+class Response:
+    """Read an answer in either colour; `_next` is the only step that differs."""
+
+    def __init__(self, native: httpx2.Response, request: HttpRequest, limit: Limit) -> None:
+        self._native = native
+        self._request = request
+        self.status: int = native.status_code
+        self.headers: Mapping[str, str] = native.headers
+        self.read_limit = limit
+        if not request.stream:
+            limit.change(request.timeouts.idle, "idle")
+
+    async def read(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.stream():
+            size += len(part)
+            if size > LARGEST_BODY:
+                raise ResponseTooLarge(f"the answer is larger than {LARGEST_BODY // 2**20} MiB")
+            parts.append(part)
+        return b"".join(parts)
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                try:
+                    part = await self._next()
+                except _CLIENT_ERRORS as error:
+                    raise _failure(error, self._request, self.read_limit) from _bare(error)
+                if part is None:
+                    return
+                yield part
+        finally:
+            await self.aclose()
+
+    async def _next(self) -> bytes | None:
+        raise AssertionError("a colour writes this")
+
+    async def aclose(self) -> None:
+        raise AssertionError("a colour writes this")
+
+
+class BlockingResponse(Response):
+    def __init__(self, native: httpx2.Response, request: HttpRequest, limit: Limit) -> None:
+        super().__init__(native, request, limit)
+        self._parts: Iterator[bytes] = native.iter_bytes()
+
+    async def _next(self) -> bytes | None:
+        return next(self._parts, None)
+
+    async def aclose(self) -> None:
+        self._native.close()
+
+
+class ConcurrentResponse(Response):
+    def __init__(self, native: httpx2.Response, request: HttpRequest, limit: Limit) -> None:
+        super().__init__(native, request, limit)
+        self._parts: AsyncIterator[bytes] = native.aiter_bytes()
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._parts, None)
+
+    async def aclose(self) -> None:
+        await self._native.aclose()
+
+
+# What the client is given.
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
+
+
+def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> httpx2.Request:
+    headers = {"user-agent": _user_agent(), "accept-encoding": "gzip, deflate"}
+    headers |= {name.lower(): _header(name, value) for name, value in request.headers.items()}
+    deadline.check()
+    timeout = {
+        "connect": Limit(request.timeouts.connect, deadline, "connect"),
+        "read": limit,
+        "write": Limit(request.timeouts.idle, deadline, "idle"),
+        # The pool waits on a lock, not on a socket, and reads this number once.
+        "pool": min(request.timeouts.connect, deadline.remaining()),
+    }
+    return httpx2.Request(
+        request.method,
+        _parsed(request.url),
+        headers=headers,
+        content=request.content,
+        extensions={"timeout": timeout},
+    )
+
+
+def _header(name: str, value: str | Secret) -> str:
+    text = reveal(value)
+    if not (text.isascii() and text.isprintable()):
+        raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False) from None
+    return text
+
+
+def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
+    if request.stream:
+        return Limit(request.timeouts.first_token, deadline, "first_token")
+    # A whole answer is silent until it is finished, so only the deadline bounds the wait for its headers.
+    return Limit(deadline.total, deadline, "total")
+
+
+@functools.cache
+def _user_agent() -> str:
+    from modelwrap import __version__
+
+    return f"modelwrap/{__version__}"
+
+
+def _pool_key(request: HttpRequest) -> _Pool:
+    url = _parsed(request.url)
+    return f"{url.scheme}://{url.netloc.decode('ascii')}", request.connection
+
+
+def _transport_options(origin: str, connection: Connection) -> dict[str, Any]:
+    options: dict[str, Any] = {"limits": _LIMITS, "verify": _tls(origin, connection), "trust_env": False}
+    proxy = reveal(connection.proxy) if connection.proxy else _environment_proxy(origin)
+    if proxy:
+        options["proxy"] = proxy
+    return options
+
+
+def _tls(origin: str, connection: Connection) -> ssl.SSLContext | bool:
+    if isinstance(connection.verify, str):
+        if os.path.isdir(connection.verify):
+            return ssl.create_default_context(capath=connection.verify)
+        return ssl.create_default_context(cafile=connection.verify)
+    if origin.startswith("http://") and connection.verify:
+        # Never used, and cheaper than reading the system's certificates.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return connection.verify
+
+
+def _environment_proxy(origin: str) -> str | None:
+    """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback never goes through a proxy."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        return None
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+# The clamp: a limit that the client hands on is read anew at each operation.
+
+
+def _seconds(timeout: float | None, passed: type[Exception]) -> float | None:
+    if not isinstance(timeout, Limit):
+        return timeout
+    left = timeout.left()
+    if left <= 0:
+        raise passed("no time is left")
+    return left
+
+
+class _ClampedStream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # Handed on in pieces, because the client gives the same limit to each of many sends.
+        view = memoryview(buffer)
+        for start in range(0, len(view), _WRITE_PIECE):
+            self._stream.write(bytes(view[start : start + _WRITE_PIECE]), _seconds(timeout, httpcore2.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        return _ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+_WRITE_PIECE = 1024 * 1024
+
+
+class _ClampedBackend(httpcore2.SyncBackend):
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore2.NetworkStream:
+        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        return _ClampedStream(super().connect_tcp(host, port, seconds, local_address, socket_options))
+
+
+class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, _seconds(timeout, httpcore2.WriteTimeout))
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        return _ClampedAsyncStream(await self._stream.start_tls(ssl_context, server_hostname, seconds))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _ClampedAsyncBackend(httpcore2.AsyncNetworkBackend):
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        stream = await self._backend.connect_tcp(host, port, seconds, local_address, socket_options)
+        return _ClampedAsyncStream(stream)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+# What the client raises, made ours.
+
+
+def _failure(error: Exception, request: HttpRequest, limit: Limit) -> CallError:
+    words = Scrubber(request.secrets)(str(error)) or type(error).__name__
+    if isinstance(error, httpx2.TimeoutException):
+        return _timed_out(error, request, limit)
+    if isinstance(error, httpx2.ConnectError):
+        return _not_connected(error, words)
+    if isinstance(error, httpx2.ProxyError):
+        return ConnectionFailed(f"the proxy failed: {words}", sent=False)
+    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
+        return BadRequest(f"the request cannot be written as HTTP: {words}", sent=False)
+    if isinstance(error, httpx2.RemoteProtocolError):
+        if "disconnected" in words or "peer closed" in words:
+            return ConnectionFailed(f"the connection was cut: {words}")
+        return InvalidResponse(f"the answer is not HTTP: {words}", retryable=True)
+    if isinstance(error, httpx2.DecodingError):
+        return InvalidResponse(f"the answer cannot be decompressed: {words}", retryable=True)
+    return ConnectionFailed(f"the connection was cut: {words}")
+
+
+def _timed_out(error: httpx2.TimeoutException, request: HttpRequest, limit: Limit) -> CallError:
+    if limit.deadline.remaining() <= 0:
+        return limit.deadline.passed()
+    if isinstance(error, httpx2.ConnectTimeout):
+        return TimedOut(f"no connection within {request.timeouts.connect:g} s", limit="connect", sent=False)
+    if isinstance(error, httpx2.PoolTimeout):
+        return ConnectionFailed("all connections to this endpoint are in use", sent=False)
+    if isinstance(error, httpx2.WriteTimeout):
+        return TimedOut(f"the request could not be sent for {request.timeouts.idle:g} s", limit="idle")
+    return limit.passed()
+
+
+def _not_connected(error: BaseException, words: str) -> CallError:
+    for cause in _chain(error):
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "verify_message", "") or cause.reason or words
+            return TLSFailed(f"the connection is not secure: {reason}", sent=False)
+        if isinstance(cause, socket.gaierror):
+            return ConnectionFailed(f"the host's name cannot be resolved: {cause.strerror}", sent=False)
+    return ConnectionFailed(f"no connection: {words}", sent=False)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _bare(error: Exception) -> Exception:
+    """Take the frames off a cause: they hold headers with credentials, and nobody reads them."""
+    for link in _chain(error):
+        link.__traceback__ = None
+    return error

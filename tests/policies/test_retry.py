@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from modelwrap.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    CallError,
+    ConnectionFailed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    ServerFailed,
+    TimedOut,
+)
+from modelwrap.models.base import Model
+from modelwrap.models.call import Call, Chunks, Explanation
+from modelwrap.policies.retry import LONGEST_WAIT, Budget, Retry, delay
+from modelwrap.runtime.base import Deadline, Runtime, run_sync
+from modelwrap.types import Attempt, ChatChunk, ChatReply
+from modelwrap.wire.http import Timeouts
+from tests.colours import FakeRuntime
+
+
+class Scripted(Model):
+    """Answer or raise what a list says, and write down each attempt."""
+
+    def __init__(self, outcomes: Iterable[Any]) -> None:
+        self.name = "scripted"
+        self.outcomes = iter(outcomes)
+        self.tried = 0
+
+    async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
+        self.tried += 1
+        call.endpoint = "http://one"
+        outcome = next(self.outcomes)
+        call.history.append(Attempt("http://one", str(outcome), None, 0.0, call.waited))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return ChatReply(id=outcome)
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        reply = await self.complete(call, runtime)
+
+        async def chunks() -> Any:
+            yield ChatChunk(id=reply.id)
+            raise Overloaded("in the middle")
+
+        return chunks()
+
+    def describe(self, call: Call) -> Explanation:
+        return Explanation("POST", "", {}, None)
+
+
+def a_call(runtime: Runtime, *, retries: int = 2, total: float = 600) -> Call:
+    timeouts = Timeouts(total=total)
+    return Call(None, {}, timeouts, Deadline(total, runtime.now), retries)
+
+
+def test_tries_again_what_may_pass() -> None:
+    model = Scripted([Overloaded("busy"), ConnectionFailed("cut"), "good"])
+    runtime = FakeRuntime()
+    call = a_call(runtime)
+
+    reply = run_sync(Retry(model).complete(call, runtime))
+
+    assert reply.id == "good"  # type: ignore[attr-defined]
+    assert model.tried == 3
+    assert len(runtime.slept) == 2
+    assert [attempt.delay for attempt in call.history] == [0.0, *runtime.slept]
+
+
+@pytest.mark.parametrize("kind", [BadRequest, AuthenticationFailed, QuotaExhausted])
+def test_gives_up_at_once_where_trying_again_cannot_help(kind: type[CallError]) -> None:
+    model = Scripted([kind("no")])
+    runtime = FakeRuntime()
+
+    with pytest.raises(kind):
+        run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert model.tried == 1
+    assert runtime.slept == []
+
+
+def test_gives_up_after_the_last_attempt_with_the_last_error() -> None:
+    model = Scripted([ServerFailed("one"), ServerFailed("two"), ServerFailed("three")])
+    runtime = FakeRuntime()
+
+    with pytest.raises(ServerFailed, match="three"):
+        run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert model.tried == 3
+
+
+def test_stops_when_a_later_failure_cannot_be_helped() -> None:
+    model = Scripted([ServerFailed("one"), BadRequest("two")])
+    runtime = FakeRuntime()
+
+    with pytest.raises(BadRequest, match="two"):
+        run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+
+def test_an_error_may_say_of_itself_that_it_is_final() -> None:
+    model = Scripted([TimedOut("all time is up", retryable=False)])
+    runtime = FakeRuntime()
+
+    with pytest.raises(TimedOut):
+        run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert model.tried == 1
+
+
+def test_tries_nothing_again_when_told_so() -> None:
+    model = Scripted([Overloaded("busy")])
+    runtime = FakeRuntime()
+
+    with pytest.raises(Overloaded):
+        run_sync(Retry(model).complete(a_call(runtime, retries=0), runtime))
+
+    assert model.tried == 1
+
+
+def test_waits_as_long_as_the_provider_asks() -> None:
+    model = Scripted([RateLimited("slow down", retry_after=7.0), "good"])
+    runtime = FakeRuntime()
+
+    run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert 7.0 <= runtime.slept[0] <= 7.7
+
+
+@pytest.mark.parametrize("asked", [LONGEST_WAIT + 1, 3600.0, 1e35])
+def test_does_not_wait_absurdly_long(asked: float) -> None:
+    model = Scripted([RateLimited("come back tomorrow", retry_after=asked)])
+    runtime = FakeRuntime()
+
+    with pytest.raises(RateLimited) as caught:
+        run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert caught.value.retry_after == asked
+    assert runtime.slept == []
+
+
+def test_does_not_wait_past_the_deadline() -> None:
+    model = Scripted([RateLimited("slow down", retry_after=30.0)])
+    runtime = FakeRuntime()
+
+    with pytest.raises(RateLimited):
+        run_sync(Retry(model).complete(a_call(runtime, total=20), runtime))
+
+    assert runtime.slept == []
+
+
+def test_spreads_the_retries_of_clients_that_failed_together() -> None:
+    first = sorted(delay(ServerFailed(), 1) for _ in range(1000))
+
+    fullest = max(sum(start <= wait < start + 0.1 for wait in first) for start in first)
+    assert fullest <= 320  # a quarter of them, and the scatter of a thousand dice
+    assert 0.2 < statistics.mean(first) < 0.3
+
+
+def test_the_bound_on_a_wait_doubles_up_to_a_cap() -> None:
+    bounds = [max(delay(ServerFailed(), attempt) for _ in range(500)) for attempt in (1, 2, 3, 12)]
+
+    assert [round(bound / 0.5) for bound in bounds] == [1, 2, 4, 40]
+
+
+def test_throttling_is_given_more_time_than_a_fault() -> None:
+    waits = [delay(RateLimited(), 1) for _ in range(500)]
+
+    assert 0.9 < max(waits) <= 1.0
+
+
+def test_a_long_outage_is_not_made_worse() -> None:
+    requests = 0
+
+    class Down(Scripted):
+        async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
+            nonlocal requests
+            requests += 1
+            call.endpoint = "http://one"
+            raise Overloaded("down")
+
+    model, runtime = Retry(Down([])), FakeRuntime()
+
+    for _ in range(10_000):
+        with pytest.raises(Overloaded):
+            run_sync(model.complete(a_call(runtime), runtime))
+
+    assert requests <= 10_036
+
+
+def test_answers_fill_the_budget_again() -> None:
+    budget = Budget()
+    while budget.take(Budget.COST):
+        pass
+
+    emptied = budget.take(Budget.COST)
+    for _ in range(Budget.COST):
+        budget.give(1)
+
+    assert not emptied
+    assert budget.take(Budget.COST)
+
+
+def test_a_retry_that_helped_costs_nothing() -> None:
+    runtime = FakeRuntime()
+    outcomes = [outcome for _ in range(100) for outcome in (ServerFailed("no"), "good")]
+    model = Retry(Scripted(outcomes))
+
+    replies = [run_sync(model.complete(a_call(runtime), runtime)) for _ in range(100)]
+
+    assert len(replies) == 100
+
+
+def test_a_stream_is_tried_again_only_while_nothing_was_delivered() -> None:
+    model = Scripted([Overloaded("busy"), "good"])
+    runtime = FakeRuntime()
+    call = a_call(runtime)
+
+    async def read() -> list[str]:
+        pieces = []
+        chunks = await Retry(model).open(call, runtime)
+        try:
+            async for chunk in chunks:
+                pieces.append(chunk.id)
+        except Overloaded as error:
+            pieces.append(str(error))
+        return pieces
+
+    pieces = run_sync(read())
+
+    assert pieces == ["good", "in the middle"]
+    assert model.tried == 2

@@ -1,0 +1,262 @@
+"""What both colours owe to a model when they touch the network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from modelwrap.errors import (
+    BadRequest,
+    CallError,
+    ConfigError,
+    ConnectionFailed,
+    InvalidResponse,
+    RealRequestForbidden,
+    ResponseTooLarge,
+    TimedOut,
+)
+from modelwrap.runtime import forbidden, httpx2_backend
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import HttpRequest, Timeouts
+from tests.colours import Colour
+from tests.loopback import Answer, Loopback, json_answer
+
+
+def request_to(url: str, **fields: Any) -> HttpRequest:
+    return HttpRequest("POST", url, {"content-type": "application/json"}, content=b"{}", **fields)
+
+
+async def fetch(runtime: Runtime, request: HttpRequest) -> tuple[int, bytes]:
+    response = await runtime.send(request, Deadline(request.timeouts.total, runtime.now))
+    return response.status, await response.read()
+
+
+async def drain(runtime: Runtime, request: HttpRequest) -> list[bytes]:
+    response = await runtime.send(request, Deadline(request.timeouts.total, runtime.now))
+    return [part async for part in response.stream()]
+
+
+@contextmanager
+def a_port_that_answers(*pieces: bytes, then_wait: float = 0.0, hang_up: bool = True) -> Iterator[str]:
+    """Serve one connection byte for byte."""
+    import threading
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(then_wait)
+        except OSError:
+            pass
+        if not hang_up:
+            done.wait(5)
+        connection.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        done.set()
+        listener.close()
+        thread.join(5)
+
+
+def test_brings_status_and_body(colour: Colour, server: Loopback) -> None:
+    server.script(json_answer({"a": 1}, status=201))
+
+    status, body = colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+    assert (status, body) == (201, b'{"a": 1}')
+    assert server.asked[0].headers["user-agent"].startswith("modelwrap/")
+
+
+def test_reveals_secrets_only_to_the_socket(colour: Colour, server: Loopback) -> None:
+    server.script(json_answer({}))
+    request = HttpRequest("POST", server.base_url, {"authorization": Secret("Bearer s3cret-value")})
+
+    colour.run(fetch(colour.runtime(), request))
+
+    assert server.asked[0].headers["authorization"] == "Bearer s3cret-value"
+    assert "s3cret" not in repr(request)
+
+
+def test_follows_no_redirect(colour: Colour, server: Loopback) -> None:
+    server.script(Answer(307, {"location": "http://127.0.0.1:1/", "content-length": "0"}))
+
+    status, _ = colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+    assert status == 307
+    assert len(server.asked) == 1
+
+
+def test_names_a_refused_connection(colour: Colour) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    with pytest.raises(ConnectionFailed, match="no connection") as caught:
+        colour.run(fetch(colour.runtime(), request_to(f"http://127.0.0.1:{port}/")))
+
+    assert not caught.value.sent
+    assert caught.value.retryable
+
+
+def test_names_a_connection_that_is_cut_before_the_answer(colour: Colour) -> None:
+    with a_port_that_answers() as url, pytest.raises(ConnectionFailed, match="cut") as caught:
+        colour.run(fetch(colour.runtime(), request_to(url)))
+
+    assert caught.value.sent
+
+
+def test_names_a_body_that_is_cut(colour: Colour) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
+
+    with a_port_that_answers(head) as url, pytest.raises(ConnectionFailed, match="cut"):
+        colour.run(fetch(colour.runtime(), request_to(url)))
+
+
+def test_names_what_is_not_http(colour: Colour) -> None:
+    with a_port_that_answers(b"SSH-2.0-OpenSSH\r\n\r\n") as url, pytest.raises(InvalidResponse, match="not HTTP"):
+        colour.run(fetch(colour.runtime(), request_to(url)))
+
+
+def test_names_a_body_that_is_not_compressed_as_it_says(colour: Colour, server: Loopback) -> None:
+    server.script(Answer(200, {"content-encoding": "gzip"}, [b"this is no gzip"]))
+
+    with pytest.raises(InvalidResponse, match="decompressed"):
+        colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+
+@pytest.mark.parametrize("value", ["key\n", "kéy", "k\x00y"])
+def test_refuses_a_header_that_http_cannot_carry_without_showing_it(colour: Colour, value: str) -> None:
+    request = HttpRequest("POST", "http://127.0.0.1:1/", {"authorization": Secret(value)})
+
+    with pytest.raises(BadRequest, match="header authorization") as caught:
+        colour.run(fetch(colour.runtime(), request))
+
+    assert value not in str(caught.value)
+
+
+def test_ends_a_silent_call_at_its_deadline(colour: Colour) -> None:
+    request = request_to("", timeouts=Timeouts(total=0.15))
+    started = time.monotonic()
+
+    with a_port_that_answers(hang_up=False) as url, pytest.raises(TimedOut) as caught:
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", url, timeouts=request.timeouts)))
+
+    assert caught.value.limit == "total"
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"H"] * 40, [b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 40], [b"HTTP/1.1 103 \r\n\r\n"] * 40],
+    ids=["head", "body", "informational"],
+)
+def test_ends_a_dripping_call_at_its_deadline(colour: Colour, pieces: list[bytes]) -> None:
+    started = time.monotonic()
+
+    with a_port_that_answers(*pieces, then_wait=0.02) as url, pytest.raises(TimedOut) as caught:
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", url, timeouts=Timeouts(total=0.2))))
+
+    assert caught.value.limit == "total"
+    assert time.monotonic() - started < 1
+
+
+def test_tells_that_the_first_token_did_not_come(colour: Colour) -> None:
+    timeouts = Timeouts(first_token=0.1)
+
+    with a_port_that_answers(hang_up=False) as url, pytest.raises(TimedOut) as caught:
+        colour.run(drain(colour.runtime(), HttpRequest("POST", url, stream=True, timeouts=timeouts)))
+
+    assert (caught.value.limit, caught.value.retryable) == ("first_token", True)
+
+
+def test_tells_that_a_body_stalled(colour: Colour) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
+
+    with a_port_that_answers(head, hang_up=False) as url, pytest.raises(TimedOut) as caught:
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", url, timeouts=Timeouts(idle=0.1))))
+
+    assert caught.value.limit == "idle"
+
+
+def test_refuses_a_body_that_is_too_large(colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx2_backend, "LARGEST_BODY", 1000)
+    server.script(Answer(200, {}, [b"x" * 600, b"x" * 600]))
+
+    with pytest.raises(ResponseTooLarge):
+        colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+
+def test_touches_no_socket_while_requests_are_forbidden(colour: Colour, server: Loopback) -> None:
+    with forbidden("tests forbid it"), pytest.raises(RealRequestForbidden, match="tests forbid it"):
+        colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+    assert server.asked == []
+
+
+def test_errors_carry_no_frames_of_the_client(colour: Colour) -> None:
+    with pytest.raises(CallError) as caught:
+        colour.run(fetch(colour.runtime(), request_to("http://127.0.0.1:1/")))
+
+    cause = caught.value.__cause__
+    assert cause is not None
+    while cause is not None:
+        assert cause.__traceback__ is None
+        cause = cause.__cause__ or cause.__context__
+
+
+def test_reuses_connections_between_calls(server: Loopback) -> None:
+    server.script(json_answer({}))
+    colour = Colour("blocking")
+
+    for _ in range(3):
+        colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+
+    pool = next(pool for key, pool in httpx2_backend._pools.blocking.items() if str(server.port) in key[0])
+    assert len(pool._pool.connections) == 1
+
+
+def test_the_loop_closes_its_connections_when_it_ends(server: Loopback) -> None:
+    server.script(json_answer({}))
+    colour = Colour("concurrent")
+
+    async def call_and_look() -> Any:
+        await fetch(colour.runtime(), request_to(server.base_url))
+        import asyncio
+
+        (transport,) = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
+        return transport._pool
+
+    pool = asyncio.run(call_and_look())
+
+    assert pool.connections == []
+    assert len(httpx2_backend._pools.loops) == 0
+
+
+def test_asks_for_asyncio_where_none_runs() -> None:
+    coroutine = fetch(Colour("concurrent").runtime(), request_to("http://127.0.0.1:1/"))
+
+    with pytest.raises(ConfigError, match="asyncio"):
+        coroutine.send(None)
+
+
+def test_the_private_attribute_that_the_clamp_needs_is_there() -> None:
+    import httpx2
+
+    assert hasattr(httpx2.HTTPTransport()._pool, "_network_backend")
+    assert hasattr(httpx2.AsyncHTTPTransport()._pool, "_network_backend")
