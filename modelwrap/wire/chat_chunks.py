@@ -42,8 +42,8 @@ class ChunkReader:
         """Whether every choice that came gave its finish reason."""
         return bool(self._seen) and not self._open
 
-    def read(self, data: dict[str, Any]) -> ChatChunk:
-        raw = data
+    def read(self, data: dict[str, Any], raw: JSON) -> ChatChunk:
+        """Read one piece; `raw` is the JSON that it came as."""
         choices = data.get("choices")
         if type(choices) is list:
             read = [self._choice(choice) if type(choice) is dict else choice for choice in choices]

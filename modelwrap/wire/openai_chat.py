@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
@@ -151,12 +151,23 @@ def _is_utf8(text: str) -> bool:
 
 # Replies.
 
+Shape: TypeAlias = Callable[[JSON], JSON]
 
-def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
-    """Read a whole reply; an error that came with status 200 is raised as what it says."""
+
+def _as_it_is(data: JSON) -> JSON:
+    return data
+
+
+def from_response(
+    body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits, shape: Shape = _as_it_is
+) -> ChatReply:
+    """Read a whole reply; an error that came with status 200 is raised as what it says.
+
+    `shape` makes what a sister of this wire sends into what this one would have sent.
+    """
     try:
         data = bodies.loads(body)
-        reply = _reply(data, call, traits)
+        reply = _reply(shape(data), call, traits)
     except CallError as error:
         error.body = error.body or bodies.text_of(body[:4096])
         error.request_id = error.request_id or failures.request_id_of(headers)
@@ -272,7 +283,11 @@ def _kind_of(value: JSON) -> str:
 
 
 async def from_stream(
-    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End | None = None
+    events: AsyncIterator[sse.Event],
+    call: WireCall,
+    traits: Traits,
+    end: sse.End | None = None,
+    shape: Shape = _as_it_is,
 ) -> AsyncGenerator[ChatChunk, None]:
     """Read a stream to its end, and raise where it has none.
 
@@ -290,13 +305,13 @@ async def from_stream(
                 end.marked = True
                 break
             if event.bare:
-                for chunk in _bare_chunks(data, reader):
+                for chunk in _bare_chunks(data, reader, shape):
                     yield chunk
                 whole = True
                 continue
             value = _event_json(event, reader)
             if value is not None:
-                yield reader.read(value)
+                yield reader.read(shape(value), value)
     except CallError as error:
         failed = error
     # What was held back comes out before any error: the partial reply is to hold everything.
@@ -359,7 +374,7 @@ def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
     )
 
 
-def _bare_chunks(text: str, reader: ChunkReader) -> Iterator[ChatChunk]:
+def _bare_chunks(text: str, reader: ChunkReader, shape: Shape) -> Iterator[ChatChunk]:
     """Read a body that came in place of an event stream: a whole reply, or a chunk a line."""
     try:
         values = [bodies.loads(text.encode())]
@@ -371,7 +386,7 @@ def _bare_chunks(text: str, reader: ChunkReader) -> Iterator[ChatChunk]:
     for value in values:
         if len(values) == 1 or "choices" not in value:
             _choices_of(value)
-        yield reader.read(value)
+        yield reader.read(shape(value), value)
 
 
 # What refusals teach.
