@@ -80,7 +80,8 @@ def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) ->
     kind = _kind(refusal, meant)
     known: dict[str, Any] = {"status": meant or status, "code": refusal.code, "retryable": None}
     if kind is ServerFailed and meant is not None:
-        known["retryable"] = meant in _WORTH_RETRYING or (meant == 409 and conflict_is_lock)
+        may_pass = meant in _WORTH_RETRYING or (meant == 409 and conflict_is_lock)
+        known["retryable"] = may_pass and not _STAYS_SO.search(refusal.message)
     elif kind is RateLimited and _NEVER_FITS.search(refusal.message):
         known["retryable"] = False
     if kind is TimedOut:
@@ -112,10 +113,9 @@ def read(value: JSON) -> Refusal:
     if not isinstance(value, dict):
         return Refusal(_words(value))
     inner = _inner(value)
-    code = _first_text(inner, value, keys=_CODE_KEYS)
     return Refusal(
         message=_clipped(_message(inner) or _message(value)),
-        code=code,
+        code=_code(inner) or _code(value),
         param=_first_text(inner, value, keys=("param",)),
         status=_status(inner) or _status(value),
         marks=" ".join(_marks(value)).lower(),
@@ -133,8 +133,7 @@ def says_error(value: dict[str, Any]) -> bool:
     return bool(value.get("detail")) or (bool(_message(value)) and "id" not in value and "model" not in value)
 
 
-_CODE_KEYS = ("code", "error_code", "status_code", "type", "error_type", "status")
-_MARK_KEYS = (*_CODE_KEYS, "reason", "param")
+_MARK_KEYS = ("code", "error_code", "status_code", "type", "error_type", "status", "reason", "param")
 _MESSAGE_KEYS = (
     *("message", "detail", "msg", "error_msg", "errorMessage", "Message", "status_msg", "error_description"),
     *("faultstring", "title", "reason"),
@@ -192,6 +191,13 @@ def _first_text(*values: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return None
 
 
+def _code(value: dict[str, Any]) -> str | None:
+    """Give what names the failure; a code that only repeats the status names nothing where there is a type."""
+    code = _first_text(value, keys=("code", "error_code", "status_code"))
+    kind = _first_text(value, keys=("type", "error_type", "status"))
+    return kind if code is None or (kind is not None and re.fullmatch("[45][0-9]{2}", code)) else code
+
+
 def _status(value: dict[str, Any]) -> int | None:
     for key in ("status_code", "http_code", "status", "code", "raw_status_code"):
         found = value.get(key)
@@ -234,6 +240,8 @@ def _no_words(status: int) -> str:
 # What words mean.
 
 _WORTH_RETRYING = frozenset({425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+# llama.cpp answers 500 to what it was not built or started for.
+_STAYS_SO = re.compile(r"not supported by this server|requires --\w|cannot use \w+ with", re.IGNORECASE)
 _NEVER_FITS = re.compile(r"request too large|must be reduced in order to run", re.IGNORECASE)
 
 _BY_STATUS: dict[int, type[CallError]] = {
@@ -298,6 +306,7 @@ _RULES = (
         r"|maximum prompt length|exceeded model token limit|exceeds? (the )?max(imum)? (length|number of tokens)"
         r"|input token count|input tokens .*cannot exceed|number of tokens in the prompt|too many (input )?tokens"
         r"|max_new_tokens.* must be <=|max size: \d+ tokens|input length should be|trying to keep the first \d+ tokens"
+        r"|tokens\) is too large"
         r"|reduce the length of the (messages|input|prompt)|longer than the (maximum )?(model|context)",
     ),
     _rule(

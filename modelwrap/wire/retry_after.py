@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from calendar import timegm
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_tz
 
 _NUMBER = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -41,9 +41,10 @@ def _until(value: str, now: float) -> float | None:
         return None
     year, month, day, hour, minute, second = date[:6]
     try:
-        # The calendar ends with the year 9999; a server's need not.
-        moment = timegm((min(year, 9999), month, day, hour, minute, second)) + max(year - 9999, 0) * _SECONDS_IN_YEAR
-    except (ValueError, OverflowError):
+        # The calendar ends with the year 9999; a server's need not. Nor has it leap seconds.
+        moment = datetime(min(year, 9999), month, day, hour, minute, min(second, 59), tzinfo=UTC).timestamp()
+    except ValueError:
         return None
+    moment += max(year - 9999, 0) * _SECONDS_IN_YEAR
     left = moment - (date[9] or 0) - now
     return left if left > 0 else None

@@ -113,13 +113,14 @@ class Decoder:
             held = held.removeprefix(_BOM)
             self._past_mark = True
         held = held.lstrip(b"\r\n")
-        if last or not held.strip(b" \t"):
+        start = held.lstrip()
+        if last or not start:
             self._keep(held)
-        if last or held.strip(b" \t"):
-            self._began = True
-            self._bare = held.lstrip().startswith(_NO_EVENT_STREAM)
-            return held
-        return b""
+        if not (last or start):
+            return b""
+        self._began = True
+        self._bare = start.startswith(_NO_EVENT_STREAM)
+        return held
 
     def _newlines_only(self, data: bytes) -> bytes:
         """Write every end of line as LF; the LF of a CRLF may come with the next bytes."""

@@ -181,7 +181,7 @@ def streamed(body: str) -> tuple[dict[str, Any], bool]:
             total["usage"] = _usage(piece["usage"])
         for choice in piece.get("choices") or []:
             answer = answers.setdefault(choice["index"], Answer())
-            answer.take(choice["delta"])
+            answer.take(choice.get("delta") or {})
             answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
             answer.logprobs += _logprobs(choice)
     total["choices"] = {index: answer.settled() for index, answer in sorted(answers.items())}

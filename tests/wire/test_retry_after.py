@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from modelwrap.wire.retry_after import retry_after
+
+NOW = 1_443_543_990.0  # Tue, 29 Sep 2015 16:26:30 GMT
+
+
+@pytest.mark.parametrize(
+    "value, seconds",
+    [
+        ("20", 20.0),
+        ("0.5", 0.5),
+        (" 2 ", 2.0),
+        ("3600", 3600.0),
+        ("1e35", 1e35),
+        ("99999999999999999999999999999999999", 1e35),
+        ("2, 5", 5.0),
+        ("Tue, 29 Sep 2015 16:26:57 GMT", 27.0),
+        ("Tue, 29 Sep 2015 18:26:57 +0200", 27.0),
+        ("Zun, 29 Sep 2015 16:26:57 GMT", 27.0),
+        ("Tue, 29 Sep 2015 16:26:00 GMT", None),
+        ("Tue, 99 Sep 2015 16:26:57 GMT", None),
+        ("Zun, 29 Sep", None),
+        ("0", None),
+        ("-5", None),
+        ("-0", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e309", None),
+        ("0x10", None),
+        ("1_0", None),
+        ("٣", None),
+        ("²", None),
+        ("abc", None),
+        ("1 2", None),
+        (",", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_read(value: str, seconds: float | None) -> None:
+    found = retry_after({"retry-after": value}, NOW)
+
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_milliseconds_come_first_where_they_can_be_read() -> None:
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "9"}) == 9.0
+
+
+def test_far_future_is_far_away() -> None:
+    found = retry_after({"retry-after": "Fri, 29 Sep 100000 16:26:57 GMT"})
+
+    assert found is not None
+    assert found > 1e12
+
+
+def test_no_header_asks_for_nothing() -> None:
+    assert retry_after({}) is None
