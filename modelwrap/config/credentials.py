@@ -40,9 +40,7 @@ def mistake(message: str, *path: str) -> ValidationError:
 def _secret(value: object) -> Secret:
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string")
-    text = reveal(value).strip()
-    if _NO_HEADER.search(text):
-        raise mistake("holds a character that no header can carry; was something else copied with it?")
+    text = _carried(reveal(value))
     return Secret("" if text.upper() == "EMPTY" else text)
 
 
@@ -55,17 +53,25 @@ def _headers(value: object) -> dict[str, str | Secret]:
 def _header(name: str, value: object) -> str | Secret:
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string", name)
-    text = reveal(value).strip()
-    if _NO_HEADER.search(text):
-        raise mistake("holds a character that no header can carry", name)
+    text = _carried(reveal(value), name)
     return Secret(text) if isinstance(value, Secret) or holds_secret(name) else text
+
+
+def _carried(text: str, *path: str) -> str:
+    """Give what a header can carry of a text; a placeholder must get as far as the provider's refusal."""
+    text = text.strip()
+    if is_placeholder(text):
+        text = text.replace("…", "...")
+    if _NO_HEADER.search(text):
+        raise mistake("holds a character that no header can carry; was something else copied with it?", *path)
+    return text
 
 
 def _hide(value: object) -> str:
     return HIDDEN
 
 
-def _hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
+def hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
     return {name: HIDDEN if isinstance(value, Secret) else value for name, value in headers.items()}
 
 
@@ -80,7 +86,7 @@ SecretString: TypeAlias = Annotated[
 Headers: TypeAlias = Annotated[
     dict[str, str | Secret],
     PlainValidator(_headers),
-    PlainSerializer(_hide_headers, when_used="json"),
+    PlainSerializer(hide_headers, when_used="json"),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
 """Headers by name; those that carry a credential by their name are Secrets."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, model_validator
 
-from modelwrap.config.credentials import Headers, SecretString, is_placeholder, mistake, secrets_in
+from modelwrap.config.credentials import Headers, SecretString, hide_headers, is_placeholder, mistake, secrets_in
 from modelwrap.config.transport import check_verify
 from modelwrap.jsonc import holds_secret
 from modelwrap.wire.http import Connection, Timeouts
@@ -67,6 +67,11 @@ def _parameters(value: object) -> object:
     if "extra_headers" in value:
         return {**value, "extra_headers": _Call.model_validate(value).extra_headers}
     return dict(value)
+
+
+def _hide_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    headers = {"extra_headers": hide_headers(parameters["extra_headers"])} if "extra_headers" in parameters else {}
+    return {**parameters, **headers}
 
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_no_flag)]
@@ -161,7 +166,9 @@ class ModelConfig(ConfigPart):
     )
     organization: str | None = Field(default=None, description="OpenAI's organization, sent as `OpenAI-Organization`.")
     client_args: ClientArgs = Field(default_factory=ClientArgs, description="How the endpoint is reached.")
-    generate_args: Annotated[dict[str, Any], BeforeValidator(_parameters)] = Field(
+    generate_args: Annotated[
+        dict[str, Any], BeforeValidator(_parameters), PlainSerializer(_hide_parameters, when_used="json")
+    ] = Field(
         default={},
         description="Parameters of every call, by the API's names; the arguments of a call win over them. `timeout`, "
         "`max_retries`, `extra_headers` and `extra_body` may stand here too.",

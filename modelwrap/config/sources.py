@@ -93,6 +93,8 @@ def _read_path(given: str | bytes, problems: Problems) -> Iterator[Entry]:
             yield from _read_file(file, problems)
     except ConfigError as error:
         problems.add(error)
+    except OSError as error:
+        problems.add(_unreadable(given, error))
 
 
 def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
@@ -100,6 +102,8 @@ def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
         document = parse(_content(file), str(file))
     except ConfigError as error:
         problems.add(error)
+    except OSError as error:
+        problems.add(_unreadable(file, error))
     else:
         yield from _entries(document, str(file), problems)
 
@@ -126,11 +130,13 @@ def _content(file: FilePath) -> bytes:
             content = opened.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file (looked for from {FilePath.cwd()}){_meant(file)}") from None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
     if len(content) > _LARGEST_FILE:
         raise ConfigError(f"{file}: larger than {_LARGEST_FILE // 1024 // 1024} MB; this is no model config")
     return content
+
+
+def _unreadable(path: object, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _meant(file: FilePath) -> str:

@@ -23,7 +23,7 @@ PARAMETERS = frozenset(_PARAMETERS.split())
 _WORDS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
-    "dict_type": "must be an object { … }",
+    "dict_type": "must be an object {{ … }}",
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
@@ -37,7 +37,7 @@ _WORDS = {
     "list_type": "must be a list [ … ]",
     "literal_error": "must be {expected}",
     "missing": "is missing",
-    "model_type": "must be an object { … }",
+    "model_type": "must be an object {{ … }}",
     "string_too_short": "must not be empty",
     "string_type": "must be a string",
     "value_error": "{error}",

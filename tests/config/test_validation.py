@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwrap.config import ModelConfig, Problems, Validated, read, validate
+from modelwrap.errors import ConfigError, MissingSecret, ModelwrapWarning, UnknownModelType
+from tests.echo import EchoConfig, echo
+
+pytestmark = pytest.mark.usefixtures("echo_type")
+
+CANARY = "sk-canary-4Y7"
+
+
+def validated(*configs: Any) -> list[Validated]:
+    problems = Problems()
+    found = validate(read(list(configs), problems), problems)
+    problems.raise_any()
+    return found
+
+
+def config_of(**keys: Any) -> ModelConfig:
+    (found,) = validated(echo(**keys))
+    return found.config
+
+
+def mistakes_of(*configs: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        validated(*configs)
+    return str(caught.value).splitlines()
+
+
+def test_a_config_becomes_its_model_types_own() -> None:
+    config = config_of(prefix="> ", client_args={"timeout": 5}, generate_args={"temperature": 0})
+
+    assert isinstance(config, EchoConfig)
+    assert config.prefix == "> "
+    assert config.generate_args == {"temperature": 0}
+
+
+def test_names_of_older_files_are_taken() -> None:
+    old, both, aliased = validated(
+        {"type": "echo", "name": "a", "model_name": "m"},
+        {"type": "echo", "model_type": "echo", "name": "b", "config_name": "b"},
+        {"model_type": "parrot", "config_name": "c", "$schema": "configs.json"},
+    )
+
+    assert (old.config.config_name, old.config.model_type, old.config.model) == ("a", "echo", "m")
+    assert (both.config.config_name, both.config.model) == ("b", "b")
+    assert aliased.config.model_type == "echo"
+
+
+def test_old_and_new_names_that_differ_are_a_mistake() -> None:
+    assert mistakes_of({"model_type": "echo", "config_name": "a", "name": "b"}) == [
+        'model_configs[0] "a": name: differs from "config_name", which means the same; keep one'
+    ]
+
+
+def test_null_is_not_given() -> None:
+    config = config_of(organization=None, client_args={"base_url": None, "timeout": None}, generate_args=None)
+
+    assert config == config_of()
+
+
+def test_a_budget_is_taken_with_a_warning() -> None:
+    with pytest.warns(ModelwrapWarning, match="budget: is not enforced") as caught:
+        config = config_of(budget=3)
+
+    assert config == config_of()
+    assert caught[0].filename == __file__
+
+
+def test_a_placeholder_is_taken_with_one_warning() -> None:
+    with pytest.warns(ModelwrapWarning) as caught:
+        config = config_of(api_key="xxx", organization="xxx")
+
+    assert config.placeholder_key
+    assert [str(warning.message) for warning in caught] == [
+        'model_configs[0] "parrot": api_key: a placeholder stands here (and in organization), not a key; '
+        "calls will be refused until it is replaced"
+    ]
+
+
+@pytest.mark.parametrize(
+    "keys, mistake",
+    [
+        ({"temperature": 0.5}, "temperature: belongs in generate_args"),
+        ({"max_tokens": 5}, "max_tokens: belongs in generate_args"),
+        ({"base_url": "x"}, "base_url: belongs in client_args"),
+        ({"timeout": 5}, "timeout: belongs in client_args"),
+        ({"client_args": {"api_key": "x"}}, "client_args.api_key: belongs at the top level, beside client_args"),
+        ({"client_args": {"temperature": 1}}, "client_args.temperature: belongs in generate_args"),
+        ({"client_args": {"timeot": 1}}, 'client_args.timeot: unknown key; did you mean "timeout"?'),
+        ({"client_args": []}, "client_args: must be an object { … }, not a list"),
+        ({"client_args": {"default_headers": 1}}, "client_args.default_headers: must be an object of header names"),
+        ({"client_args": {"default_headers": {"a": 1}}}, "client_args.default_headers.a: must be a string"),
+        ({"client_args": {"default_query": {"api_key": "1"}}}, "client_args.default_query.api_key: a credential does"),
+        ({"client_args": {"default_query": {"a": 1}}}, "client_args.default_query.a: must be a string, not a number"),
+        ({"client_args": {"base_url": ["a"]}}, "client_args.base_url: must be a string, not a list"),
+        ({"client_args": {"base_url": ""}}, "client_args.base_url: must not be empty"),
+        ({"client_args": {"http": "curl"}}, "client_args.http: must be 'auto' or 'httpx2'"),
+        ({"client_args": {"max_retries": 1.5}}, "client_args.max_retries: must be a whole number"),
+        ({"client_args": {"max_retries": -1}}, "client_args.max_retries: must be at least 0"),
+        ({"client_args": {"max_retries": True}}, "client_args.max_retries: must be a number, not true or false"),
+        ({"client_args": {"timeout": "soon"}}, "client_args.timeout.total: must be a number"),
+        ({"client_args": {"timeout": {"conect": 1}}}, 'timeout.conect: unknown key; did you mean "connect"?'),
+        ({"client_args": {"proxy": "host"}}, "client_args.proxy: must begin with http://"),
+        ({"client_args": {"verify": "no.pem"}}, "client_args.verify: there is no file no.pem"),
+        ({"generate_args": {"api_key": "x"}}, "generate_args.api_key: belongs at the top level, not among the"),
+        ({"generate_args": {"base_url": "x"}}, "generate_args.base_url: belongs in client_args, not among the"),
+        ({"generate_args": {"extra_headers": {"a": 1}}}, "generate_args.extra_headers.a: must be a string"),
+        ({"generate_args": [1]}, "generate_args: must be an object { … }, not a list"),
+        ({"stream": "maybe"}, "stream: must be true or false, not a string"),
+        ({"unsupported": "ignore"}, "unsupported: must be 'error', 'warn' or 'drop'"),
+        ({"api_key": 5}, "api_key: must be a string"),
+        ({"prefx": "> "}, 'prefx: unknown key; did you mean "prefix"?'),
+        ({"zzz": 1}, "zzz: unknown key; known are config_name, model_type, model"),
+        ({"prefix": 1}, "prefix: must be a string, not a number"),
+        ({"model": "${UTTERLY_UNKNOWN}"}, "model: ${UTTERLY_UNKNOWN} is not set"),
+        ({1: 2}, "[1]: "),
+    ],
+)
+def test_a_mistake_is_named_in_plain_words(keys: dict[str, Any], mistake: str) -> None:
+    (line,) = mistakes_of({**echo(), **keys})
+
+    assert line.startswith('model_configs[0] "parrot": ')
+    assert mistake in line
+    assert "Input should" not in line
+
+
+def test_what_is_missing_is_named() -> None:
+    assert mistakes_of({"model_type": "echo"}) == [
+        "model_configs[0]: config_name is missing, the name that get_model takes"
+    ]
+    (line,) = mistakes_of({"config_name": "x", "api_url": "http://localhost/llm/"})
+    assert line.startswith('model_configs[0] "x": model_type is missing; known are echo, openai')
+    assert line.endswith('with an api_url it is "post_api"')
+    assert mistakes_of({"config_name": "x", "model_type": 5}) == ['model_configs[0] "x": model_type: must be a string']
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    path.write_text(
+        """{"models": [
+  {"config_name": "a", "model_type": "echo",
+   "temperature": 1,
+   "client_args": {"timeot": 3, "max_retries": "x"}},
+  {"config_name": "b", "model_type": "ecoh"},
+  {"config_name": "c", "model_type": "echo", "model": "${UTTERLY_UNKNOWN}", "zzz": 1},
+]}"""
+    )
+
+    heading, *lines = mistakes_of(path)
+    assert heading == "6 mistakes in the model configs:"
+    assert [line.strip().removeprefix(str(path)).partition(";")[0] for line in lines] == [
+        ":3:4: models[0].temperature: belongs in generate_args",
+        ":4:20: models[0].client_args.timeot: unknown key",
+        ":4:48: models[0].client_args.max_retries: must be a whole number, not a string",
+        ":5:38: models[1].model_type: there is no model type 'ecoh'",
+        ":6:55: models[2].model: ${UTTERLY_UNKNOWN} is not set",
+        ":6:77: models[2].zzz: unknown key",
+    ]
+
+
+def test_mistakes_of_one_kind_are_raised_as_that_kind() -> None:
+    unset = echo(api_key="${UTTERLY_UNKNOWN}")
+
+    with pytest.raises(UnknownModelType):
+        validated({"config_name": "x", "model_type": "ecoh"}, {"config_name": "y", "model_type": "x"})
+    with pytest.raises(MissingSecret):
+        validated(unset, echo("b", client_args={"default_headers": {"Authorization": "${UTTERLY_UNKNOWN}"}}))
+    with pytest.raises(ConfigError) as mixed:
+        validated(unset, {"config_name": "x", "model_type": "ecoh"})
+    assert type(mixed.value) is ConfigError
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"api_key": [CANARY]},
+        {"api_key": CANARY + "\n" + CANARY},
+        {"api_key": {"a": CANARY}, "temperature": 1},
+        {"client_args": {"proxy": CANARY}},
+        {"client_args": {"default_headers": {"Authorization": [CANARY]}}},
+        {"client_args": {"api_key": CANARY}},
+        {"generate_args": {"api_key": CANARY}},
+        {"api_key": CANARY, "zzz": CANARY},
+        {"api_key": CANARY, "client_args": {"verify": CANARY}},
+    ],
+)
+def test_an_error_never_shows_a_credential(keys: dict[str, Any]) -> None:
+    problems = Problems()
+    validate(read(echo(**keys), problems), problems)
+
+    with pytest.raises(ConfigError) as caught:
+        problems.raise_any()
+
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert CANARY not in str(caught.value)
+    assert CANARY not in "".join(line for line in shown.format() if "keys =" not in line).replace(repr(keys), "")
+
+
+def test_a_config_in_order_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        config_of(api_key=CANARY)
