@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +74,12 @@ def modelwrap_replay(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture
-def modelwrap_forbid_requests() -> Iterator[None]:
-    """Make every real request of the test raise `RealRequestForbidden`."""
+def modelwrap_forbid_requests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make every real request of the test raise `RealRequestForbidden`, unless it is there to be recorded."""
     from modelwrap.testing import forbid_requests
 
-    with forbid_requests():
+    recording = request.config.getoption("--modelwrap-record") and "modelwrap_replay" in request.fixturenames
+    with nullcontext() if recording else forbid_requests():
         yield
 
 

@@ -26,11 +26,14 @@ ASKING = """
 """
 
 
+@pytest.fixture(autouse=True)
+def no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, code: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(test_rivers=code)
-    return pytester.runpytest_inprocess(
-        "-p", "no:modelwrap", "-p", "modelwrap.testing.fixtures", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments
-    )
+    return pytester.runpytest_inprocess("-p", "modelwrap.testing.fixtures", "-p", "no:cacheprovider", *arguments)
 
 
 def test_a_fake_stands_under_its_name_for_one_test(pytester: pytest.Pytester) -> None:
