@@ -78,11 +78,12 @@ def test_a_placeholder_is_taken_with_one_warning() -> None:
     with pytest.warns(ModelwrapWarning) as caught:
         config = config_of(api_key="xxx", organization="xxx")
 
+    (warning,) = caught
     assert config.placeholder_key
-    assert [str(warning.message) for warning in caught] == [
+    assert str(warning.message) == (
         'model_configs[0] "parrot": api_key: a placeholder stands here (and in organization), not a key; '
         "calls will be refused until it is replaced"
-    ]
+    )
 
 
 @pytest.mark.parametrize(
