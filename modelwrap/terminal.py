@@ -135,8 +135,9 @@ class Conversation:
                 for chunk in stream:
                     for choice in chunk.choices[:1]:
                         answer.think(choice.delta.reasoning_content or "")
-                    answer.write(chunk.text)
+                    # Remembered first: Ctrl-C may come as soon as a reader has seen it.
                     shown.append(chunk.text)
+                    answer.write(chunk.text)
                 reply = stream.reply
         finally:
             if any(shown):
@@ -148,21 +149,30 @@ class Conversation:
 def converse(conversation: Conversation) -> None:
     """Talk until the end of the input; a failed or interrupted answer ends nothing but itself."""
     note(_HELP)
-    while (prompt := _prompt()) is not None:
-        command = prompt.strip()
-        if command in ("/exit", "/quit"):
-            return
-        if command == "/clear":
-            conversation.clear()
-        elif re.fullmatch(r"/\w+", command):
-            note(f"no command {command}: {_HELP}")
-        elif command:
-            try:
-                conversation.ask(prompt)
-            except KeyboardInterrupt:
-                note("stopped")
-            except CallError as error:
-                note(str(error))
+    while True:
+        try:
+            if not _take_turn(conversation):
+                return
+        except KeyboardInterrupt:
+            note("stopped")
+
+
+def _take_turn(conversation: Conversation) -> bool:
+    """Read a line and do what it says; False ends the conversation."""
+    prompt = _read_line()
+    command = "/exit" if prompt is None else prompt.strip()
+    if command in ("/exit", "/quit"):
+        return False
+    if command == "/clear":
+        conversation.clear()
+    elif re.fullmatch(r"/\w+", command):
+        note(f"no command {command}: {_HELP}")
+    elif command:
+        try:
+            conversation.ask(command)
+        except CallError as error:
+            note(str(error))
+    return True
 
 
 def remarks(reply: ChatReply) -> list[str]:
@@ -205,20 +215,20 @@ def finished_blocks(markdown: str) -> tuple[str, str]:
     return markdown[:end], markdown[end:]
 
 
-def _prompt() -> str | None:
-    """Read a line with the editing that the terminal offers; None at the end of the input."""
+def _read_line() -> str | None:
+    """Read a line with the editing that the terminal offers; empty after Ctrl-C, None at the end of the input."""
     try:
         import readline  # noqa: F401  # input() edits lines once this is imported; Windows has its own way
     except ImportError:
         pass
-    while True:
-        try:
-            if sys.stdout.isatty():
-                return input("> ")
-            print("> ", end="", file=sys.stderr, flush=True)
-            return input()
-        except EOFError:
-            note("")
-            return None
-        except KeyboardInterrupt:
-            note("")
+    try:
+        if sys.stdout.isatty():
+            return input("> ")
+        print("> ", end="", file=sys.stderr, flush=True)
+        return input()
+    except EOFError:
+        note("")
+        return None
+    except KeyboardInterrupt:
+        note("")
+        return ""

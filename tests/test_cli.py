@@ -442,24 +442,29 @@ class Terminal:
 
     def interrupt(self, text: str) -> None:
         """Press Ctrl-C until `text` is seen: a signal that comes just before a line is read waits for the next key."""
-        for _ in range(20):
+        for _ in range(50):
             self.type("\x03")
-            if text in self.screen or select.select([self._leader], [], [], 0.2)[0]:
+            if self._look(text, 0.2):
                 break
         self.see(text)
 
     def see(self, text: str) -> str:
         """Read on until `text` is seen; give what came up to its end."""
-        while text not in self.screen:
-            if not select.select([self._leader], [], [], 10)[0]:
-                raise AssertionError(f"{text!r} did not come; the screen shows {self.screen!r}")
-            try:
-                self.screen += os.read(self._leader, 4096).decode()
-            except OSError as ended:
-                raise AssertionError(f"{text!r} did not come; the screen shows {self.screen!r}") from ended
+        if not self._look(text, 10):
+            raise AssertionError(f"{text!r} did not come; the screen shows {self.screen!r}")
         end = self.screen.index(text) + len(text)
         seen, self.screen = self.screen[:end], self.screen[end:]
         return seen
+
+    def _look(self, text: str, seconds: float) -> bool:
+        while text not in self.screen:
+            if not select.select([self._leader], [], [], seconds)[0]:
+                return False
+            try:
+                self.screen += os.read(self._leader, 4096).decode()
+            except OSError:  # what Linux gives at the end of a terminal
+                return False
+        return True
 
     def end(self) -> int:
         """Wait for the end of the program, reading what it still has to say."""
@@ -473,18 +478,20 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str, **more: str) -> Iterator[Terminal]:
+def terminal(*arguments: str, out: Path | None = None, **more: str) -> Iterator[Terminal]:
     leader, follower = pty.openpty()
+    target = os.dup(follower) if out is None else os.open(out, os.O_WRONLY | os.O_CREAT)
     process = subprocess.Popen(
         program(*arguments),
         stdin=follower,
-        stdout=follower,
+        stdout=target,
         stderr=follower,
         env=environment(TERM="xterm", COLUMNS="80", LINES="24", **more),
         start_new_session=True,
         preexec_fn=lambda: _take_terminal(follower),
     )
     os.close(follower)
+    os.close(target)
     try:
         yield Terminal(leader, process)
     finally:
@@ -564,3 +571,14 @@ def test_ctrl_c_stops_an_answer_and_not_the_conversation(config: Path, server: L
 
     roles = [message["role"] for message in server.asked[-1].body["messages"]]
     assert roles == ["user", "assistant", "user"]
+
+
+def test_answers_of_a_conversation_can_go_into_a_file(config: Path, here: Path) -> None:
+    with terminal("chat", out=here / "answers.txt") as screen:
+        screen.see("> ")
+        screen.type("Name three rivers.\n")
+        screen.see("> ")
+        screen.type("\x04")
+        assert screen.end() == cli.OK
+
+    assert (here / "answers.txt").read_text() == "Rhine, Elbe, Oder.\n"

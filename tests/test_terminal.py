@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 
 from modelwrap.errors import StreamTruncated
-from modelwrap.terminal import Conversation, PlainAnswer, RichAnswer, finished_blocks, printable
+from modelwrap.terminal import Conversation, PlainAnswer, RichAnswer, finished_blocks, printable, remarks
 from modelwrap.testing import Cut, FakeModel
+from modelwrap.types import Change, ChatReply
 
 
 class Screen(io.StringIO):
@@ -95,3 +97,26 @@ def test_an_empty_answer_is_said_to_be_empty(capsys: pytest.CaptureFixture[str])
     Conversation(FakeModel([""]), {}).ask("Hi")
 
     assert capsys.readouterr().err == "the answer is empty\n"
+
+
+@pytest.mark.parametrize(
+    "message, finish_reason, said",
+    [
+        ({"content": "Rhine"}, "stop", []),
+        ({"content": "Rhi"}, "length", ["the answer was cut at the limit of tokens"]),
+        ({"content": "Rhi"}, "content_filter", ["the provider's filter ended the answer"]),
+        ({"content": None, "refusal": "I would rather not."}, "stop", ["the model refused: I would rather not."]),
+        ({"content": None}, "stop", ["the answer is empty"]),
+    ],
+)
+def test_what_the_text_does_not_say_is_remarked(message: dict[str, Any], finish_reason: str, said: list[str]) -> None:
+    reply = ChatReply.model_validate({"choices": [{"message": message, "finish_reason": finish_reason}]})
+
+    assert remarks(reply) == said
+
+
+def test_a_change_of_the_request_is_remarked() -> None:
+    reply = ChatReply.model_validate({"choices": [{"message": {"content": "Rhine"}}]})
+    reply.meta.changes = (Change("renamed", "max_tokens", "sent as max_completion_tokens"),)
+
+    assert remarks(reply) == ["max_tokens: renamed, sent as max_completion_tokens"]
