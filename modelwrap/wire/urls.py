@@ -17,8 +17,8 @@ _HOST = re.compile(r"[^\s/\\?#@:\[\]<>\"'`{}|^%,;]+")
 # What people copy from a line of curl. The version in front of `models` tells it from a path of that name.
 _OPERATION = re.compile(r"/(?:(?:chat/)?completions|responses|embeddings|(?<=\d/)models)$")
 
-# Their documentation gives the bare host as the base URL, and under /v1 they answer 404.
-_ROOTED_HOSTS = ("api.perplexity.ai", "githubcopilot.com")
+# Their documentation gives the bare host as the base URL; most of them answer 404 under /v1.
+_ROOTED_HOSTS = ("api.deepseek.com", "api.perplexity.ai", "githubcopilot.com")
 
 _PRIVATE_SUFFIXES = (".local", ".lan", ".internal", ".cluster.local", ".localhost")
 _PRIVATE_NETWORKS = tuple(

@@ -269,6 +269,10 @@ def test_logprobs_without_other_tokens_are_read() -> None:
     assert reply.model_dump()["choices"][0]["logprobs"] == {"content": [{"token": "a", "bytes": [97], "logprob": -1.0}]}
 
 
+def test_logprobs_that_were_not_sent_are_not_made_up() -> None:
+    assert "logprobs" not in read(body({"text": "a", "index": 0})).model_dump()["choices"][0]
+
+
 def test_a_server_that_answers_as_chat_is_understood() -> None:
     assert read(body({"index": 0, "message": {"role": "assistant", "content": "Hi"}})).text == "Hi"
 

@@ -185,6 +185,20 @@ def test_a_lone_all_of_is_merged() -> None:
     assert schema["properties"] == {"a": {"type": "string", "description": "b"}, "c": {"type": "string"}}
 
 
+def test_patterns_that_look_around_are_said_in_words() -> None:
+    schema, loose = strict_schema({"type": "object", "properties": {"a": {"type": "string", "pattern": "^(?!x)y"}}})
+
+    assert not loose
+    assert schema["properties"]["a"] == {"type": "string", "description": "pattern ^(?!x)y"}
+
+
+def test_a_schema_that_is_only_true_cannot_be_strict() -> None:
+    schema, loose = strict_schema({"type": "object", "properties": {"a": True}})
+
+    assert loose == "schemas that are no object"
+    assert schema["properties"] == {"a": {}}
+
+
 class WithDict(BaseModel):
     more: dict[str, int]
 

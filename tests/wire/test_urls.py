@@ -48,6 +48,8 @@ from modelwrap.wire.urls import host_of, is_private_host, join, normalised_base,
         ("::1", "http://[::1]/v1"),
         ("http://[2001:db8::1]:8000/v1", "http://[2001:db8::1]:8000/v1"),
         ("https://api.perplexity.ai", "https://api.perplexity.ai"),
+        ("api.deepseek.com/", "https://api.deepseek.com"),
+        ("https://api.deepseek.com/v1", "https://api.deepseek.com/v1"),
     ],
 )
 def test_every_pasted_form_gives_the_same_base(pasted: str, base: str) -> None:
