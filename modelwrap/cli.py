@@ -126,9 +126,7 @@ def list_models(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     with _models(options) as models:
         model, words = _choose(models, options.words)
-        prompt = " ".join(words) or ("" if sys.stdin.isatty() else _piped_prompt())
-        if not prompt:
-            raise UsageError("explain needs a prompt: modelwrap explain NAME PROMPT")
+        prompt = " ".join(words) or _piped_prompt()
         system = [{"role": "system", "content": options.system}] if options.system else []
         messages = [*system, {"role": "user", "content": prompt}]
         explanation = model.explain(messages, stream=options.stream, **_parameters(options))
@@ -205,7 +203,7 @@ def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
 
 
 def _piped_prompt() -> str:
-    prompt = sys.stdin.read().strip()
+    prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip()
     if not prompt:
         raise UsageError("no prompt: write it behind the name, or pipe it in")
     return prompt
