@@ -34,6 +34,14 @@ class Answer:
 Script = Answer | Callable[[Asked], Answer]
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up: tests do it on purpose."""
+
+
 class Loopback:
     """Give scripted answers in order, the last of them for ever."""
 
@@ -41,8 +49,7 @@ class Loopback:
         self.asked: list[Asked] = []
         self._script: list[Script] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 

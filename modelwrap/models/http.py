@@ -19,7 +19,7 @@ from modelwrap.types import JSON, Attempt, Change, ChatChunk, Reply
 from modelwrap.wire import sse
 from modelwrap.wire.failures import request_id_of
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
-from modelwrap.wire.urls import origin
+from modelwrap.wire.urls import origin, shown
 
 logger = logging.getLogger("modelwrap")
 
@@ -118,7 +118,7 @@ class HttpModel(Model):
         scrub = Scrubber(request.secrets)
         return Explanation(
             method=request.method,
-            url=scrub(request.url),
+            url=shown(scrub(request.url)),
             headers=request.shown_headers(),
             body=request.json,
             changes=tuple(call.changes),

@@ -70,7 +70,7 @@ class OpenAI(OpenAIModel):
 
     async def to_input(self, call: Call, runtime: Runtime) -> list[dict[str, Any]]:
         if (given := call.parameters.get("response_format")) is not None:
-            written, response_model = response_format_of(given)
+            written, response_model = response_format_of(given, call.lasting)
             if response_model is not None:
                 call.parameters["response_format"] = written
                 call.response_model = response_model

@@ -16,4 +16,11 @@ class OpenAICompletion(OpenAIModel):
     codec = openai_completion
 
     async def to_input(self, call: Call, runtime: Runtime) -> Any:
-        return call.input if isinstance(call.input, str) else await read_messages(call, runtime)
+        return call.input if _is_prompt(call.input) else await read_messages(call, runtime)
+
+
+def _is_prompt(given: Any) -> bool:
+    """Tell text, several texts and lists of tokens, which this wire takes as they are, from messages."""
+    return isinstance(given, str) or (
+        isinstance(given, list) and bool(given) and all(isinstance(item, (str, int, list)) for item in given)
+    )

@@ -1,0 +1,166 @@
+"""What a stream owes to a reader who does not read to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from typing import Any
+
+import pytest
+
+import modelwrap
+from modelwrap.errors import StreamTruncated
+from modelwrap.runtime import httpx2_backend
+from tests.loopback import Loopback, chat_answer, stream_answer
+
+
+@pytest.fixture
+def model(server: Loopback) -> modelwrap.Model:
+    server.script(stream_answer("Hel", "lo"))
+    config = {"config_name": "gpt", "model_type": "openai", "client_args": {"base_url": server.base_url}}
+    return modelwrap.load(config)["gpt"]
+
+
+def connections(server: Loopback) -> list[Any]:
+    pools = httpx2_backend._pools.blocking.items()
+    return [found for key, pool in pools if str(server.port) in key[0] for found in pool._pool.connections]
+
+
+def test_nothing_is_sent_before_the_first_piece_is_asked_for(model: modelwrap.Model, server: Loopback) -> None:
+    stream = model.stream("Hi")
+    before = len(server.asked)
+
+    next(stream)
+
+    assert (before, len(server.asked)) == (0, 1)
+
+
+def test_leaving_the_block_hangs_up(model: modelwrap.Model, server: Loopback) -> None:
+    with model.stream("Hi") as stream:
+        first = next(stream).text
+
+    assert first == "Hel"
+    assert connections(server) == []
+    assert list(stream) == []
+
+
+def test_entering_the_block_opens_and_leaving_it_unread_hangs_up(model: modelwrap.Model, server: Loopback) -> None:
+    with model.stream("Hi"):
+        opened = len(server.asked)
+
+    assert opened == 1
+    assert connections(server) == []
+
+
+def test_a_closed_stream_has_no_whole_reply(model: modelwrap.Model) -> None:
+    stream = model.stream("Hi")
+    next(stream)
+    stream.close()
+
+    with pytest.raises(StreamTruncated, match="closed before its end") as caught:
+        _ = stream.reply
+
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hel"
+
+
+def test_a_forgotten_stream_gives_its_connection_back(model: modelwrap.Model, server: Loopback) -> None:
+    stream = model.stream("Hi")
+    next(stream)
+
+    del stream
+    gc.collect()
+
+    assert connections(server) == []
+
+
+def test_reading_the_reply_twice_gives_the_same(model: modelwrap.Model) -> None:
+    stream = model.stream("Hi")
+
+    assert stream.reply is stream.reply
+    assert next(stream, None) is None
+
+
+def test_an_error_in_the_readers_loop_hangs_up_with_the_block(model: modelwrap.Model, server: Loopback) -> None:
+    def read() -> None:
+        with model.stream("Hi") as stream:
+            for _ in stream:
+                raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        read()
+
+    assert connections(server) == []
+
+
+def test_a_blocking_call_works_inside_a_running_loop(model: modelwrap.Model, server: Loopback) -> None:
+    server.script(chat_answer("fine"))
+
+    async def notebook_cell() -> str:
+        return model("Hi").text
+
+    assert asyncio.run(notebook_cell()) == "fine"
+
+
+def test_a_blocking_stream_outlives_the_loop_it_was_opened_in(model: modelwrap.Model) -> None:
+    async def notebook_cell() -> tuple[modelwrap.Stream, str]:
+        stream = model.stream("Hi")
+        return stream, next(stream).text
+
+    stream, first = asyncio.run(notebook_cell())
+    rest = [chunk.text for chunk in stream]
+
+    assert first + "".join(rest) == "Hello"
+    assert stream.reply.text == "Hello"
+
+
+def test_a_stream_that_somebody_closes_underneath_does_not_look_whole(model: modelwrap.Model) -> None:
+    async def read() -> None:
+        stream = model.astream("Hi")
+        await anext(stream)
+        chunks = stream._reading._chunks
+        assert chunks is not None
+        await chunks.aclose()  # what a loop does to every generator when it shuts down
+        await stream.reply
+
+    with pytest.raises(StreamTruncated) as caught:
+        asyncio.run(read())
+
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hel"
+
+
+def test_a_cancelled_reader_leaves_nothing_behind(model: modelwrap.Model, server: Loopback) -> None:
+    server.script(stream_answer(*["x"] * 3, before=[0.05]))
+
+    async def read() -> None:
+        async for _ in model.astream("Hi"):
+            await asyncio.sleep(0.01)
+
+    async def cancel(after: float) -> list[int]:
+        task = asyncio.create_task(read())
+        await asyncio.sleep(after)
+        task.cancel()
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+        await asyncio.sleep(0.02)
+        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
+        return [*(len(transport._pool.connections) for transport in transports), len(asyncio.all_tasks())]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        left = [asyncio.run(cancel(after)) for after in (0.02, 0.055, 0.065)]
+
+    assert left == [[0, 1]] * 3
+
+
+def test_an_async_block_hangs_up_too(model: modelwrap.Model) -> None:
+    async def read() -> list[int]:
+        async with model.astream("Hi") as stream:
+            await anext(stream)
+        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
+        return [len(transport._pool.connections) for transport in transports]
+
+    assert asyncio.run(read()) == [0]
