@@ -112,6 +112,7 @@ def _forms(value: str) -> set[str]:
             base64.b64encode(encoded).decode().rstrip("="),
             base64.urlsafe_b64encode(encoded).decode().rstrip("="),
             candidate.replace("\\", "\\\\").replace('"', '\\"'),
+            candidate.replace("/", "\\/"),
             repr(candidate)[1:-1],
         }
     return forms

@@ -189,6 +189,14 @@ def test_a_stream_of_another_kind_is_recorded_line_by_line() -> None:
     assert interactions[0]["response"]["events"] == ['{"a":1}\n', '{"a":2}\n']
 
 
+def test_a_stream_that_ends_within_an_event_is_played_byte_for_byte() -> None:
+    interactions = recorded(World(events(b"data: 1\n\ndata: 2")), lambda runtime: pieces(runtime, ask()))
+
+    played = run_sync(pieces(Player(interactions)(World()), ask()))
+
+    assert played == [b"data: 1\n\n", b"data: 2"]
+
+
 def test_a_stream_that_is_no_text_is_played_byte_for_byte() -> None:
     interactions = recorded(World(events(b"data: \xff\n\n")), lambda runtime: pieces(runtime, ask()))
 
@@ -290,7 +298,7 @@ def test_credentials_are_in_no_part_of_a_recording() -> None:
     world = World(
         answer({"echo": CANARY, "encoded": encoded}, x_request_id=f"r-{CANARY}", x_debug_auth=CANARY),
         answer(f"you said {CANARY}-query".encode() + b"\xff"),
-        events(f"data: {CANARY}\n\n".encode()),
+        events(f"data: {CANARY}\n\n".encode(), b'data: "' + CANARY.replace("/", "\\/").encode() + b'"\n\n'),
         ConnectionFailed(f"refused {CANARY}", endpoint=url),
         # Echoed by a request that does not carry it.
         answer({"echo": CANARY}),
@@ -313,6 +321,14 @@ def test_credentials_are_in_no_part_of_a_recording() -> None:
     assert b"canary" not in base64.b64decode(interactions[1]["response"]["base64"])
     assert interactions[0]["request"]["url"] == f"{URL}?api-key=***&model=m"
     assert interactions[0]["request"]["headers"] == {"content-type": "application/json"}
+
+
+def test_a_password_in_a_url_is_hidden() -> None:
+    url = "http://me:password-canary@127.0.0.1:1/v1"
+
+    interactions = recorded(World(answer({})), lambda runtime: whole(runtime, ask(url=url)))
+
+    assert interactions[0]["request"]["url"] == "http://me:***@127.0.0.1:1/v1"
 
 
 def test_another_key_plays_what_was_recorded_with_the_first() -> None:
