@@ -89,6 +89,7 @@ class Recorded:
     left_off: bool
     """Whether the answer went on after what was recorded."""
     error: JSON
+    key: str
     played: bool = False
 
     @classmethod
@@ -103,6 +104,7 @@ class Recorded:
             pieces=_from_body(response),
             left_off=response.get("left_off", False),
             error=record.get("error"),
+            key=key_of(record["request"]),
         )
 
     def failure(self) -> CallError | None:
@@ -120,9 +122,9 @@ def to_request(request: HttpRequest, scrub: Scrubber) -> JSON:
     }
 
 
-def same_request(recorded: JSON, asked: JSON) -> bool:
-    """Compare what decides an answer; headers do not."""
-    return _canonical(recorded) == _canonical(asked)
+def key_of(request: JSON) -> str:
+    """Give what two requests have in common that get the same answer; headers do not count."""
+    return _text({name: value for name, value in request.items() if name != "headers"})
 
 
 def secrets_of(request: HttpRequest) -> Iterator[Secret]:
@@ -179,10 +181,6 @@ def differences(recorded: JSON, asked: JSON, path: str = "") -> Iterator[str]:
     elif _text(recorded) != _text(asked):
         start = _first_difference(recorded, asked)
         yield f"{path}: recorded {_cut(recorded, start)}, asked {_cut(asked, start)}"
-
-
-def _canonical(request: JSON) -> str:
-    return _text({name: value for name, value in request.items() if name != "headers"})
 
 
 def _text(value: JSON) -> str:

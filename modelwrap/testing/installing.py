@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from modelwrap import factory
 from modelwrap.models.base import Model
-from modelwrap.testing.fake import FakeModel
+from modelwrap.testing.fake import FakeModel, Scripted
 from modelwrap.testing.session import Session
 
+AnyModel = TypeVar("AnyModel", bound=Model)
 
-class use_fake(Session[Any]):  # noqa: N801 - read as a verb: with use_fake("gpt", "Hello")
+
+class use_fake(Session[AnyModel]):  # noqa: N801 - read as a verb: with use_fake("gpt", "Hello")
     """Let `get_model(name)` give a fake while the block lasts, whether or not a config was loaded.
 
     What is not a model already is the script of a `FakeModel`.
@@ -22,6 +25,10 @@ class use_fake(Session[Any]):  # noqa: N801 - read as a verb: with use_fake("gpt
     'Hello'
     """
 
+    @overload
+    def __init__(self, name: str, model: AnyModel) -> None: ...
+    @overload
+    def __init__(self: use_fake[FakeModel], name: str, model: Scripted | Iterable[Scripted]) -> None: ...
     def __init__(self, name: str, model: Any) -> None:
         super().__init__()
         self.name = name
@@ -30,6 +37,8 @@ class use_fake(Session[Any]):  # noqa: N801 - read as a verb: with use_fake("gpt
     def anew(self) -> Self:
         return type(self)(self.name, self.model)
 
-    def enter(self, stack: ExitStack) -> Any:
-        model = self.model if isinstance(self.model, Model) else FakeModel(self.model, name=self.name)
-        return stack.enter_context(factory.stand_in(self.name, model))
+    def enter(self, stack: ExitStack) -> AnyModel:
+        made: Any = self.model if isinstance(self.model, Model) else FakeModel(self.model, name=self.name)
+        model: AnyModel = made
+        stack.enter_context(factory.stand_in(self.name, model))
+        return model

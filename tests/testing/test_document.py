@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import modelwrap
+from modelwrap.testing import fake, installing, recording
 from tests.loopback import Answer, Asked, Loopback, json_answer
 
 pytest_plugins = ["pytester"]
@@ -64,3 +67,11 @@ def test_what_the_document_shows_works(folder: pytest.Pytester, server: Loopback
     recorded.assert_outcomes(passed=2)
     played.assert_outcomes(passed=9)
     assert asked == len(server.asked) == 4
+
+
+@pytest.mark.parametrize("module", [fake, installing, recording], ids=lambda module: module.__name__)
+def test_what_the_docstrings_show_works(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+
+    assert result.attempted > 0
+    assert result.failed == 0

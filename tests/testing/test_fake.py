@@ -163,6 +163,18 @@ def test_a_whole_reply_streams_to_the_same_reply(colour: Colour) -> None:
     assert chunks[0].raw["object"] == "chat.completion.chunk"
 
 
+def test_a_call_of_another_kind_streams_to_the_same_reply(colour: Colour) -> None:
+    custom = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [custom]}
+
+    _, reply = colour.stream(FakeModel([message]))
+
+    calls = reply.choices[0].message.tool_calls
+    assert calls is not None
+    assert calls[0].custom is not None
+    assert (calls[0].custom.name, calls[0].custom.input) == ("shell", "ls")
+
+
 def test_pieces_stream_as_they_are_written_and_answer_whole(colour: Colour) -> None:
     pieces = ["Hel", chunk("lo"), ChatChunk.model_validate(chunk("!")), CALLED]
     model = FakeModel([pieces, tuple(pieces)])
@@ -293,6 +305,10 @@ def test_messages_are_read_as_every_model_reads_them(colour: Colour, tmp_path: P
         colour.call(model, [{"content": "Hi"}])
     with pytest.raises(ModelwrapError, match="missing.png"):
         colour.call(model, [{"role": "user", "content": [tmp_path / "missing.png"]}])
+
+
+def test_a_cut_shows_its_pieces() -> None:
+    assert repr(Cut("Hel", "lo")) == "Cut('Hel', 'lo')"
 
 
 @pytest.mark.parametrize(
