@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import modelwrap
-from modelwrap.testing import fake, installing, recording
+from modelwrap.testing import fake, installing
 from tests.loopback import Answer, Asked, Loopback, json_answer
 
 pytest_plugins = ["pytester"]
@@ -69,7 +69,7 @@ def test_what_the_document_shows_works(folder: pytest.Pytester, server: Loopback
     assert asked == len(server.asked) == 4
 
 
-@pytest.mark.parametrize("module", [fake, installing, recording], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [fake, installing], ids=lambda module: module.__name__)
 def test_what_the_docstrings_show_works(module: ModuleType) -> None:
     result = doctest.testmod(module)
 
