@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import modelwrap
+from modelwrap import registry
+from modelwrap.config import config_schema
+from modelwrap.errors import MissingSecret
+from modelwrap.jsonc import parse
+
+GALLERY = Path(__file__).parent.parent / "model_configs"
+FILES = sorted(GALLERY.glob("*.json"))
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
+    monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_file_loads_without_a_warning_and_fits_the_schema(path: Path) -> None:
+    document = parse(path.read_bytes(), path.name).value
+
+    models = modelwrap.load(path)
+
+    assert len(models) == len(document["models"] if isinstance(document, dict) else document)
+    assert [error.message for error in Draft202012Validator(config_schema()).iter_errors(document)] == []
+
+
+@pytest.mark.usefixtures("keys")
+def test_the_whole_folder_loads_and_shows_every_model_type() -> None:
+    models = modelwrap.load(GALLERY)
+
+    assert "gpt" in models
+    assert {models.config(name).model_type for name in models} == set(registry.names())
+
+
+def test_a_key_that_is_not_set_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(MissingSecret, match=r"openai\.json:8:20: \[0\]\.api_key: \$\{OPENAI_API_KEY\} is not set"):
+        modelwrap.load(GALLERY / "openai.json")
+
+
+def test_local_servers_need_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "vllm" in modelwrap.load(GALLERY / "openai_compatible.json")
