@@ -22,7 +22,7 @@ from modelwrap.errors import (
     TimedOut,
 )
 from modelwrap.secrets import Secret
-from modelwrap.types import JSON, Change, ChatChunk, ChatReply
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Choice
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire.chat_chunks import MOST_CHOICES, THOUGHT, ChunkReader
@@ -174,7 +174,7 @@ def from_response(
         raise
     reply._raw = data
     reply.meta.request_id = failures.request_id_of(headers)
-    reply.meta.finish_reason = _finish_reason(data["choices"][0])
+    reply.meta.finish_reason = _finish_reason(reply.choices[0])
     if "usage" in reply.model_fields_set:
         reply.meta.usage = token_usage(reply.usage)
     return reply
@@ -258,10 +258,10 @@ def _split_message(message: dict[str, Any], content: str, changes: list[Change])
     }
 
 
-def _finish_reason(choice: dict[str, Any]) -> str | None:
+def _finish_reason(choice: Choice) -> str | None:
     """Give the word of the provider behind a gateway, else the gateway's."""
-    reason = choice.get("native_finish_reason") or choice.get("finish_reason")
-    return None if reason is None else str(reason)
+    native = (choice.__pydantic_extra__ or {}).get("native_finish_reason")
+    return str(native) if native else choice.finish_reason
 
 
 def _says_filtered(value: JSON) -> bool:
@@ -305,9 +305,10 @@ async def from_stream(
                 end.marked = True
                 break
             if event.bare:
-                for chunk in _bare_chunks(data, reader, shape):
-                    yield chunk
-                whole = True
+                bare = _bare_values(data)
+                for piece in bare:
+                    yield reader.read(shape(piece), piece)
+                whole = len(bare) == 1 and not _is_chunk(bare[0])
                 continue
             value = _event_json(event, reader)
             if value is not None:
@@ -332,6 +333,10 @@ def _broken(error: CallError, reader: ChunkReader) -> CallError:
     truncated = StreamTruncated(f"the connection broke within the answer: {error.message}")
     truncated.__cause__ = error
     return truncated
+
+
+def _is_chunk(value: dict[str, Any]) -> bool:
+    return any(type(choice) is dict and "delta" in choice for choice in value["choices"])
 
 
 def _event_json(event: sse.Event, reader: ChunkReader) -> dict[str, Any] | None:
@@ -374,19 +379,19 @@ def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
     )
 
 
-def _bare_chunks(text: str, reader: ChunkReader, shape: Shape) -> Iterator[ChatChunk]:
+def _bare_values(text: str) -> list[dict[str, Any]]:
     """Read a body that came in place of an event stream: a whole reply, or a chunk a line."""
     try:
         values = [bodies.loads(text.encode())]
     except InvalidResponse:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
             raise
         values = [bodies.loads(line.encode()) for line in lines]
     for value in values:
         if len(values) == 1 or "choices" not in value:
             _choices_of(value)
-        yield reader.read(shape(value), value)
+    return values
 
 
 # What refusals teach.

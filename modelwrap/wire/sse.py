@@ -8,6 +8,7 @@ event named `error`, and a line that is itself a JSON object is taken as if `dat
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,13 +94,13 @@ class Decoder:
         if not self._began:
             self._begin(b"", last=True)
         if self._bare:
-            return [Event(None, _decoded(self._line), bare=True)]
+            return [Event(None, _decoded(self._line, cut=True), bare=True)]
         if self._line:
             self._field(bytes(self._line), events)
             self._line.clear()
         self._dispatch(events, unfinished=True)
         if not self._any and self._unknown:
-            events.append(Event(None, _decoded(self._unknown), bare=True))
+            events.append(Event(None, _decoded(self._unknown, cut=True), bare=True))
         return events
 
     def _begin(self, data: bytes, *, last: bool = False) -> bytes:
@@ -148,7 +149,7 @@ class Decoder:
             self._data.append(value)
             self._size += 1
         elif name == b"event":
-            self._name = _decoded(value)
+            self._name = _decoded(value, cut=True)
         elif name == b"error":
             self._name = "error"
             self._data.append(value)
@@ -165,7 +166,7 @@ class Decoder:
     def _dispatch(self, events: list[Event], *, unfinished: bool = False) -> None:
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            events.append(Event(self._name, _decoded(data), unfinished))
+            events.append(Event(self._name, _decoded(data, cut=unfinished), unfinished))
             self._any = True
             self._data = []
             self._size = 0
@@ -180,9 +181,10 @@ class Decoder:
             raise ResponseTooLarge(f"one event of the stream is larger than {self._largest} bytes")
 
 
-def _decoded(data: bytes | bytearray) -> str:
+def _decoded(data: bytes | bytearray, *, cut: bool = False) -> str:
+    """Decode UTF-8; at the end of a stream that was cut, half a character is no mistake."""
     try:
-        return data.decode()
+        return utf_8_decode(data, "strict", not cut)[0]
     except UnicodeDecodeError as error:
         raise InvalidResponse(
             f"an event of the stream is not UTF-8: {error.reason} at byte {error.start}",

@@ -30,8 +30,10 @@ VECTORS = {
     "field-id": (b"id: 1\ndata:a\n\n", ["a"]),
     "field-id-null": (b"id: 1\0\ndata:a\n\n", ["a"]),
     "field-parsing": (
-        b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\n"
-        b"da-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n",
+        (
+            b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\n"
+            b"da-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n"
+        ),
         ["\0\n 2\n1\n3\n\n4"],
     ),
     "field-retry-bogus": (b"retry:3000\nretry:1000x\ndata:x\n\n", ["x"]),

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from modelwrap import errors
+from modelwrap.wire import failures
+
+E = errors
+
+
+def failure(status: int, body: Any, headers: dict[str, str] | None = None) -> errors.CallError:
+    sent = body if isinstance(body, str) else json.dumps(body)
+    return failures.failure(status, headers or {}, sent.encode())
+
+
+def said(message: str, **known: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **known}}
+
+
+@pytest.mark.parametrize(
+    "status, kind, retryable",
+    [
+        (301, E.RedirectRefused, False),
+        (307, E.RedirectRefused, False),
+        (400, E.BadRequest, False),
+        (401, E.AuthenticationFailed, False),
+        (402, E.QuotaExhausted, False),
+        (403, E.PermissionDenied, False),
+        (404, E.NotFound, False),
+        (405, E.BadRequest, False),
+        (408, E.TimedOut, True),
+        (409, E.ServerFailed, False),
+        (410, E.NotFound, False),
+        (413, E.BadRequest, False),
+        (415, E.BadRequest, False),
+        (422, E.BadRequest, False),
+        (425, E.ServerFailed, True),
+        (429, E.RateLimited, True),
+        (498, E.Overloaded, True),
+        (500, E.ServerFailed, True),
+        (501, E.ServerFailed, False),
+        (502, E.ServerFailed, True),
+        (503, E.Overloaded, True),
+        (504, E.ServerFailed, True),
+        (505, E.ServerFailed, False),
+        (520, E.ServerFailed, True),
+        (524, E.ServerFailed, True),
+        (525, E.ServerFailed, False),
+        (529, E.Overloaded, True),
+    ],
+)
+def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], retryable: bool) -> None:
+    error = failure(status, "")
+
+    assert type(error) is kind
+    assert error.retryable is retryable
+    assert error.status == status
+    assert error.message
+
+
+@pytest.mark.parametrize(
+    "status, body, kind",
+    [
+        # The context is too long, in everybody's words.
+        (
+            400,
+            said("This model's maximum context length is 8192 tokens.", code="context_length_exceeded"),
+            E.ContextTooLong,
+        ),
+        (400, said("prompt is too long: 250000 tokens > 200000 maximum"), E.ContextTooLong),
+        (400, said("Input is too long for requested model."), E.ContextTooLong),
+        (
+            400,
+            said("the request exceeds the available context size", type="exceed_context_size_error"),
+            E.ContextTooLong,
+        ),
+        (
+            400,
+            said("Requested token count exceeds the model's maximum context length of 4096 tokens."),
+            E.ContextTooLong,
+        ),
+        (
+            400,
+            said("The input (9000 tokens) is longer than the model's context length (4096 tokens)."),
+            E.ContextTooLong,
+        ),
+        (
+            400,
+            said("This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+            E.ContextTooLong,
+        ),
+        (400, said("Please reduce the length of the messages or completion."), E.ContextTooLong),
+        (
+            400,
+            {
+                "object": "error",
+                "message": "Prompt contains 40001 tokens, too large for model with 32768 maximum context length",
+            },
+            E.ContextTooLong,
+        ),
+        (400, said("Range of input length should be [1, 30720]"), E.ContextTooLong),
+        (400, said("Prompt exceeds max length", code="1261"), E.ContextTooLong),
+        (400, said("Invalid request: Your request exceeded model token limit: 8192"), E.ContextTooLong),
+        (400, said("the number of input tokens 5000 cannot exceed the total tokens limit 4096"), E.ContextTooLong),
+        (400, said("prompt too long; exceeded max context length by 1119046 tokens"), E.ContextTooLong),
+        (
+            400,
+            {"message": "too many tokens: total number of tokens in the prompt cannot exceed 4081"},
+            E.ContextTooLong,
+        ),
+        (
+            422,
+            {"error": "`inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000", "error_type": "validation"},
+            E.ContextTooLong,
+        ),
+        (
+            413,
+            said("Request body too large for gpt-4o model. Max size: 8000 tokens.", code="tokens_limit_reached"),
+            E.ContextTooLong,
+        ),
+        (
+            400,
+            [said("The input token count (1250060) exceeds the maximum number of tokens allowed (1048575).")],
+            E.ContextTooLong,
+        ),
+        (
+            500,
+            said("input (4002 tokens) is too large to process. increase the physical batch size", code=500),
+            E.ContextTooLong,
+        ),
+        (400, said("Trying to keep the first 5000 tokens when context the overflows."), E.ContextTooLong),
+        # Parameters.
+        (
+            400,
+            said("Unsupported parameter: 'max_tokens'", code="unsupported_parameter", param="max_tokens"),
+            E.UnsupportedParameter,
+        ),
+        (
+            400,
+            said(
+                "Unsupported value: 'temperature' does not support 0.2", code="unsupported_value", param="temperature"
+            ),
+            E.UnsupportedParameter,
+        ),
+        (
+            400,
+            said("'messages[0].role' does not support 'system'", code="unsupported_value", param="messages[0].role"),
+            E.BadRequest,
+        ),
+        (400, said("Unrecognized request argument supplied: stream_options"), E.UnsupportedParameter),
+        (400, said("Unknown parameter: 'quality'.", code="unknown_parameter"), E.UnsupportedParameter),
+        (
+            422,
+            {
+                "detail": [
+                    {"loc": ["body", "top_k"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}
+                ]
+            },
+            E.UnsupportedParameter,
+        ),
+        (400, said("property 'seeed' is unsupported, did you mean 'seed'?"), E.UnsupportedParameter),
+        (400, said("Argument not supported on this model: stop"), E.UnsupportedParameter),
+        (400, said("`logprobs` is not supported with this model"), E.UnsupportedParameter),
+        (
+            400,
+            [
+                said(
+                    'Invalid JSON payload received. Unknown name "seeed": Cannot find field.', status="INVALID_ARGUMENT"
+                )
+            ],
+            E.UnsupportedParameter,
+        ),
+        # Filters.
+        (
+            400,
+            said(
+                "The response was filtered due to the prompt triggering Azure OpenAI's content management policy",
+                code="content_filter",
+            ),
+            E.ContentFiltered,
+        ),
+        (400, {"error": {"message": "no", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, E.ContentFiltered),
+        (400, said("Your request was rejected", code="content_policy_violation"), E.ContentFiltered),
+        (400, said("Content Exists Risk", code="invalid_request_error"), E.ContentFiltered),
+        (400, said("Input data may contain inappropriate content.", code="data_inspection_failed"), E.ContentFiltered),
+        (
+            403,
+            said('Your chosen model requires moderation and your input was flagged for "violence"', code=403),
+            E.ContentFiltered,
+        ),
+        # Quota is not rate limit.
+        (
+            429,
+            said(
+                "You exceeded your current quota, please check your plan",
+                type="insufficient_quota",
+                code="insufficient_quota",
+            ),
+            E.QuotaExhausted,
+        ),
+        (429, said("no more", code="credit_balance_exhausted"), E.QuotaExhausted),
+        (429, said("no more", code="organization_spend_limit_exceeded"), E.QuotaExhausted),
+        (429, said("no more", code="organization_usage_limit_exceeded"), E.QuotaExhausted),
+        (400, said("Billing hard limit has been reached", code="billing_hard_limit_reached"), E.QuotaExhausted),
+        (429, said("Insufficient balance or no resource package. Please recharge.", code="1113"), E.QuotaExhausted),
+        (402, said("Insufficient Balance"), E.QuotaExhausted),
+        (429, said("Your account is suspended", type="exceeded_current_quota_error"), E.QuotaExhausted),
+        (403, said("Your newly created team doesn't have any credits yet."), E.QuotaExhausted),
+        (400, said("Your credit balance is too low to access the API."), E.QuotaExhausted),
+        (429, [said("You exceeded your current quota", status="RESOURCE_EXHAUSTED", code=429)], E.RateLimited),
+        (429, said("Rate limit reached for gpt-4o on tokens per min (TPM)", code="rate_limit_exceeded"), E.RateLimited),
+        # Keys and models under a 400.
+        (
+            400,
+            {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: ab***cd."},
+            E.AuthenticationFailed,
+        ),
+        (
+            400,
+            [said("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT")],
+            E.AuthenticationFailed,
+        ),
+        (400, said("Model no-such/model does not exist", code=400), E.NotFound),
+        (400, said("no-such/model is not a valid model ID", code=400), E.NotFound),
+        (
+            400,
+            {"object": "error", "message": "Invalid model: no-such-model", "type": "invalid_model", "code": "1500"},
+            E.NotFound,
+        ),
+        # Overload under other names.
+        (
+            429,
+            said("The engine is currently overloaded, please try again later", type="engine_overloaded_error"),
+            E.Overloaded,
+        ),
+        (500, said("The server is overloaded", type="server_error"), E.Overloaded),
+        # A wrong value is no unsupported parameter, and a long answer no long prompt.
+        (
+            400,
+            said("max_tokens is too large: 50000. This model supports at most 16384 completion tokens"),
+            E.BadRequest,
+        ),
+        (400, said("Invalid type for 'temperature': expected a decimal"), E.BadRequest),
+    ],
+)
+def test_words_say_more_than_the_status(status: int, body: Any, kind: type[errors.CallError]) -> None:
+    assert type(failure(status, body)) is kind
+
+
+@pytest.mark.parametrize(
+    "body, message, code",
+    [
+        (said("no", code="bad", type="worse"), "no", "bad"),
+        (said("no", code=400, type="BadRequestError"), "no", "BadRequestError"),
+        (said("no", code=None, type="limit"), "no", "limit"),
+        (said("no", code=400), "no", "400"),
+        ({"error": "no"}, "no", None),
+        ({"error": "no", "code": "bad"}, "no", "bad"),
+        ({"error": ["no", "never"]}, "no; never", None),
+        ({"error": {"error": {"message": "no"}}}, "no", None),
+        ({"detail": "no"}, "no", None),
+        ({"detail": {"message": "no", "code": "bad"}}, "no", "bad"),
+        (
+            {"detail": [{"loc": ["body", "n"], "msg": "must be a number", "type": "int"}]},
+            "body.n: must be a number",
+            None,
+        ),
+        ({"message": "no", "request_id": "r1"}, "no", None),
+        ({"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "no"}]}}, "body: no", None),
+        ({"errors": [{"message": "no", "code": 7000}], "success": False}, "no", "7000"),
+        ({"base_resp": {"status_code": 1004, "status_msg": "no"}, "choices": None}, "no", "1004"),
+        ({"fault": {"faultstring": "no"}}, "no", None),
+        ({"code": 1302, "msg": "no"}, "no", "1302"),
+        ([said("no", status="INVALID_ARGUMENT", code=400)], "no", "INVALID_ARGUMENT"),
+        (said("Provider returned error", metadata={"raw": "busy"}), "Provider returned error: busy", None),
+        ("no", "no", None),
+        ('"no"', "no", None),
+        ("12", "12", None),
+        ("<html><head><title>502 Bad\n Gateway</title></head></html>", "a web page: 502 Bad Gateway", None),
+        ("<html><h1>Oops &amp; sorry</h1></html>", "a web page: Oops & sorry", None),
+        ("<html></html>", "a web page", None),
+        ("null", "the server answered 400 and said nothing", None),
+        ("{}", "the server answered 400 and said nothing", None),
+        ("[]", "the server answered 400 and said nothing", None),
+        ('{"error": {"reasons": [1]}}', "{'reasons': [1]}", None),
+    ],
+)
+def test_the_providers_words_are_found_in_any_shape(body: Any, message: str, code: str | None) -> None:
+    error = failure(400, body)
+
+    assert error.message == message
+    assert error.code == code
+
+
+def test_error_carries_what_a_person_needs_to_ask_the_provider() -> None:
+    headers = {"X-Request-Id": "r1", "Retry-After": "7"}
+
+    error = failure(429, said("slow down " + "x" * 9000), headers)
+
+    assert error.request_id == "r1"
+    assert error.retry_after == 7.0
+    assert len(error.message) < 1100
+    assert len(error.body or "") < 3000
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_request_id_may_stand_in_the_body() -> None:
+    assert failure(401, {"message": "no", "request_id": "r2"}).request_id == "r2"
+
+
+def test_redirect_names_where_without_its_query() -> None:
+    error = failure(302, "", {"location": "https://example.com/login?token=abc"})
+
+    assert "https://example.com/login" in error.message
+    assert "abc" not in error.message
+
+
+def test_conflict_is_retried_only_where_it_means_a_lock() -> None:
+    assert not failure(409, "").retryable
+    assert failure(409, "", {"openai-version": "2020-10-01"}).retryable
+
+
+def test_request_that_never_fits_the_limit_is_not_sent_again() -> None:
+    body = said("Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000.")
+
+    error = failure(429, body)
+
+    assert type(error) is errors.RateLimited
+    assert not error.retryable
+
+
+def test_what_a_server_was_not_started_for_is_not_asked_again() -> None:
+    assert not failure(500, said("tools param requires --jinja flag", code=500)).retryable
+    assert failure(500, said("something broke", code=500)).retryable
+
+
+@pytest.mark.parametrize(
+    "value, kind",
+    [
+        (said("slow", code=429), E.RateLimited),
+        (said("slow", code="rate_limit_exceeded"), E.RateLimited),
+        (said("busy", type="overloaded_error"), E.Overloaded),
+        (said("late", type="timeout"), E.TimedOut),
+        (said("no", type="permission_error"), E.PermissionDenied),
+        (said("no", type="not_found_error"), E.NotFound),
+        (said("no", type="server_error"), E.ServerFailed),
+        (said("no", type="invalid_request_error"), E.BadRequest),
+        (said("no", code="invalid_api_key"), E.AuthenticationFailed),
+        (said("no", status_code=400), E.BadRequest),
+        (said("no", code="503"), E.Overloaded),
+        (said("no"), E.ServerFailed),
+    ],
+)
+def test_refusal_under_a_success_is_read_by_its_words(value: Any, kind: type[errors.CallError]) -> None:
+    assert type(failures.refused(failures.read(value), 200)) is kind
+
+
+@pytest.mark.parametrize(
+    "value, says",
+    [
+        ({"error": "no"}, True),
+        ({"object": "error", "message": "no"}, True),
+        ({"type": "error", "code": 1}, True),
+        ({"detail": "no"}, True),
+        ({"message": "no", "code": 3}, True),
+        ({"base_resp": {"status_code": 1004}}, True),
+        ({"base_resp": {"status_code": 0}}, False),
+        ({"error": None, "id": "x"}, False),
+        ({"id": "x", "usage": {}}, False),
+        ({"model": "m", "message": {"content": "hi"}}, False),
+    ],
+)
+def test_refusal_is_told_from_other_json(value: dict[str, Any], says: bool) -> None:
+    assert failures.says_error(value) is says
