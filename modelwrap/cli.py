@@ -127,9 +127,9 @@ def explain(options: argparse.Namespace) -> int:
     with _models(options) as models:
         model, words = _choose(models, options.words)
         prompt = " ".join(words) or _piped_prompt()
-        system = [{"role": "system", "content": options.system}] if options.system else []
-        messages = [*system, {"role": "user", "content": prompt}]
-        explanation = model.explain(messages, stream=options.stream, **_parameters(options))
+        system = {"role": "system", "content": options.system}
+        asked = [system, {"role": "user", "content": prompt}] if options.system else prompt
+        explanation = model.explain(asked, stream=options.stream, **_parameters(options))
     if options.json:
         _print_json({**asdict(explanation), "headers": dict(explanation.headers)})
     else:

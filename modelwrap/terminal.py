@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from modelwrap.errors import CallError
+from modelwrap.errors import CallError, UnsupportedParameter
 from modelwrap.models.base import Model
-from modelwrap.types import ChatReply, Message
+from modelwrap.types import ChatReply, Message, Reply
 
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 # What a hostile answer could move the cursor or rename the window with.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+_LONGEST_URL = 2000
 
 _HELP = "/clear forgets what was said, /exit ends; Ctrl-C stops an answer, Ctrl-D ends"
 
@@ -129,21 +131,41 @@ class Conversation:
     def ask(self, prompt: str) -> None:
         """Show the answer to a prompt. What was shown is remembered, also of an answer that broke off."""
         messages = [*self.messages, {"role": "user", "content": prompt}]
+        # Not every model takes messages, so a first prompt goes alone.
+        asked = messages if len(messages) > 1 else prompt
         shown: list[str] = []
         try:
-            with answer_on(sys.stdout) as answer, self._model.stream(messages, **self._parameters) as stream:
+            with answer_on(sys.stdout) as answer:
+                reply = self._streamed(asked, answer, shown) or self._whole(asked, answer, shown)
+        finally:
+            if any(shown):
+                self.messages = [*messages, {"role": "assistant", "content": "".join(shown)}]
+        for text in remarks(reply):
+            note(text)
+
+    def _streamed(self, asked: str | list[Message], answer: Answer, shown: list[str]) -> Reply | None:
+        """Show an answer as it comes; None where the model answers in one piece only."""
+        try:
+            with self._model.stream(asked, **self._parameters) as stream:
                 for chunk in stream:
                     for choice in chunk.choices[:1]:
                         answer.think(choice.delta.reasoning_content or "")
                     # Remembered first: Ctrl-C may come as soon as a reader has seen it.
                     shown.append(chunk.text)
                     answer.write(chunk.text)
-                reply = stream.reply
-        finally:
-            if any(shown):
-                self.messages = [*messages, {"role": "assistant", "content": "".join(shown)}]
-        for text in remarks(reply):
-            note(text)
+                return stream.reply
+        except UnsupportedParameter as error:
+            if error.sent:
+                raise
+            return None
+
+    def _whole(self, asked: str | list[Message], answer: Answer, shown: list[str]) -> Reply:
+        reply: Reply = self._model(asked, stream=False, **self._parameters)
+        shown.append(reply.text or "")
+        answer.write(reply.text or "")
+        for url in reply.image_urls or ():
+            answer.write(f"{_fitting(url) if sys.stdout.isatty() else url}\n")
+        return reply
 
 
 def converse(conversation: Conversation) -> None:
@@ -175,10 +197,10 @@ def _take_turn(conversation: Conversation) -> bool:
     return True
 
 
-def remarks(reply: ChatReply) -> list[str]:
+def remarks(reply: Reply) -> list[str]:
     """Say of an answer what its text does not."""
     found = [str(change) for change in reply.meta.changes]
-    for choice in reply.choices[:1]:
+    for choice in reply.choices[:1] if isinstance(reply, ChatReply) else ():
         message = choice.message
         found += [f"the model refused: {message.refusal}"] if message.refusal else []
         for call in message.tool_calls or ():
@@ -187,7 +209,7 @@ def remarks(reply: ChatReply) -> list[str]:
             found.append("the answer was cut at the limit of tokens")
         elif choice.finish_reason == "content_filter":
             found.append("the provider's filter ended the answer")
-    return found or ([] if reply.text else ["the answer is empty"])
+    return found or ([] if reply.text or reply.image_urls else ["the answer is empty"])
 
 
 def note(text: str) -> None:
@@ -213,6 +235,13 @@ def finished_blocks(markdown: str) -> tuple[str, str]:
         elif not line.strip() and line.endswith("\n") and not fence:
             end = position
     return markdown[:end], markdown[end:]
+
+
+def _fitting(url: str) -> str:
+    """Cut what would fill screens: an image that came as bytes."""
+    if len(url) <= _LONGEST_URL:
+        return url
+    return f"{url[:40]}… ({len(url)} characters; send the output to a file to have them all)"
 
 
 def _read_line() -> str | None:

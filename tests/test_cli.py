@@ -132,6 +132,29 @@ def test_what_the_text_does_not_say_is_noted_on_stderr(
     assert "cut at the limit of tokens" in shown.err
 
 
+def test_a_model_that_answers_in_one_piece_can_be_asked_too(
+    here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(json_answer({"generated_text": "Rhine, Elbe, Oder."}))
+    api_url = f"{server.base_url}/generate"
+    write(here / "modelwrap.json", {"config_name": "river", "model_type": "post_api", "api_url": api_url})
+
+    assert cli.main(["chat", "Name three rivers."]) == cli.OK
+
+    assert capsys.readouterr().out == "Rhine, Elbe, Oder.\n"
+    assert [asked.body for asked in server.asked] == [{"inputs": "Name three rivers."}]
+
+
+def test_images_are_shown_by_where_they_are(here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    server.script(json_answer({"created": 1, "data": [{"url": "http://127.0.0.1/river.png"}]}))
+    write(here / "modelwrap.json", entry(server, model_type="openai_dall_e"))
+
+    assert cli.main(["chat", "A river.", "-p", "n=1"]) == cli.OK
+
+    assert capsys.readouterr() == ("http://127.0.0.1/river.png\n", "")
+    assert server.asked[0].body == {"model": "test-model", "prompt": "A river.", "n": 1}
+
+
 # Exit codes.
 
 

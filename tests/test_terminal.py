@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import pytest
 
+from modelwrap import load
 from modelwrap.errors import StreamTruncated
 from modelwrap.terminal import Conversation, PlainAnswer, RichAnswer, finished_blocks, printable, remarks
 from modelwrap.testing import Cut, FakeModel
 from modelwrap.types import Change, ChatReply
+from tests.loopback import Loopback, json_answer
 
 
 class Screen(io.StringIO):
@@ -120,3 +123,20 @@ def test_a_change_of_the_request_is_remarked() -> None:
     reply.meta.changes = (Change("renamed", "max_tokens", "sent as max_completion_tokens"),)
 
     assert remarks(reply) == ["max_tokens: renamed, sent as max_completion_tokens"]
+
+
+def test_an_image_that_came_as_bytes_does_not_fill_the_terminal(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(json_answer({"data": [{"b64_json": "A" * 5000}]}))
+    entry = {"config_name": "m", "model_type": "openai_dall_e", "client_args": {"base_url": server.base_url}}
+    model = load(entry)["m"]
+    file, screen = io.StringIO(), Screen()
+
+    for out in (file, screen):
+        monkeypatch.setattr(sys, "stdout", out)
+        Conversation(model, {}).ask("A river.")
+
+    assert "A" * 5000 in file.getvalue()
+    assert "5022 characters" in screen.getvalue()
+    assert len(screen.getvalue()) < 1000
