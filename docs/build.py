@@ -1,0 +1,265 @@
+"""Write docs/configs.md from the config classes and the cases, so that it says what the code does."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import modelwrap
+from modelwrap import registry
+from modelwrap.config import ClientArgs, ConfigPart, Limits, ModelConfig, config_class_of
+from modelwrap.config.sources import OLD_NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "configs.md"
+CASES = ROOT / "tests" / "cases" / "openai_chat"
+
+OPENING = """\
+<!-- Written by docs/build.py (make docs): change the config classes or that script, not this page. -->
+
+# Configs
+
+A config gives a name to a model. `modelwrap.init` takes configs in any of these forms, and lists of them:
+
+```python
+import modelwrap
+
+modelwrap.init(model_configs="model_configs/openai.json")  # a file
+modelwrap.init(model_configs="model_configs")  # a folder: its *.json files, by name
+modelwrap.init({"config_name": "local", "model_type": "openai", "client_args": {"base_url": "gpu-1:8000"}})
+modelwrap.init(model_configs=["model_configs/openai.json", {"models": []}])  # a list of these
+
+model = modelwrap.get_model("gpt")
+models = modelwrap.load("model_configs/openai.json")  # a mapping of one's own; get_model does not see it
+```
+
+Called again, `init` adds. A name with equal content stays as it is; with other content it is an error that names
+both places, unless `replace=True` is given. `clear()` forgets everything. An error leaves what was loaded as it
+was.
+
+A file holds one config, a list of them, or `{"models": [...]}`. It is JSON in which comments (`//` and `/* */`) and
+trailing commas are taken. Ready files are in [model_configs](../model_configs); `modelwrap check` reads a file
+without any request, and `modelwrap schema` prints a JSON Schema with which editors complete and check it.
+
+```json
+{
+    "$schema": "configs.schema.json",
+    "models": [
+        {
+            "config_name": "gpt", // the name that get_model takes
+            "model_type": "openai",
+            "model": "gpt-4.1-mini",
+            "api_key": "${OPENAI_API_KEY}",
+            "client_args": {"timeout": {"idle": 30, "total": 120}},
+            "generate_args": {"temperature": 0.5}
+        },
+    ],
+}
+```
+
+In any string, `${NAME}` is replaced by the variable of the environment, `${NAME:-default}` by the default where the
+variable is not set or empty, and `$${` by `${`. A variable that is not set and has no default is an error. Nothing
+else is replaced, and a file can never name code to run: model types of one's own come in by `plugins=["file.py"]`, by
+`--plugin file.py` or by the entry point group `modelwrap.models`, and are then named like the others
+([how to write one](add-a-model-type.md)).
+"""
+
+KEYS = """\
+## Keys of every config
+
+{common}
+
+### `client_args`
+
+{client_args}
+
+### `client_args.timeout`
+
+Seconds for everything, or an object with some of these:
+
+{limits}
+"""
+
+SECRETS = """\
+## Keys and other secrets
+
+- `api_key`, `proxy`, and headers whose names say that they carry a credential are never shown: not in a repr, a
+  log, an error or a recording. Keep them out of files all the same, with `${NAME}`.
+- Without `api_key`, the provider's usual variable is read, and what it holds is sent to the provider's own host only.
+- `EMPTY` and the empty string mean that no key is sent.
+- A placeholder, such as `xxx` or `{YOUR_API_TOKEN}`, loads with a warning; the refusal that follows names it.
+- A key goes over plain http only to hosts in one's own network: loopback and private addresses, names without a dot,
+  and those that end in `.local`, `.lan`, `.internal` or `.cluster.local`. `"allow_http": true` lifts that.
+- `"verify": false` is taken for the same hosts only. For others, give the path of a file with the certificate to trust.
+- Credentials in a URL are refused, because URLs end up in logs.
+"""
+
+OLDER = """\
+## Files of older days
+
+Configs that were written for AgentScope load as they are. Beside the keys above, these are taken: {old_names}.
+Where both names of a key stand, they must say the same. `budget` loads with a warning, because nothing enforces it.
+`null` means "not given".
+"""
+
+VARIABLES = """\
+## Variables of the environment
+
+| variable | meaning |
+|---|---|
+| `OPENAI_API_KEY` | the key for OpenAI's own hosts where a config gives none |
+| `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy where a config gives none; never for loopback |
+| `MODELWRAP_CONFIG` | the config that the command line program reads when `-c` is not given |
+| `MODELWRAP_FORBID_REQUESTS` | `1` makes every real request an error, for tests ([testing](testing.md)) |
+"""
+
+ERRORS = """\
+## Errors
+
+All mistakes of all configs are told at once, each with its place, what is wrong, and what was probably meant. For
+this file
+
+```
+{text}```
+
+`modelwrap.init` raises
+
+```
+{error}
+```
+
+Each is a `ConfigError`, which no retry hides. `UnknownModelType`, `MissingSecret` and `MissingPackage` are raised
+where all mistakes are of that one kind; `UnknownModel` by `get_model`.
+"""
+
+WRONG = """\
+{"models": [
+    {"config_name": "gpt", "model_type": "opneai"},
+    {"config_name": "local", "model_type": "openai", "temperature": 0.5,
+     "client_args": {"base_url": "http://localhost:8000/v1", "timeot": 60}},
+]}
+"""
+
+PARAMETERS = """\
+## Parameters of a chat
+
+Given in a call, or in `generate_args` for every call. Beside these, a call takes `timeout` and `max_retries`, as in
+`client_args`, and `extra_headers`. A test holds every row.
+
+{parameters}
+"""
+
+
+def page() -> str:
+    """Give the whole text of docs/configs.md."""
+    old_names = ", ".join(f"`{old}` (`{name}`)" for name, old in OLD_NAMES.items())
+    sections = [
+        OPENING,
+        KEYS.format(common=keys(ModelConfig), client_args=keys(ClientArgs), limits=keys(Limits)),
+        "## Model types\n",
+        *(model_type(name) for name in registry.names()),
+        SECRETS,
+        VARIABLES,
+        PARAMETERS.format(parameters=parameters()),
+        ERRORS.format(text=WRONG, error=error_of(WRONG)),
+        OLDER.format(old_names=old_names),
+    ]
+    return "\n".join(sections)
+
+
+def model_type(name: str) -> str:
+    """Describe a model type: its other names, and the keys that only it has or means otherwise."""
+    model_class = registry.resolve(name)
+    config_class = config_class_of(model_class)
+    own = [key for key, field in config_class.model_fields.items() if field is not ModelConfig.model_fields.get(key)]
+    own = [key for key in own if not same(config_class, key)]
+    about = (model_class.__doc__ or "").partition("\n\n")[0].strip()
+    aliases = ", ".join(f"`{alias}`" for alias in registry.aliases_of(name))
+    return "\n".join(
+        [
+            f"### `{name}`\n",
+            f"{about}{f' Also named {aliases}.' if aliases else ''}\n",
+            f"{keys(config_class, own)}\n" if own else "No keys of its own.\n",
+        ]
+    )
+
+
+def same(config_class: type[ModelConfig], key: str) -> bool:
+    common = ModelConfig.model_fields.get(key)
+    field = config_class.model_fields[key]
+    return common is not None and (common.default, common.description) == (field.default, field.description)
+
+
+def keys(part: type[ConfigPart], only: Iterable[str] | None = None) -> str:
+    schema = part.model_json_schema()
+    rows = [
+        (
+            f"`{name}`",
+            kind(schema["properties"][name]),
+            default(part, name),
+            schema["properties"][name].get("description", ""),
+        )
+        for name in (part.model_fields if only is None else only)
+    ]
+    return table(("key", "type", "default", "meaning"), rows)
+
+
+def kind(schema: dict[str, Any]) -> str:
+    """Name a JSON type as people do."""
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        kinds = [kind(option) for option in schema["anyOf"] if option.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    names = {"boolean": "true or false", "integer": "whole number", "object": "object"}
+    return names.get(schema.get("type", "object"), schema.get("type", "object"))
+
+
+def default(part: type[ConfigPart], name: str) -> str:
+    field = part.model_fields[name]
+    if field.is_required():
+        return "required"
+    if field.default_factory is not None or field.default is None:
+        return "–"
+    return f"`{json.dumps(field.default)}`"
+
+
+def parameters() -> str:
+    return table(("parameter", "what is sent"), sorted(set(parameter_rows()), key=lambda row: (" " in row[0], row)))
+
+
+def parameter_rows() -> Iterator[tuple[str, str]]:
+    for path in CASES.glob("*/case.json"):
+        case = json.loads(path.read_text("utf-8"))
+        if "parameter" in case:
+            yield f"`{case['parameter']}`", case["sent_as"]
+
+
+def table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [heading, ("---",) * len(heading), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def error_of(text: str) -> str:
+    """Give what a person sees who loads a file with this text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "models.json"
+        path.write_text(text, "utf-8")
+        try:
+            modelwrap.load(path)
+        except modelwrap.ConfigError as error:
+            return str(error).replace(f"{folder}/", "")
+    raise AssertionError("the example should be wrong")
+
+
+def main() -> int:
+    PAGE.write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+import modelwrap
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "configs.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
+    monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
+    return tmp_path
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    written = runpy.run_path(str(ROOT / "docs" / "build.py"))["page"]()
+
+    assert PAGE.read_text("utf-8") == written, "docs/configs.md is stale: run make docs"
+
+
+def test_the_forms_that_the_page_shows_load(here: Path) -> None:
+    shutil.copytree(ROOT / "model_configs", here / "model_configs")
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+
+    try:
+        exec(code, names)
+    finally:
+        modelwrap.clear()
+
+    assert names["model"].name == "gpt"
+
+
+def test_the_file_that_the_page_shows_loads(here: Path) -> None:
+    (text,) = blocks("json")
+    (here / "models.json").write_text(text)
+
+    models = modelwrap.load("models.json")
+
+    assert list(models) == ["gpt"]
+    assert models["gpt"].timeouts.idle == 30
