@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from modelwrap.types import Attempt, Change, ChatReply
 
@@ -138,6 +138,8 @@ class CallError(ModelwrapError):
         self.args = (self.message,)
         self.body = scrubber(self.body) if self.body else self.body
         self.code = scrubber(self.code) if self.code else self.code
+        if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in _chain(self.__cause__)):
+            self.__cause__ = None
 
     def __str__(self) -> str:
         subject = self.model or self.endpoint or ""
@@ -248,6 +250,12 @@ class AllEndpointsFailed(CallError):
     def __init__(self, message: str = "", *, causes: tuple[CallError, ...] = (), **known: Any) -> None:
         super().__init__(message, **known)
         self.causes = causes
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def clip(text: str | None) -> str | None:

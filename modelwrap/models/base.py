@@ -97,8 +97,7 @@ class Model(ABC):
         try:
             reply = await self.complete(call, runtime)
         except CallError as error:
-            fill_error(error, call, self.name)
-            raise
+            raise fill_error(error, call, self.name) from error.__cause__
         fill_meta(reply, call, self.name, runtime.now() - started)
         # Most models chat. The others' replies share its properties (`image_urls`, `embeddings`), not its choices.
         return cast("ChatReply", reply)

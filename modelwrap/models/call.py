@@ -91,12 +91,15 @@ def fill_meta(reply: Reply, call: Call, model_name: str, seconds: float) -> None
 
 
 def fill_error(error: CallError, call: Call, model_name: str) -> CallError:
-    """Tell an error what only the call knows."""
+    """Tell an error what only the call knows, and take off the frames below the front door.
+
+    What failed is at the other end; the way there would only lengthen a traceback and show what it carried.
+    """
     error.model = error.model or model_name
     error.endpoint = error.endpoint or call.endpoint or None
     error.history = tuple(call.history)
     error.changes = tuple(call.changes)
-    return error
+    return error.with_traceback(None)
 
 
 def merged_timeouts(timeouts: Timeouts, given: Any) -> Timeouts:

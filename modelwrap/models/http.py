@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
-from modelwrap.errors import AuthenticationFailed, BadRequest, CallError
+from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none
@@ -66,6 +67,7 @@ class HttpModel(Model):
         self.endpoint = endpoint
         self.traits = traits
         self.placeholders: tuple[str, ...] = ()
+        self.unsupported: Literal["error", "warn", "drop"] = "error"
         self._origin = origin(endpoint.base_url)
 
     def configure(self, config: ModelConfig) -> None:
@@ -204,13 +206,19 @@ class HttpModel(Model):
             stream=call.stream,
             extra_headers=call.extra_headers,
             extra_body=call.extra_body,
+            unsupported=self.unsupported,
             changes=call.changes,
         )
 
     def _request(self, wire: WireCall, call: Call) -> HttpRequest:
         call.endpoint = self._origin
         call.changes[:] = call.lasting
-        return self.codec.to_request(wire, self.endpoint, self.traits).with_timeouts(call.timeouts)
+        request = self.codec.to_request(wire, self.endpoint, self.traits)
+        if self.unsupported == "warn":
+            for change in wire.changes:
+                if change.kind == "dropped":
+                    warnings.warn(f"{self.name}: {change}", ModelwrapWarning, stacklevel=2)
+        return request.with_timeouts(call.timeouts)
 
     def _learn(self, error: BadRequest, request: HttpRequest, call: Call) -> bool:
         lesson = self.codec.lesson(error, request.json, self.traits)

@@ -39,8 +39,7 @@ class _Reading:
                 self._chunks = await self._model.open(self._call, self._runtime)
             except CallError as error:
                 self._closed = True
-                fill_error(error, self._call, self._model.name)
-                raise
+                raise fill_error(error, self._call, self._model.name) from error.__cause__
 
     async def next(self) -> ChatChunk | None:
         await self.open()
@@ -53,8 +52,7 @@ class _Reading:
         except CallError as error:
             await self.close()
             error.partial = error.partial or self._partial()
-            fill_error(error, self._call, self._model.name)
-            raise
+            raise fill_error(error, self._call, self._model.name) from error.__cause__
         except BaseException:
             await self.close()
             raise

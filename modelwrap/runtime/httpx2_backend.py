@@ -235,9 +235,10 @@ def _parsed(url: str) -> httpx2.URL:
 
 
 def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> httpx2.Request:
-    headers = {"user-agent": _user_agent(), "accept-encoding": "gzip, deflate"}
-    headers |= {name.lower(): _header(name, value) for name, value in request.headers.items()}
     deadline.check()
+    for name, value in request.headers.items():
+        if not _fits_http(value):
+            raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
     timeout = {
         "connect": Limit(request.timeouts.connect, deadline, "connect"),
         "read": limit,
@@ -245,20 +246,25 @@ def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> h
         # The pool waits on a lock, not on a socket, and reads this number once.
         "pool": min(request.timeouts.connect, deadline.remaining()),
     }
+    # Credentials are revealed on the way into the client, never into a variable that a traceback could show.
     return httpx2.Request(
         request.method,
         _parsed(request.url),
-        headers=headers,
+        headers=_own_headers() | {name.lower(): reveal(value) for name, value in request.headers.items()},
         content=request.content,
         extensions={"timeout": timeout},
     )
 
 
-def _header(name: str, value: str | Secret) -> str:
-    text = reveal(value)
-    if not (text.isascii() and text.isprintable()):
-        raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False) from None
-    return text
+def _fits_http(value: str | Secret) -> bool:
+    return reveal(value).isascii() and reveal(value).isprintable()
+
+
+@functools.cache
+def _own_headers() -> dict[str, str]:
+    from modelwrap import __version__
+
+    return {"user-agent": f"modelwrap/{__version__}", "accept-encoding": "gzip, deflate"}
 
 
 def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
@@ -266,13 +272,6 @@ def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
         return Limit(request.timeouts.first_token, deadline, "first_token")
     # A whole answer is silent until it is finished, so only the deadline bounds the wait for its headers.
     return Limit(deadline.total, deadline, "total")
-
-
-@functools.cache
-def _user_agent() -> str:
-    from modelwrap import __version__
-
-    return f"modelwrap/{__version__}"
 
 
 def _pool_key(request: HttpRequest) -> _Pool:

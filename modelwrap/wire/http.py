@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+from modelwrap.errors import UnsupportedParameter
 from modelwrap.secrets import HIDDEN, Secret, is_sensitive
 from modelwrap.types import JSON, Change
 
@@ -86,4 +87,11 @@ class WireCall:
     stream: bool = False
     extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    unsupported: Literal["error", "warn", "drop"] = "error"
     changes: list[Change] = field(default_factory=list)
+
+    def cannot(self, parameter: str, reason: str) -> None:
+        """Raise `UnsupportedParameter`, or where the config says so, report that the parameter is left out."""
+        if self.unsupported == "error":
+            raise UnsupportedParameter(f"{parameter}: {reason}", code=parameter, sent=False)
+        self.changes.append(Change("dropped", parameter, reason))

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import BadRequest, UnsupportedParameter
+from modelwrap.errors import BadRequest
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Message
 from modelwrap.wire import openai_chat, sse
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -97,7 +97,8 @@ def _to_parameters(call: WireCall) -> dict[str, Any]:
     parameters = dict(call.parameters)
     for name in _CHAT_ONLY:
         if parameters.get(name) is not None:
-            raise UnsupportedParameter(f"{name}: base models have none; use a chat model", code=name, sent=False)
+            call.cannot(name, "base models have none; use a chat model")
+            del parameters[name]
     if "max_completion_tokens" in parameters and "max_tokens" not in parameters:
         parameters["max_tokens"] = parameters.pop("max_completion_tokens")
         call.changes.append(Change("renamed", "max_completion_tokens", "sent as max_tokens"))
