@@ -100,8 +100,9 @@ class _Parser:
         return self.text[self.at : self.at + 1]
 
     def skip_blank(self) -> None:
-        match = _BLANK.match(self.text, self.at)
-        self.at = match.end() if match else self.at
+        blank = _BLANK.match(self.text, self.at)
+        assert blank is not None  # it matches the empty text, too
+        self.at = blank.end()
         if self.text.startswith("/*", self.at):
             self.fail("this comment never ends; close it with */")
 
@@ -245,9 +246,9 @@ class _Parser:
         pieces: list[str] = []
         while True:
             plain = _PLAIN.match(self.text, self.at)
-            if plain:
-                pieces.append(plain[0])
-                self.at = plain.end()
+            assert plain is not None  # it matches the empty text, too
+            pieces.append(plain[0])
+            self.at = plain.end()
             if self.char == '"':
                 self.at += 1
                 return "".join(pieces)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from modelwrap import registry
@@ -22,6 +22,7 @@ from modelwrap.errors import ConfigError, ModelwrapWarning
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import Scrubber, Secret
 
+_NAMES = frozenset([*OLD_NAMES, *OLD_NAMES.values()])
 _KEY_IN_FRONT = re.compile(r"([a-z_]+(?:\.[\w-]+)*): ")
 
 
@@ -71,8 +72,9 @@ class _Validation:
     scrub: Callable[[str], str] = str
 
     def result(self) -> Validated | None:
-        self.data = expanded(dict(self.entry.data), self.report_variable)
+        self.data = expanded(self.entry.data, self.report_variable)
         self.data.pop("$schema", None)
+        self.data = _without_nulls(self.data, _NAMES)
         self.scrub = Scrubber(Secret(text) for text in _secret_texts(self.data))
         model_class = self.model_class()
         if model_class is None:
@@ -93,7 +95,8 @@ class _Validation:
 
     def report(self, path: Path, error: ConfigError, *, key: bool = False) -> None:
         self.failed = True
-        self.problems.add(type(error)(self.scrub(self.entry.mistake(path, str(error), key=key))))
+        error.args = (self.scrub(self.entry.mistake(path, str(error), key=key)),)
+        self.problems.add(error)
 
     def model_class(self) -> type[Any] | None:
         name = self.data.get("model_type", self.data.get("type"))
@@ -124,9 +127,10 @@ class _Validation:
 
     def drop_nulls(self, config_class: type[ModelConfig]) -> None:
         """Take null for "not given" where a key is known."""
-        self.data = _without_nulls(self.data, config_class)
-        if isinstance(client_args := self.data.get("client_args"), dict):
-            self.data["client_args"] = _without_nulls(client_args, part_at(config_class, ("client_args",)))
+        self.data = _without_nulls(self.data, config_class.model_fields)
+        part = part_at(config_class, ("client_args",))
+        if part is not None and isinstance(client_args := self.data.get("client_args"), dict):
+            self.data["client_args"] = _without_nulls(client_args, part.model_fields)
 
     def config(self, config_class: type[ModelConfig]) -> ModelConfig | None:
         try:
@@ -163,8 +167,7 @@ class _Validation:
         warnings.warn(self.entry.mistake(path, message), ModelwrapWarning, stacklevel=_callers_level())
 
 
-def _without_nulls(data: dict[str, Any], part: type[BaseModel] | None) -> dict[str, Any]:
-    known = part.model_fields if part else {}
+def _without_nulls(data: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None or name not in known}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelwrap.config.credentials import meant_variable
@@ -28,7 +28,7 @@ def expanded(value: Any, report: Callable[[Path, ConfigError], None], path: Path
             report(path, _unset_error(unset.name, path))
         except ValueError as error:
             report(path, ConfigError(str(error)))
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         return {key: expanded(item, report, (*path, key)) for key, item in value.items()}
     elif isinstance(value, (list, tuple)):
         return [expanded(item, report, (*path, index)) for index, item in enumerate(value)]

@@ -119,6 +119,16 @@ def test_what_is_no_config_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be read: File name too long" in mistakes_of("x" * 300)
 
 
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> None:
+    (folder / "a-loop.json").symlink_to(folder / "a-loop.json")
+    (folder / "c.json").write_text("[3]")
+
+    message = mistakes_of(folder)
+
+    assert f"{folder}/a-loop.json: cannot be read: Too many levels of symbolic links" in message
+    assert f"{folder}/c.json:1:2" in message
+
+
 class _BytesPath:
     def __fspath__(self) -> bytes:
         return b"models.json"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -61,9 +62,17 @@ def test_old_and_new_names_that_differ_are_a_mistake() -> None:
 
 
 def test_null_is_not_given() -> None:
-    config = config_of(organization=None, client_args={"base_url": None, "timeout": None}, generate_args=None)
+    nulls = {"name": None, "type": None, "model": None, "organization": None, "generate_args": None}
 
-    assert config == config_of()
+    (found,) = validated({**echo(client_args={"base_url": None, "timeout": None}), **nulls})
+
+    assert found.config == config_of()
+
+
+def test_a_mapping_of_another_class_is_a_config() -> None:
+    (found,) = validated(MappingProxyType(echo(generate_args=MappingProxyType({"top_p": 1}))))
+
+    assert found.config == config_of(generate_args={"top_p": 1})
 
 
 def test_a_budget_is_taken_with_a_warning() -> None:
