@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 import modelwrap
 from modelwrap import registry
-from modelwrap.config import config_schema
+from modelwrap.config.schema import config_schema
 from modelwrap.errors import MissingSecret
 from modelwrap.jsonc import parse
 

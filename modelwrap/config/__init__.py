@@ -3,7 +3,6 @@
 from modelwrap.config.credentials import Headers, SecretString, is_placeholder, key_from
 from modelwrap.config.fields import ClientArgs, ConfigPart, Count, Limits, ModelConfig, Seconds
 from modelwrap.config.problems import Problems
-from modelwrap.config.schema import config_schema
 from modelwrap.config.sources import Entry, read
 from modelwrap.config.transport import check_transport, check_verify
 from modelwrap.config.validation import Validated, config_class_of, validate
@@ -23,7 +22,6 @@ __all__ = [
     "check_transport",
     "check_verify",
     "config_class_of",
-    "config_schema",
     "is_placeholder",
     "key_from",
     "read",
