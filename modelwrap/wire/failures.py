@@ -27,6 +27,7 @@ from modelwrap.errors import (
     ServerFailed,
     TimedOut,
     UnsupportedParameter,
+    clip,
 )
 from modelwrap.types import JSON
 from modelwrap.wire import body as bodies
@@ -68,7 +69,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
         location = headers.get("location", "nowhere").partition("?")[0]
         refusal = Refusal(f"the server redirects to {location}, and requests with a key are not sent on")
     error = refused(refusal, status, conflict_is_lock="openai-version" in headers)
-    error.body = text if len(text) < _LONGEST_MESSAGE else _clipped(text)
+    error.body = clip(text)
     error.request_id = request_id_of(headers) or refusal.request_id
     error.retry_after = retry_after(headers)
     return error

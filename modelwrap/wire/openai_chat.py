@@ -20,6 +20,7 @@ from modelwrap.errors import (
     StreamFailed,
     StreamTruncated,
     TimedOut,
+    clip,
 )
 from modelwrap.secrets import Secret
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Choice
@@ -123,9 +124,9 @@ def _unsendable(value: Any, place: str = "", above: tuple[int, ...] = ()) -> Ite
         yield place, "it contains itself"
     elif len(above) > 200:
         yield place, "it is nested too deeply"
-    elif isinstance(value, Mapping) and isinstance(value, dict):
+    elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, (str, int, float, bool, type(None))):
+            if not isinstance(key, (str, int, float, type(None))) or (isinstance(key, str) and not _is_utf8(key)):
                 yield place, f"{key!r} is no name of a field"
             yield from _unsendable(item, f"{place}.{key}".lstrip("."), (*above, id(value)))
     elif isinstance(value, (list, tuple)):
@@ -169,7 +170,7 @@ def from_response(
         data = bodies.loads(body)
         reply = _reply(shape(data), call, traits)
     except CallError as error:
-        error.body = error.body or bodies.text_of(body[:4096])
+        error.body = error.body or clip(bodies.text_of(body))
         error.request_id = error.request_id or failures.request_id_of(headers)
         raise
     reply._raw = data
@@ -368,14 +369,14 @@ def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
     refusal = failures.read(value)
     if not reader.began:
         error = failures.refused(refusal, 200)
-        error.body = text
+        error.body = clip(text)
         return error
     return StreamFailed(
         refusal.message or "the provider broke off without saying why",
         status=refusal.status,
         code=refusal.code,
         request_id=refusal.request_id,
-        body=text[:4096],
+        body=text,
     )
 
 
@@ -388,9 +389,13 @@ def _bare_values(text: str) -> list[dict[str, Any]]:
         if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
             raise
         values = [bodies.loads(line.encode()) for line in lines]
-    for value in values:
-        if len(values) == 1 or "choices" not in value:
-            _choices_of(value)
+    try:
+        for value in values:
+            if len(values) == 1 or "choices" not in value:
+                _choices_of(value)
+    except CallError as error:
+        error.body = clip(text)
+        raise
     return values
 
 
