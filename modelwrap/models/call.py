@@ -84,7 +84,7 @@ def fill_meta(reply: Reply, call: Call, model_name: str, seconds: float) -> None
     meta.done = call.end_marked
     if isinstance(reply, ChatReply):
         reply._response_model = call.response_model
-        if "usage" in reply.model_fields_set:
+        if meta.usage is None and "usage" in reply.model_fields_set:
             meta.usage = token_usage(reply.usage)
         if meta.finish_reason is None and reply.choices:
             meta.finish_reason = reply.choices[0].finish_reason

@@ -167,7 +167,10 @@ class Response:
         self._native = native
         self._request = request
         self.status: int = native.status_code
-        self.headers: Mapping[str, str] = native.headers
+        # A plain dict: the client's own headers normalise each name again at every look-up.
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in native.headers.raw
+        }
         self.read_limit = limit
         if not request.stream:
             limit.change(request.timeouts.idle, "idle")
