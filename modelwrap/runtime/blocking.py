@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -33,6 +32,9 @@ class Blocking:
     async def wait(self, future: Future[T], deadline: Deadline) -> T:
         try:
             return future.result(timeout=max(0.0, deadline.remaining()))
-        except concurrent.futures.TimeoutError:
+        except TimeoutError:
+            # The future's own answer may be a TimeoutError too, and is then not ours to rename.
+            if future.done():
+                raise
             future.cancel()
             raise deadline.passed() from None

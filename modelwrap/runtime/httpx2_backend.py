@@ -9,11 +9,11 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-import httpcore2
 import httpx2
 
 from modelwrap import runtime
@@ -27,6 +27,7 @@ from modelwrap.errors import (
     TLSFailed,
 )
 from modelwrap.runtime.base import Deadline, Limit
+from modelwrap.runtime.clamp import ClampedAsyncBackend, ClampedBackend
 from modelwrap.runtime.lock import Lock
 from modelwrap.secrets import Scrubber, Secret, reveal
 from modelwrap.wire.http import Connection, HttpRequest
@@ -68,7 +69,7 @@ class _Pools:
                 transport = self.blocking.get(key)
                 if transport is None:
                     transport = httpx2.HTTPTransport(**_transport_options(*key))
-                    transport._pool._network_backend = _ClampedBackend()
+                    transport._pool._network_backend = ClampedBackend()
                     self.blocking[key] = transport
         return transport
 
@@ -77,6 +78,9 @@ class _Pools:
         transports = self.loops.get(loop)
         if transports is None:
             with self.lock:
+                for closed in [known for known in self.loops if known.is_closed()]:
+                    # It ended without shutting its generators down, and its sockets with it.
+                    del self.loops[closed], self.owners[closed]
                 transports = self.loops.setdefault(loop, {})
             # The loop closes its generators when it shuts down, and this one closes the loop's connections.
             owner = self._own(loop, transports)
@@ -85,7 +89,7 @@ class _Pools:
         key = _pool_key(request)
         if key not in transports:
             transport = httpx2.AsyncHTTPTransport(**_transport_options(*key))
-            transport._pool._network_backend = _ClampedAsyncBackend(transport._pool._network_backend)
+            transport._pool._network_backend = ClampedAsyncBackend(transport._pool._network_backend)
             transports[key] = transport
         return transports[key]
 
@@ -292,7 +296,7 @@ def _transport_options(origin: str, connection: Connection) -> dict[str, Any]:
 
 def _tls(origin: str, connection: Connection) -> ssl.SSLContext | bool:
     if isinstance(connection.verify, str):
-        if os.path.isdir(connection.verify):
+        if Path(connection.verify).is_dir():
             return ssl.create_default_context(capath=connection.verify)
         return ssl.create_default_context(cafile=connection.verify)
     if origin.startswith("http://") and connection.verify:
@@ -311,103 +315,6 @@ def _environment_proxy(origin: str) -> str | None:
         return None
     proxies = urllib.request.getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
-
-
-# The clamp: a limit that the client hands on is read anew at each operation.
-
-
-def _seconds(timeout: float | None, passed: type[Exception]) -> float | None:
-    if not isinstance(timeout, Limit):
-        return timeout
-    left = timeout.left()
-    if left <= 0:
-        raise passed("no time is left")
-    return left
-
-
-class _ClampedStream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # Handed on in pieces, because the client gives the same limit to each of many sends.
-        view = memoryview(buffer)
-        for start in range(0, len(view), _WRITE_PIECE):
-            self._stream.write(bytes(view[start : start + _WRITE_PIECE]), _seconds(timeout, httpcore2.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        return _ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-_WRITE_PIECE = 1024 * 1024
-
-
-class _ClampedBackend(httpcore2.SyncBackend):
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.NetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        return _ClampedStream(super().connect_tcp(host, port, seconds, local_address, socket_options))
-
-
-class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, _seconds(timeout, httpcore2.WriteTimeout))
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        return _ClampedAsyncStream(await self._stream.start_tls(ssl_context, server_hostname, seconds))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _ClampedAsyncBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, backend: httpcore2.AsyncNetworkBackend) -> None:
-        self._backend = backend
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        stream = await self._backend.connect_tcp(host, port, seconds, local_address, socket_options)
-        return _ClampedAsyncStream(stream)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
 
 
 # What the client raises, made ours.

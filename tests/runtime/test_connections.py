@@ -1,0 +1,229 @@
+"""How connections are made: certificates, proxies, waiting on threads, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from modelwrap.errors import ConnectionFailed, TimedOut, TLSFailed
+from modelwrap.runtime import httpx2_backend
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import Connection, HttpRequest, Timeouts
+from tests.colours import Colour
+from tests.loopback import Loopback, error_answer, json_answer
+
+
+async def status(runtime: Runtime, request: HttpRequest) -> int:
+    response = await runtime.send(request, Deadline(request.timeouts.total, runtime.now))
+    await response.read()
+    return response.status
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@contextmanager
+def over_tls(server: Loopback, certificate: trustme.LeafCert) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    yield f"https://localhost:{server.port}/"
+
+
+def test_trusts_a_file_of_certificates(colour: Colour, server: Loopback, authority: trustme.CA, tmp_path: Path) -> None:
+    server.script(json_answer({}))
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+
+    with over_tls(server, authority.issue_cert("localhost")) as url:
+        request = HttpRequest("POST", url, connection=Connection(verify=str(bundle)))
+        assert colour.run(status(colour.runtime(), request)) == 200
+
+
+def test_trusts_anyone_only_when_told_to(colour: Colour, server: Loopback, authority: trustme.CA) -> None:
+    server.script(json_answer({}))
+
+    with over_tls(server, authority.issue_cert("localhost")) as url:
+        request = HttpRequest("POST", url, connection=Connection(verify=False))
+        assert colour.run(status(colour.runtime(), request)) == 200
+
+
+@pytest.mark.parametrize("name", ["localhost", "elsewhere.example"], ids=["unknown authority", "wrong host"])
+def test_tells_what_is_wrong_with_a_certificate(
+    colour: Colour, server: Loopback, authority: trustme.CA, tmp_path: Path, name: str
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    (authority if name != "localhost" else trustme.CA()).cert_pem.write_to_path(str(bundle))
+
+    with over_tls(server, authority.issue_cert(name)) as url, pytest.raises(TLSFailed, match="not secure") as caught:
+        request = HttpRequest("POST", url, connection=Connection(verify=str(bundle)))
+        colour.run(status(colour.runtime(), request))
+
+    assert not caught.value.retryable
+    assert server.asked == []
+
+
+def test_tells_that_the_other_end_speaks_no_tls(colour: Colour, server: Loopback) -> None:
+    server.script(json_answer({}))
+    request = HttpRequest("POST", f"https://127.0.0.1:{server.port}/", timeouts=Timeouts(connect=1, total=2))
+
+    with pytest.raises((TLSFailed, TimedOut, ConnectionFailed)):
+        colour.run(status(colour.runtime(), request))
+
+    assert server.asked == []
+
+
+def test_goes_through_the_proxy_of_the_config(colour: Colour, server: Loopback) -> None:
+    server.script(json_answer({}))
+    proxy = Secret(f"http://user:pr0xy-secret@127.0.0.1:{server.port}")
+
+    request = HttpRequest("POST", "http://model.test/v1", connection=Connection(proxy=proxy))
+
+    assert colour.run(status(colour.runtime(), request)) == 200
+    assert server.asked[0].path == "http://model.test/v1"
+    assert server.asked[0].headers["proxy-authorization"].startswith("Basic ")
+    assert "pr0xy-secret" not in repr(request)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_goes_through_the_proxy_of_the_environment(
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    server.script(json_answer({}))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{server.port}")
+
+    request = HttpRequest("POST", f"http://port-{server.port}.test/v1")
+
+    assert colour.run(status(colour.runtime(), request)) == 200
+    assert server.asked[0].path == request.url
+
+
+def test_loopback_and_no_proxy_go_straight(colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "internal.test")
+    server.script(json_answer({}))
+
+    assert colour.run(status(colour.runtime(), HttpRequest("POST", server.base_url))) == 200
+    assert httpx2_backend._environment_proxy("http://internal.test") is None
+    assert httpx2_backend._environment_proxy("http://other.test") == "http://127.0.0.1:1"
+
+
+def test_a_proxy_that_refuses_is_named(colour: Colour, server: Loopback) -> None:
+    server.script(error_answer(407))
+    proxy = Secret(f"http://127.0.0.1:{server.port}")
+    server._server.RequestHandlerClass.do_CONNECT = server._server.RequestHandlerClass.do_POST  # type: ignore[attr-defined]
+
+    request = HttpRequest("POST", "https://model.test/v1", connection=Connection(proxy=proxy))
+
+    with pytest.raises(ConnectionFailed, match="proxy"):
+        colour.run(status(colour.runtime(), request))
+
+
+def test_a_name_that_nobody_knows_is_named(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lambda *_, **__: unknown())
+
+    with pytest.raises(ConnectionFailed, match="cannot be resolved: Name or service not known") as caught:
+        colour.run(status(colour.runtime(), HttpRequest("POST", "http://nowhere.test/")))
+
+    assert not caught.value.sent
+
+
+def test_waits_for_what_another_thread_answers(colour: Colour) -> None:
+    future: Future[int] = Future()
+    runtime = colour.runtime()
+    threading.Timer(0.02, future.set_result, [7]).start()
+
+    assert colour.run(runtime.wait(future, Deadline(5, runtime.now))) == 7
+
+
+def test_waits_no_longer_than_the_deadline_and_takes_the_question_back(colour: Colour) -> None:
+    future: Future[int] = Future()
+    runtime = colour.runtime()
+
+    with pytest.raises(TimedOut) as caught:
+        colour.run(runtime.wait(future, Deadline(0.05, runtime.now)))
+
+    assert caught.value.limit == "total"
+    assert future.cancelled()
+
+
+def test_an_answer_that_is_itself_a_timeout_is_handed_on(colour: Colour) -> None:
+    future: Future[int] = Future()
+    future.set_exception(TimeoutError("the engine's own"))
+    runtime = colour.runtime()
+
+    with pytest.raises(TimeoutError, match="the engine's own"):
+        colour.run(runtime.wait(future, Deadline(5, runtime.now)))
+
+
+def test_runs_what_blocks_and_sleeps(colour: Colour) -> None:
+    runtime = colour.runtime()
+
+    async def both() -> int:
+        before = runtime.now()
+        await runtime.sleep(0.01)
+        assert runtime.now() - before >= 0.01
+        return await runtime.run(max, 3, 5)
+
+    assert colour.run(both()) == 5
+
+
+def test_closes_the_connections_to_one_origin(server: Loopback) -> None:
+    server.script(json_answer({}))
+    origin = f"http://127.0.0.1:{server.port}"
+    blocking, concurrent = Colour("blocking"), Colour("concurrent")
+    request = HttpRequest("POST", server.base_url)
+    blocking.run(status(blocking.runtime(), request))
+
+    async def inside() -> int:
+        await status(concurrent.runtime(), request)
+        await httpx2_backend.aclose(origin)
+        return len(httpx2_backend._pools.loops[asyncio.get_running_loop()])
+
+    left = asyncio.run(inside())
+
+    assert left == 0
+    assert origin not in [key[0] for key in httpx2_backend._pools.blocking]
+    httpx2_backend.close(origin)
+
+
+def test_forgets_loops_that_were_closed_without_ceremony(server: Loopback) -> None:
+    server.script(json_answer({}))
+    runtime = Colour("concurrent").runtime()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(status(runtime, HttpRequest("POST", server.base_url)))
+
+    async def close_sockets() -> None:
+        for transport in httpx2_backend._pools.loops[loop].values():
+            await transport.aclose()
+
+    loop.run_until_complete(close_sockets())
+    loop.close()
+    asyncio.run(status(runtime, HttpRequest("POST", server.base_url)))
+
+    assert loop not in httpx2_backend._pools.loops
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
