@@ -41,7 +41,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Count tokens by one algebra on every wire: prompt + completion = total, cached ≤ prompt, reasoning ≤ completion."""
+    """Count tokens by one algebra everywhere: prompt + completion = total, cached ≤ prompt, reasoning ≤ completion."""
 
     prompt: int = 0
     completion: int = 0

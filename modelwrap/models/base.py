@@ -11,7 +11,7 @@ from modelwrap.errors import CallError
 from modelwrap.models.call import Call, Chunks, Explanation, fill_error, fill_meta, merged_timeouts, retry_count
 from modelwrap.models.streams import AsyncStream, Stream
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
-from modelwrap.types import ChatChunk, ChatReply, Reply
+from modelwrap.types import ChatReply, Reply
 from modelwrap.wire.http import Timeouts
 
 

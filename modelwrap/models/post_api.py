@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from modelwrap.config import ClientArgs, Count, Headers, ModelConfig, Seconds, check_transport
+from modelwrap.config import Count, Headers, ModelConfig, Seconds, check_transport
 from modelwrap.errors import CallError, ConfigError
 from modelwrap.models.call import Call
 from modelwrap.models.http import HttpModel

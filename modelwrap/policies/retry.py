@@ -12,7 +12,7 @@ from modelwrap.models.call import Call, Chunks
 from modelwrap.policies.base import Wrapper
 from modelwrap.runtime.base import Runtime
 from modelwrap.runtime.lock import Lock
-from modelwrap.types import ChatChunk, Reply
+from modelwrap.types import Reply
 
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState

@@ -157,7 +157,8 @@ class _Choice:
 
     @property
     def native_finish_reason(self) -> str | None:
-        return self._extra.get("native_finish_reason") or self._finish_reason
+        native = self._extra.get("native_finish_reason")
+        return str(native) if native else self._finish_reason
 
     def _delta(self, delta: Delta) -> None:
         fields = delta.model_fields_set
@@ -352,9 +353,9 @@ def _joined(value: Any) -> Any:
 def _merged_items(items: list[Any]) -> list[Any]:
     """Put together the pieces of list items that name their index (OpenRouter's `reasoning_details`)."""
     merged: list[Any] = []
-    places: dict[tuple[Any, Any], int] = {}
+    places: dict[tuple[int, str], int] = {}
     for item in items:
-        key = (item.get("index"), item.get("type")) if isinstance(item, dict) and "index" in item else None
+        key = _place(item)
         if key is None:
             merged.append(item)
         elif key in places:
@@ -364,3 +365,10 @@ def _merged_items(items: list[Any]) -> list[Any]:
             places[key] = len(merged)
             merged.append(_grown("", None, item))
     return [_joined(item) for item in merged]
+
+
+def _place(item: Any) -> tuple[int, str] | None:
+    """Tell which item of the whole list a piece belongs to, where it says so."""
+    if not isinstance(item, dict) or not isinstance(item.get("index"), int):
+        return None
+    return item["index"], str(item.get("type"))

@@ -89,10 +89,7 @@ def _repaired(data: dict[str, Any], error: ValidationError, changes: list[Change
 def _repair(data: Any, path: tuple[int | str, ...], kind: str, value: JSON, changes: list[Change]) -> None:
     holder = data
     for step in path[:-1]:
-        try:
-            holder = holder[step]
-        except (KeyError, IndexError, TypeError):
-            return  # an earlier repair of this round removed what held it
+        holder = holder[step]
     key = path[-1]
     name = ".".join(step for step in path if isinstance(step, str))
     if value is None and key == "logprob":

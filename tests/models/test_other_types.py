@@ -205,7 +205,7 @@ def test_the_number_of_tries_is_agentscopes(server: Loopback) -> None:
     assert caught.value.attempts == 2
 
 
-@pytest.mark.parametrize(("idempotent", "requests"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize("idempotent, requests", [(False, 1), (True, 3)])
 def test_a_request_that_may_have_arrived_is_not_sent_twice(server: Loopback, idempotent: bool, requests: int) -> None:
     server.script(Answer(raw=True))
 
