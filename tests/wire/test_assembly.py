@@ -181,6 +181,22 @@ def test_refusal_audio_and_annotations_are_put_together() -> None:
     assert message["annotations"] == [{"type": "one"}, {"type": "two"}]
 
 
+def test_vendors_fields_inside_calls_and_audio_are_kept() -> None:
+    message = message_of(
+        {"function_call": {"name": "f", "arguments": "{}", "vendor": 1}, "audio": {"id": "a", "format": "wav"}},
+        {"function_call": {"vendor": None}, "audio": {"format": None}},
+    )
+
+    assert message["function_call"]["vendor"] == 1
+    assert message["audio"]["format"] == "wav"
+
+
+def test_items_with_a_strange_index_are_kept_as_they_are() -> None:
+    items = [{"index": [], "text": "a"}, {"index": None, "text": "b"}, "c"]
+
+    assert message_of({"reasoning_details": items[:2]}, {"reasoning_details": items[2:]})["reasoning_details"] == items
+
+
 def test_logprobs_are_put_together() -> None:
     reply = assembled(
         chunk({"content": "a"}, logprobs={"content": [{"token": "a", "logprob": -1.0}], "refusal": None}),

@@ -312,6 +312,14 @@ def test_request_id_may_stand_in_the_body() -> None:
     assert failure(401, {"message": "no", "request_id": "r2"}).request_id == "r2"
 
 
+def test_body_of_endless_depth_is_still_a_refusal() -> None:
+    body: Any = {"message": "deep"}
+    for _ in range(50):
+        body = {"error": body}
+
+    assert type(failure(400, body)) is errors.BadRequest
+
+
 def test_redirect_names_where_without_its_query() -> None:
     error = failure(302, "", {"location": "https://example.com/login?token=abc"})
 
