@@ -22,7 +22,7 @@ from modelwrap.types import (
 )
 from modelwrap.wire.usage import token_usage
 
-_MOST_CHOICES = 128
+MOST_CHOICES = 128
 
 # Vendors' fields that grow piece by piece; any other text is sent whole, and sent again where it is repeated.
 _GROWING = re.compile(r"(reasoning|thinking|thoughts?|summary|text|content|\bdata)$")
@@ -82,8 +82,8 @@ class Assembly:
     def _choice(self, index: int) -> _Choice:
         choice = self._choices.get(index)
         if choice is None:
-            if len(self._choices) >= _MOST_CHOICES:
-                raise InvalidResponse(f"the stream has more than {_MOST_CHOICES} choices")
+            if len(self._choices) >= MOST_CHOICES:
+                raise InvalidResponse(f"the stream has more than {MOST_CHOICES} choices")
             choice = self._choices[index] = _Choice(index)
         return choice
 

@@ -9,10 +9,9 @@ from pydantic_core import from_json
 from modelwrap.capabilities import Traits
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, Change, ChatChunk
+from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
-
-MOST_CHOICES = 128
 
 THOUGHT = Change("converted", "content", "a leading <think> was read as reasoning_content")
 _NUMBERED = Change("repaired", "tool_calls.index", "calls that the server did not tell apart were numbered")

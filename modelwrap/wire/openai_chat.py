@@ -26,7 +26,8 @@ from modelwrap.secrets import Secret
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Choice
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
-from modelwrap.wire.chat_chunks import MOST_CHOICES, THOUGHT, ChunkReader
+from modelwrap.wire.assembly import MOST_CHOICES
+from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter

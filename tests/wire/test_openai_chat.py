@@ -360,6 +360,7 @@ def test_repairs_are_told_once_and_nulls_are_not() -> None:
         (b'{"choices": [{"message": {"content": [5]}}]}', "choices.0.message.content: "),
         (b'{"choices": [{"message": {"content": "x"}, "index": "y"}]}', "choices.0.index: "),
         (b'{"choices": [{"message": {"content": "x"}, "index": Infinity}]}', "choices.0.index: "),
+        (b'{"choices": [{"message": {"content": "x"}, "index": "inf"}]}', "choices.0.index: "),
         (b'{"choices": [{"message": {"content": "x", "tool_calls": "y"}}]}', "choices.0.message.tool_calls: "),
         (b'{"choices": [' + b"{}," * 128 + b"{}]}", "more than 128"),
         (b'{"model": "m", "message": {"content": "Hi"}, "done": true}', "choices: the answer has none"),
