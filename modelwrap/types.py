@@ -132,7 +132,7 @@ class _Reasoned(Wire):
         extra = self.__pydantic_extra__
         if extra and self.reasoning_content is None:
             reasoning = extra.get("reasoning")
-            if isinstance(reasoning, str):
+            if isinstance(reasoning, str) and reasoning:
                 self.__dict__["reasoning_content"] = reasoning
             elif details := extra.get("reasoning_details"):
                 self.__dict__["reasoning_content"] = _details_text(details)

@@ -17,6 +17,8 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: Any
+    client: Any = None
+    """Who asked: the same for all requests of one connection."""
 
 
 @dataclass
@@ -85,7 +87,9 @@ class Loopback:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                answer = outer.answer(Asked(self.command, self.path, headers, json.loads(body) if body else None))
+                answer = outer.answer(
+                    Asked(self.command, self.path, headers, json.loads(body) if body else None, self.client_address)
+                )
                 try:
                     self._send(answer)
                 except OSError:

@@ -27,6 +27,9 @@ logger = logging.getLogger("modelwrap")
 # One lesson about the token limit's name, one about usage on streams.
 _MOST_LESSONS = 2
 
+# How long the end of a body may come after the end mark in it.
+_LINGER = 0.05
+
 
 class Codec(Protocol):
     """Translate between calls and bytes; a module of pure functions."""
@@ -162,6 +165,7 @@ class HttpModel(Model):
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
                         yield chunk
+                    await _drain(events, response)
             finally:
                 await response.aclose()
         call.end_marked = end.marked
@@ -250,6 +254,16 @@ async def _events(
             deadline.check()
     for event in decoder.finish():
         yield event
+
+
+async def _drain(events: AsyncIterator[sse.Event], response: HttpResponse) -> None:
+    """Read from the end mark to the end of the body, so that the connection serves the next call too."""
+    response.read_limit.change(_LINGER, "idle")
+    try:
+        await next_or_none(events)
+    except CallError as error:
+        # The reply is whole; a body that does not end only costs its connection, which is closed.
+        logger.debug("the body of a stream did not end with its last event: %s", error)
 
 
 class _Opened:

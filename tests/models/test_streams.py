@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import warnings
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 import modelwrap
 from modelwrap.errors import StreamTruncated
 from modelwrap.runtime import httpx2_backend
-from tests.loopback import Loopback, chat_answer, stream_answer
+from tests.colours import Colour
+from tests.loopback import Answer, Loopback, chat_answer, stream_answer
 
 
 @pytest.fixture
@@ -63,6 +65,39 @@ def test_a_closed_stream_has_no_whole_reply(model: modelwrap.Model) -> None:
 
     assert caught.value.partial is not None
     assert caught.value.partial.text == "Hel"
+
+
+def test_a_stream_that_was_read_leaves_its_connection_for_the_next(
+    colour: Colour, model: modelwrap.Model, server: Loopback
+) -> None:
+    async def read_twice() -> int:
+        for _ in range(2):
+            await model.astream("Hi").reply
+        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
+        return sum(len(transport._pool.connections) for transport in transports)
+
+    if colour.name == "blocking":
+        replies = [model.stream("Hi").reply for _ in range(2)]
+        assert [reply.text for reply in replies] == ["Hello"] * 2
+        left = len(connections(server))
+    else:
+        left = asyncio.run(read_twice())
+
+    assert left == 1
+    assert len({asked.client for asked in server.asked}) == 1
+
+
+def test_a_body_that_goes_on_after_its_end_mark_is_hung_up(model: modelwrap.Model, server: Loopback) -> None:
+    whole = stream_answer("Hello")
+    server.script(Answer(200, whole.headers, [*whole.pieces, 0.3]))
+
+    stream = model.stream("Hi")
+    started = time.monotonic()
+    text = stream.reply.text
+
+    assert text == "Hello"
+    assert time.monotonic() - started < 0.25
+    assert connections(server) == []
 
 
 def test_a_forgotten_stream_gives_its_connection_back(model: modelwrap.Model, server: Loopback) -> None:
