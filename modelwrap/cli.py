@@ -129,7 +129,7 @@ def explain(options: argparse.Namespace) -> int:
         prompt = " ".join(words) or _piped_prompt()
         system = {"role": "system", "content": options.system}
         asked = [system, {"role": "user", "content": prompt}] if options.system else prompt
-        explanation = model.explain(asked, stream=options.stream, **_parameters(options))
+        explanation = model.explain(asked, stream=options.stream or None, **_parameters(options))
     if options.json:
         _print_json({**asdict(explanation), "headers": dict(explanation.headers)})
     else:
@@ -167,7 +167,7 @@ def _rows(models: Models) -> list[Row]:
 
 def _endpoint(model: Model) -> str:
     """Name where a model's requests go, without what may be secret in an address."""
-    url = urlsplit(model.explain("Hi").url)
+    url = urlsplit(model.explain("Hi", stream=False).url)
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 

@@ -51,14 +51,26 @@ class Model(ABC):
     def __call__(self, messages: Any, /, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
     @overload
     def __call__(self, messages: Any, /, *, stream: Literal[True], **parameters: Any) -> Stream: ...
+    @overload
+    def __call__(self, messages: Any, /, *, stream: bool | None, **parameters: Any) -> ChatReply | Stream: ...
     def __call__(self, messages: Any, /, *, stream: bool | None = None, **parameters: Any) -> ChatReply | Stream:
         """Call the model with a string or OpenAI messages; `stream=True` gives what `stream()` gives."""
-        if self.streams_by_default if stream is None else stream:
+        if self._streams(stream):
             return self.stream(messages, **parameters)
         runtime = runtimes.of_thread()
         return run_sync(self._answer(self._call(messages, parameters, runtime), runtime))
 
-    async def acall(self, messages: Any, /, **parameters: Any) -> ChatReply:
+    @overload
+    async def acall(self, messages: Any, /, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
+    @overload
+    async def acall(self, messages: Any, /, *, stream: Literal[True], **parameters: Any) -> AsyncStream: ...
+    @overload
+    async def acall(self, messages: Any, /, *, stream: bool | None, **parameters: Any) -> ChatReply | AsyncStream: ...
+    async def acall(
+        self, messages: Any, /, *, stream: bool | None = None, **parameters: Any
+    ) -> ChatReply | AsyncStream:
+        if self._streams(stream):
+            return self.astream(messages, **parameters)
         runtime = runtimes.of_loop()
         return await self._answer(self._call(messages, parameters, runtime), runtime)
 
@@ -71,12 +83,15 @@ class Model(ABC):
         runtime = runtimes.of_loop()
         return AsyncStream(self._call(messages, parameters, runtime, stream=True), self, runtime)
 
-    def explain(self, messages: Any, /, *, stream: bool = False, **parameters: Any) -> Explanation:
+    def explain(self, messages: Any, /, *, stream: bool | None = None, **parameters: Any) -> Explanation:
         """Show the exact request that this call would send, without sending it."""
-        return self.describe(self._call(messages, parameters, runtimes.of_thread(), stream=stream))
+        return self.describe(self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def _streams(self, asked: bool | None) -> bool:
+        return self.streams_by_default if asked is None else asked
 
     def _call(self, messages: Any, given: dict[str, Any], runtime: Runtime, *, stream: bool = False) -> Call:
         parameters = {**self.generate_args, **given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 from typing import Any
@@ -140,6 +141,25 @@ def test_a_config_may_stream_by_default(server: Loopback) -> None:
 
     assert "".join(pieces) == "Hello"
     assert whole.text == "whole"
+
+
+def test_the_awaited_call_streams_as_the_plain_one_does(server: Loopback) -> None:
+    server.script(stream_answer("Hel", "lo"), stream_answer("by ", "default"), chat_answer("whole"))
+
+    async def read() -> list[str]:
+        asked = [chunk.text async for chunk in await model_at(server).acall("Hi", stream=True)]
+        by_default = [chunk.text async for chunk in await model_at(server, stream=True).acall("Hi")]
+        whole = await model_at(server, stream=True).acall("Hi", stream=False)
+        return ["".join(asked), "".join(by_default), whole.text]
+
+    assert asyncio.run(read()) == ["Hello", "by default", "whole"]
+
+
+def test_explain_shows_the_call_that_the_config_makes(server: Loopback) -> None:
+    model = model_at(server, stream=True)
+
+    assert model.explain("Hi").body["stream"] is True
+    assert "stream" not in model.explain("Hi", stream=False).body
 
 
 def test_a_cut_stream_is_an_error_that_holds_what_came(colour: Colour, server: Loopback) -> None:

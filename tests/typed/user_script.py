@@ -42,7 +42,14 @@ async def ask_at_once(model: modelwrap.Model) -> str:
         async for chunk in stream:
             assert_type(chunk.text, str)
         assert_type(await stream.reply, modelwrap.ChatReply)
+    assert_type(await model.acall("Name three rivers.", stream=True), modelwrap.AsyncStream)
     return reply.text
+
+
+def ask_either_way(model: modelwrap.Model, stream: bool) -> str:
+    answer = model("Name three rivers.", stream=stream)
+    assert_type(answer, modelwrap.ChatReply | modelwrap.Stream)
+    return answer.text if isinstance(answer, modelwrap.ChatReply) else answer.reply.text
 
 
 def configure(base_url: str) -> modelwrap.Model:
