@@ -18,6 +18,8 @@ ModelConfigs: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | list[Any
 OLD_NAMES = {"config_name": "name", "model_type": "type", "model": "model_name"}
 """What AgentScope's first files called a key; both names are taken."""
 
+_NAMING = {"config_name", "model_type", "type"}
+
 _LARGEST_FILE = 8 * 1024 * 1024
 
 
@@ -59,8 +61,9 @@ class Entry:
 
     def _written(self, path: Path) -> Path:
         """Give a path by the names that the config uses."""
-        if path and path[0] not in self.data and OLD_NAMES.get(str(path[0])) in self.data:
-            return (OLD_NAMES[str(path[0])], *path[1:])
+        old = OLD_NAMES.get(str(path[0])) if path else None
+        if old is not None and path[0] not in self.data and old in self.data:
+            return (old, *path[1:])
         return path
 
 
@@ -111,15 +114,25 @@ def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
 def _files(given: str | bytes) -> list[FilePath]:
     if not isinstance(given, str) or "\0" in given:
         raise ConfigError("model_configs: a path must be text without NUL characters")
+    if not given:
+        # It would be read as the working folder.
+        raise ConfigError("model_configs: the path is empty")
     if given.lstrip()[:1] in ("{", "["):
         raise ConfigError("model_configs: this is JSON, not the path of a file; give json.loads(…) of it")
-    path = FilePath(given).expanduser()
+    path = _at_home(given)
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
     if not files:
         raise ConfigError(f"{path}: no *.json file is in this folder")
     return files
+
+
+def _at_home(path: str) -> FilePath:
+    try:
+        return FilePath(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _content(file: FilePath) -> bytes:
@@ -141,7 +154,7 @@ def _unreadable(path: object, error: OSError) -> ConfigError:
 
 def _meant(file: FilePath) -> str:
     try:
-        meant = nearest(file.name, (other.name for other in file.parent.iterdir()))
+        meant = nearest(file.name, (other.name for other in file.parent.iterdir() if other.exists()))
     except OSError:
         return "; the folder does not exist either"
     return f"; did you mean {file.with_name(meant)}?" if meant else ""
@@ -153,6 +166,11 @@ def _entries(document: Document, source: str, problems: Problems, *, in_python: 
     path: Path = ()
     known = None if in_python else document
     if isinstance(value, Mapping) and _is_collection(value):
+        whole = Entry(value, source, (), known)
+        for key in value:
+            if key not in ("models", "$schema"):
+                message = 'unknown key; beside "models" only "$schema" may stand'
+                problems.add(ConfigError(whole.mistake((key,), message, key=True)))
         value, path = value["models"], ("models",)
     if isinstance(value, Mapping):
         yield Entry(value, source, path, known)
@@ -170,7 +188,8 @@ def _entries(document: Document, source: str, problems: Problems, *, in_python: 
 
 
 def _is_collection(value: Mapping[str, Any]) -> bool:
-    return "models" in value and value.keys() <= {"models", "$schema"}
+    """Tell a file's `{"models": [...]}` from a config of a type that has a key of that name."""
+    return "models" in value and value.keys().isdisjoint(_NAMING)
 
 
 def _dotted(path: Path) -> str:

@@ -54,6 +54,20 @@ def test_a_list_in_a_file_is_a_list_of_configs(tmp_path: Path) -> None:
     assert names(tmp_path / "list.json") == ["x", "y"]
 
 
+def test_what_stands_beside_a_list_of_models_is_named(tmp_path: Path) -> None:
+    (tmp_path / "extra.json").write_text('{"version": 1, "models": [{"config_name": "x"}], "$schema": "s"}')
+
+    message = mistakes_of([tmp_path / "extra.json", {"models": [], "defaults": {}, 3: 4}])
+
+    assert f'{tmp_path}/extra.json:1:2: version: unknown key; beside "models" only "$schema" may stand' in message
+    assert 'model_configs[1]: defaults: unknown key; beside "models" only "$schema" may stand' in message
+    assert "model_configs[1]: [3]: unknown key" in message
+
+
+def test_a_config_may_have_a_key_named_models() -> None:
+    assert names({"config_name": "x", "models": ["a", "b"]}) == ["x"]
+
+
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "x.json").write_text('{"config_name": "x"}')
@@ -83,6 +97,12 @@ def test_an_entry_in_python_is_known_by_its_index_and_name() -> None:
     assert single.mistake((), "is odd") == "model_configs[2]: is odd"
 
 
+def test_a_key_in_python_may_be_none() -> None:
+    (entry,) = entries({None: 1})
+
+    assert entry.mistake(("None",), "is odd") == "model_configs: None: is odd"
+
+
 def test_mistakes_of_all_sources_are_told_together(folder: Path) -> None:
     (folder / "c.json").write_text("[3]")
     (folder / "d.json").write_text("{'a': 1}")
@@ -103,6 +123,8 @@ def test_a_missing_file_is_answered_with_one_like_it(folder: Path) -> None:
     assert f"did you mean {folder}/a.json?" in mistakes_of(folder / "A.jsn")
     assert "the folder does not exist either" in mistakes_of(folder / "nowhere" / "a.json")
     assert "there is no such file (looked for from" in mistakes_of("zzz/../no such thing")
+    (folder / "gone.json").symlink_to(folder / "gone for good")
+    assert f"did you mean {folder}/gone.json" not in mistakes_of(folder / "gone.json")
 
 
 def test_what_is_no_config_file_is_refused(tmp_path: Path) -> None:
@@ -115,6 +137,8 @@ def test_what_is_no_config_file_is_refused(tmp_path: Path) -> None:
     assert "this is no file" in mistakes_of(tmp_path / "pipe.json")
     assert "NUL" in mistakes_of("a\0b")
     assert "a path must be text" in mistakes_of(_BytesPath())
+    assert "model_configs: the path is empty" in mistakes_of("")
+    assert "~nobody-here/a.json: Could not determine home directory" in mistakes_of("~nobody-here/a.json")
     assert "this is JSON, not the path of a file" in mistakes_of('{"config_name": "x"}')
     assert "cannot be read: File name too long" in mistakes_of("x" * 300)
 
