@@ -8,7 +8,17 @@ from typing import Any, Literal, cast, overload
 
 from modelwrap import runtime as runtimes
 from modelwrap.errors import CallError
-from modelwrap.models.call import Call, Chunks, Explanation, fill_error, fill_meta, merged_timeouts, retry_count
+from modelwrap.models.call import (
+    Call,
+    Chunks,
+    Explanation,
+    fill_error,
+    fill_meta,
+    header_texts,
+    merged_timeouts,
+    named_values,
+    retry_count,
+)
 from modelwrap.models.streams import AsyncStream, Stream
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.types import ChatReply, Reply
@@ -102,8 +112,8 @@ class Model(ABC):
             timeouts=timeouts,
             deadline=Deadline(timeouts.total, runtime.now),
             max_retries=retry_count(parameters.pop("max_retries", self.max_retries)),
-            extra_headers=parameters.pop("extra_headers", None) or {},
-            extra_body=parameters.pop("extra_body", None) or {},
+            extra_headers=header_texts(parameters.pop("extra_headers", None)),
+            extra_body=named_values("extra_body", parameters.pop("extra_body", None)),
             parameters=parameters,
         )
 

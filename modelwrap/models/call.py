@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from modelwrap.errors import CallError, ConfigError
 from modelwrap.runtime.base import Deadline
+from modelwrap.secrets import Secret
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
 from modelwrap.wire.http import Timeouts
 from modelwrap.wire.usage import token_usage
@@ -34,7 +35,7 @@ class Call:
     deadline: Deadline
     max_retries: int
     stream: bool = False
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     response_model: type[BaseModel] | None = None
     """The class that a reply's `.parsed` is an object of."""
@@ -122,3 +123,19 @@ def retry_count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigError(f"max_retries must be a whole number from 0 on, not {value!r}")
     return value
+
+
+def named_values(name: str, given: Any) -> Mapping[Any, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{name} must be an object of names and values, not {type(given).__name__}")
+    return given
+
+
+def header_texts(given: Any) -> Mapping[str, str | Secret]:
+    headers = named_values("extra_headers", given)
+    for name, text in headers.items():
+        if not isinstance(name, str) or not isinstance(text, (str, Secret)):
+            raise ConfigError(f"extra_headers: {name} must be a string under a name, not {type(text).__name__}")
+    return headers

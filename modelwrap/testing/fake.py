@@ -14,6 +14,7 @@ from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.messages import messages_from
 from modelwrap.runtime.base import Runtime
 from modelwrap.runtime.lock import Lock
+from modelwrap.secrets import Secret
 from modelwrap.testing.script import (
     Asking,
     Cut,
@@ -50,7 +51,7 @@ class FakeCall:
     messages: Any
     parameters: dict[str, Any]
     stream: bool
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
