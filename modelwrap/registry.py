@@ -24,12 +24,15 @@ _targets: dict[str, str | type[Any]] = {
     "post_api": "modelwrap.models.post_api:PostAPI",
 }
 _aliases: dict[str, str] = {
-    # AgentScope's later name, and its class, which its files may name as well.
+    # AgentScope's other names, and its classes, which its files may name as well.
     "openai_chat": "openai",
     "OpenAIChatWrapper": "openai",
     "OpenAIDALLEWrapper": "openai_dall_e",
     "post_api_chat": "post_api",
+    "post_api_dall_e": "post_api",
+    "post_api_dalle": "post_api",
     "PostAPIChatWrapper": "post_api",
+    "PostAPIDALLEWrapper": "post_api",
     "PostAPIModelWrapperBase": "post_api",
 }
 

@@ -1,7 +1,7 @@
 """Configs: JSON with comments, `${VARIABLES}`, and errors that say file, line and what was meant."""
 
 from modelwrap.config.credentials import Headers, SecretString, is_placeholder, key_from
-from modelwrap.config.fields import ClientArgs, ConfigPart, Count, Limits, ModelConfig, Seconds
+from modelwrap.config.fields import ClientArgs, ConfigPart, Count, Limits, ModelConfig, Query, Seconds, Verify
 from modelwrap.config.problems import Problems
 from modelwrap.config.sources import Entry, read
 from modelwrap.config.transport import check_transport, check_verify
@@ -16,9 +16,11 @@ __all__ = [
     "Limits",
     "ModelConfig",
     "Problems",
+    "Query",
     "Seconds",
     "SecretString",
     "Validated",
+    "Verify",
     "check_transport",
     "check_verify",
     "config_class_of",

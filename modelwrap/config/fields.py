@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from modelwrap.config.credentials import Headers, SecretString, hide_headers, is_placeholder, mistake, secrets_in
 from modelwrap.config.transport import check_verify
-from modelwrap.jsonc import holds_secret
+from modelwrap.jsonc import Path, holds_secret
 from modelwrap.wire.http import Connection, Timeouts
 
 _DEFAULT = Timeouts()
@@ -20,6 +20,7 @@ _PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
 _NOT_PARAMETERS = {
     **dict.fromkeys(("api_key", "organization", "model", "model_name", "stream"), "at the top level"),
     **dict.fromkeys(("base_url", "default_headers", "default_query"), "in client_args"),
+    "messages": "in each call",
 }
 
 
@@ -64,9 +65,11 @@ def _parameters(value: object) -> object:
         return value
     for name in _NOT_PARAMETERS.keys() & value.keys():
         raise mistake(f"belongs {_NOT_PARAMETERS[name]}, not among the parameters of a call", name)
-    if "extra_headers" in value:
-        return {**value, "extra_headers": _Call.model_validate(value).extra_headers}
-    return dict(value)
+    own = CallArgs.model_validate({name: given for name, given in value.items() if given is not None})
+    checked = {name: getattr(own, name) for name in own.model_fields_set}
+    if "timeout" in checked:
+        checked["timeout"] = own.timeout.model_dump(exclude_none=True)
+    return {**value, **checked}
 
 
 def _hide_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -86,11 +89,6 @@ class ConfigPart(BaseModel):
     )
 
 
-class _Call(BaseModel):
-    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True, hide_input_in_errors=True)
-    extra_headers: Headers
-
-
 class Limits(ConfigPart):
     """Name the four limits of a call, in seconds."""
 
@@ -106,6 +104,22 @@ class Limits(ConfigPart):
     )
 
 
+Timeout: TypeAlias = Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)]
+Query: TypeAlias = Annotated[dict[str, str], BeforeValidator(_query)]
+Verify: TypeAlias = Annotated[bool | str, BeforeValidator(_trust)]
+
+
+class CallArgs(ConfigPart):
+    """Hold those arguments of a call that are not the API's; the others are none of its business."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    timeout: Timeout = Limits()
+    max_retries: Count = 0
+    extra_headers: Headers = {}
+    extra_body: dict[str, Any] = {}
+
+
 class ClientArgs(ConfigPart):
     """Say how the endpoint is reached."""
 
@@ -115,7 +129,7 @@ class ClientArgs(ConfigPart):
         description="Where the API is, in any form that people paste: `http://localhost:8000/v1/`, `localhost:8000`, "
         "`https://host/v1/chat/completions`. Not given, it is the provider's own.",
     )
-    timeout: Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)] = Field(
+    timeout: Timeout = Field(
         default_factory=Limits,
         description="Seconds for a call in all, attempts and waits included; or an object with some of `connect`, "
         "`first_token`, `idle` and `total`.",
@@ -123,7 +137,7 @@ class ClientArgs(ConfigPart):
     max_retries: Count = Field(default=2, description="How often a failed call is tried again, where that can help.")
     http: Literal["auto", "httpx2"] = Field(default="auto", description="The HTTP client.")
     default_headers: Headers = Field(default={}, description="Headers that go with every request.")
-    default_query: Annotated[dict[str, str], BeforeValidator(_query)] = Field(
+    default_query: Query = Field(
         default={}, description="Query parameters that go with every request; credentials belong in `default_headers`."
     )
     project: str | None = Field(default=None, description="OpenAI's project, sent as the header `OpenAI-Project`.")
@@ -131,7 +145,7 @@ class ClientArgs(ConfigPart):
         default=None,
         description="A proxy, as in `http://user:password@host:3128`. Not given, the environment's is used.",
     )
-    verify: Annotated[bool | str, BeforeValidator(_trust)] = Field(
+    verify: Verify = Field(
         default=True,
         description="Whether certificates are checked, or the path of a file with those to trust. `false` is taken "
         "only for hosts in one's own network.",
@@ -196,7 +210,12 @@ class ModelConfig(ConfigPart):
         """The keys of the config under which a placeholder stands, as in `api_key`."""
         return self._placeholders
 
-    @property
-    def placeholder_key(self) -> bool:
-        """Whether a placeholder stands where a credential should be."""
-        return bool(self._placeholders)
+    def remarks(self) -> Iterator[tuple[Path, str]]:
+        """Say what to warn of in a config that is in order: the key, and what is the matter with it."""
+        if self._placeholders:
+            first, *others = self._placeholders
+            also = f" (and in {', '.join(others)})" if others else ""
+            yield (
+                tuple(first.split(".")),
+                f"a placeholder stands here{also}, not a key; calls will be refused until it is replaced",
+            )

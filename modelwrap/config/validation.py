@@ -86,7 +86,8 @@ class _Validation:
         config = self.config(config_class)
         if config is None or self.failed:
             return None
-        self.warn_of_placeholders(config)
+        for path, message in config.remarks():
+            self.warn(path, message)
         return Validated(config, model_class, self.entry)
 
     def report_variable(self, path: Path, error: ConfigError) -> None:
@@ -119,7 +120,7 @@ class _Validation:
             if old not in self.data or old in config_class.model_fields:
                 continue
             value = self.data.pop(old)
-            if self.data.setdefault(name, value) != value:
+            if _meaning(name, self.data.setdefault(name, value)) != _meaning(name, value):
                 self.report((old,), ConfigError(f'differs from "{name}", which means the same; keep one'), key=True)
         if "budget" in self.data and "budget" not in config_class.model_fields:
             del self.data["budget"]
@@ -154,17 +155,12 @@ class _Validation:
         else:
             self.report(path, ConfigError(mistake_in_words(details, self.data)))
 
-    def warn_of_placeholders(self, config: ModelConfig) -> None:
-        if config.placeholders:
-            first, *others = config.placeholders
-            also = f" (and in {', '.join(others)})" if others else ""
-            self.warn(
-                tuple(first.split(".")),
-                f"a placeholder stands here{also}, not a key; calls will be refused until it is replaced",
-            )
-
     def warn(self, path: Path, message: str) -> None:
         warnings.warn(self.entry.mistake(path, message), ModelwrapWarning, stacklevel=_callers_level())
+
+
+def _meaning(name: str, value: Any) -> Any:
+    return registry.canonical(value) if name == "model_type" and isinstance(value, str) else value
 
 
 def _without_nulls(data: dict[str, Any], known: Container[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from modelwrap.config.fields import ClientArgs, ModelConfig
+from modelwrap.config.fields import CallArgs, ClientArgs, ModelConfig
 from modelwrap.jsonc import Path
 from modelwrap.suggestions import nearest
 
@@ -58,7 +58,7 @@ def mistake_in_words(details: ErrorDetails, data: Any) -> str:
 
 def unknown_key(path: Path, config_class: type[ModelConfig]) -> str:
     name = str(path[-1])
-    part = part_at(config_class, path[:-1])
+    part = part_at(CallArgs, path[1:-1]) if path[0] == "generate_args" else part_at(config_class, path[:-1])
     known = list(part.model_fields) if part else []
     if len(path) == 1 and name in ClientArgs.model_fields:
         return "belongs in client_args"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from modelwrap.config import Count, Headers, ModelConfig, Seconds, check_transport
+from modelwrap.config import (
+    ClientArgs,
+    ConfigPart,
+    Count,
+    Headers,
+    ModelConfig,
+    Query,
+    Seconds,
+    Verify,
+    check_transport,
+)
 from modelwrap.errors import CallError, ConfigError
+from modelwrap.jsonc import Path
 from modelwrap.models.call import Call
 from modelwrap.models.http import HttpModel
 from modelwrap.models.messages import messages_from
@@ -16,8 +28,15 @@ from modelwrap.secrets import Secret
 from modelwrap.types import Reply
 from modelwrap.wire import post_api
 from modelwrap.wire.http import Endpoint, Timeouts
+from modelwrap.wire.urls import normalised_url, with_query
 
-_TIMEOUTS = Timeouts(total=30.0)
+
+class PostArgs(ConfigPart):
+    model_config = ConfigDict(extra="allow")
+
+    timeout: Seconds | None = Field(default=None, description="Seconds for a call in all.")
+    params: Query = Field(default={}, description="Query parameters that go with every request.")
+    verify: Verify = Field(default=True, description="As in `client_args`.")
 
 
 class PostAPIConfig(ModelConfig):
@@ -27,14 +46,40 @@ class PostAPIConfig(ModelConfig):
     messages_key: str = Field(default="inputs", min_length=1, description="The key under which the messages go.")
     timeout: Seconds = Field(default=30.0, description="Seconds for a call in all.")
     max_retries: Annotated[Count, Field(ge=1)] = Field(default=3, description="How often a call is tried in all.")
-    max_length: Count | None = Field(default=None, description="Taken for the sake of old files; nothing reads it.")
-    retry_interval: Seconds | None = Field(
+    max_length: int | None = Field(default=None, description="Taken for the sake of old files; nothing reads it.")
+    retry_interval: float | None = Field(
         default=None, description="Taken for the sake of old files; waits grow by themselves."
+    )
+    post_args: PostArgs = Field(
+        default_factory=PostArgs,
+        description="What old files gave to `requests.post`: `timeout`, `params` and `verify` do what they did there, "
+        "and a warning names the rest.",
     )
     idempotent: bool = Field(
         default=False,
         description="Whether a request whose answer never came may be sent again; refusals are tried again anyway.",
     )
+
+    def remarks(self) -> Iterator[tuple[Path, str]]:
+        yield from super().remarks()
+        unread: list[Path] = [("post_args", name) for name in self.post_args.model_extra or {}]
+        unread += [("client_args", name) for name in ("base_url", "project") if getattr(self.client_args, name)]
+        unread += [("organization",)] if self.organization else []
+        for path in unread:
+            yield path, "is not read by this model type; take it out"
+
+    def client(self) -> ClientArgs:
+        """Give `client_args`, and where they say nothing, what the keys of old files say."""
+        older = {
+            "default_query": self.post_args.params,
+            "max_retries": self.max_retries - 1,
+            "verify": self.post_args.verify,
+        }
+        missing = older.keys() - self.client_args.model_fields_set
+        return self.client_args.model_copy(update={name: older[name] for name in missing})
+
+    def timeouts(self) -> Timeouts:
+        return self.client_args.timeouts(Timeouts(total=self.post_args.timeout or self.timeout))
 
 
 class PostAPI(HttpModel):
@@ -42,38 +87,35 @@ class PostAPI(HttpModel):
 
     Config = PostAPIConfig
     codec = post_api
+    json_args: Mapping[str, Any] = {}
     messages_key: str = "inputs"
     idempotent: bool = False
 
     @classmethod
     def from_config(cls, config: PostAPIConfig) -> Self:
-        if not config.api_url.startswith(("http://", "https://")):
-            raise ConfigError("api_url: begins with http:// or https://")
-        headers = {**config.headers, **config.client_args.default_headers}
+        client = config.client()
+        try:
+            url = with_query(normalised_url(config.api_url), client.default_query)
+        except ValueError as error:
+            raise ConfigError(f"api_url: {error}") from None
+        headers = {**config.headers, **client.default_headers}
         if config.api_key:
-            headers.setdefault("Authorization", Secret(f"Bearer {config.api_key.reveal()}"))
-        check_transport(
-            config.api_url,
-            has_key=any(isinstance(value, Secret) and value for value in headers.values()),
-            allow_http=config.allow_http,
-            where="api_url",
-        )
-        endpoint = Endpoint(
-            config.api_url, headers, connection=config.client_args.connection(config.api_url, where="api_url")
-        )
+            headers = {"authorization": Secret(f"Bearer {config.api_key.reveal()}"), **headers}
+        has_key = any(isinstance(value, Secret) and value for value in headers.values())
+        check_transport(url, has_key=has_key, allow_http=config.allow_http, where="api_url")
+        endpoint = Endpoint(url, headers, connection=client.connection(url, where="api_url"))
         model = cls(config.config_name, config.model, endpoint)
         model.configure(config)
-        given = config.client_args.model_fields_set
-        model.timeouts = (
-            config.client_args.timeouts(_TIMEOUTS) if "timeout" in given else Timeouts(total=config.timeout)
-        )
-        model.max_retries = config.client_args.max_retries if "max_retries" in given else config.max_retries - 1
-        model.generate_args = {**config.json_args, **config.generate_args}
+        model.timeouts = config.timeouts()
+        model.max_retries = client.max_retries
+        model.json_args = config.json_args
         model.messages_key = config.messages_key
         model.idempotent = config.idempotent
         return model
 
     async def to_input(self, call: Call, runtime: Runtime) -> dict[str, Any]:
+        # Whatever their names, they belong to the JSON: a `timeout` among them is the service's own.
+        call.parameters = {**self.json_args, **call.parameters}
         given = call.input if isinstance(call.input, str) else messages_from(call.input)
         return {self.messages_key: given}
 

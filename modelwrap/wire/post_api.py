@@ -1,4 +1,4 @@
-"""Any service that takes a POST of JSON: the reply's text is looked for where such services put it."""
+"""Any service that takes a POST of JSON: text and images are looked for where such services put them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, InvalidResponse, UnsupportedParameter
-from modelwrap.types import JSON, AssistantMessage, Change, ChatChunk, ChatReply, Choice
+from modelwrap.types import JSON, AssistantMessage, Change, ChatChunk, ChatReply, Choice, Image, ImageReply, Reply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -27,6 +27,7 @@ _TEXT_PATHS: tuple[tuple[str | int, ...], ...] = (
     ("result",),
     ("output",),
 )
+_IMAGE_PATHS: tuple[tuple[str | int, ...], ...] = (("data", "response", "data"), ("data",))
 
 
 def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
@@ -44,13 +45,13 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     )
 
 
-def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
     raw = bodies.loads(body)
-    if isinstance(raw, dict) and failures.says_error(raw) and text_in(raw) is None:
-        raise failures.refused(failures.read(raw), 200)
     text = text_in(raw)
-    choices = [] if text is None else [Choice(message=AssistantMessage(content=text))]
-    reply = ChatReply(choices=choices)
+    if isinstance(raw, dict) and failures.says_error(raw) and text is None:
+        raise failures.refused(failures.read(raw), 200)
+    images = _images_in(raw) if text is None else None
+    reply = images or ChatReply(choices=[] if text is None else [Choice(message=AssistantMessage(content=text))])
     reply._raw = raw
     return reply
 
@@ -79,6 +80,15 @@ def text_in(value: JSON) -> str | None:
         return value
     found = (_at(value, path) for path in _TEXT_PATHS)
     return next((text for text in found if isinstance(text, str)), None)
+
+
+def _images_in(value: JSON) -> ImageReply | None:
+    """Find the URLs of images where AgentScope's services and OpenAI's put them."""
+    for path in _IMAGE_PATHS:
+        found = _at(value, path)
+        if isinstance(found, list) and found and all(isinstance(_at(item, ("url",)), str) for item in found):
+            return ImageReply(data=[Image(url=item["url"]) for item in found])
+    return None
 
 
 def _at(value: Any, path: tuple[str | int, ...]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from modelwrap.secrets import HIDDEN, is_sensitive
@@ -41,6 +41,19 @@ def normalised_base(url: str) -> str:
     >>> normalised_base("https://example.com/api/v3/chat/completions")
     'https://example.com/api/v3'
     """
+    return _normalised(url, _base_path)
+
+
+def normalised_url(url: str) -> str:
+    """Give a whole URL, to which nothing is appended: what is missing is filled in and refused as in a base URL.
+
+    >>> normalised_url("localhost:8000/llm/")
+    'http://localhost:8000/llm/'
+    """
+    return _normalised(url, lambda host, path: path)
+
+
+def _normalised(url: str, path_of: Callable[[str, str], str]) -> str:
     scheme, rest = _split_scheme(url.strip())
     if "@" in rest.partition("/")[0]:
         raise ValueError("a user name or password in a URL is not supported: give it as api_key or in default_headers")
@@ -50,8 +63,10 @@ def normalised_base(url: str) -> str:
     host, port = _split_port(netloc)
     scheme = scheme or ("http" if is_private_host(host) else "https")
     shown_host = f"[{host}]" if ":" in host else host
-    base = f"{scheme}://{shown_host}{f':{port}' if port else ''}{_base_path(host, slash + path)}"
-    return f"{base}?{query}" if query else base
+    if any(char.isspace() for char in path):
+        raise ValueError("a URL holds no spaces: write %20 where one is meant")
+    whole = f"{scheme}://{shown_host}{f':{port}' if port else ''}{path_of(host, slash + path)}"
+    return f"{whole}?{query}" if query else whole
 
 
 def is_private_host(host: str) -> bool:
@@ -88,12 +103,17 @@ def join(base: str, path: str, query: Mapping[str, str] | None = None) -> str:
     >>> join("https://example.com/v1?api-version=1", "/chat/completions", {"trace": "on"})
     'https://example.com/v1/chat/completions?api-version=1&trace=on'
     """
-    stem, _, own = base.partition("?")
-    joined = f"{stem.rstrip('/')}/{path.lstrip('/')}"
+    stem, mark, own = base.partition("?")
+    return with_query(f"{stem.rstrip('/')}/{path.lstrip('/')}{mark}{own}", query or {})
+
+
+def with_query(url: str, query: Mapping[str, str]) -> str:
+    """Lay query parameters over those that a URL has already."""
     if not query:
-        return f"{joined}?{own}" if own else joined
+        return url
+    stem, _, own = url.partition("?")
     merged = {**dict(parse_qsl(own, keep_blank_values=True)), **query}
-    return f"{joined}?{urlencode(merged, quote_via=quote)}"
+    return f"{stem}?{urlencode(merged, quote_via=quote)}"
 
 
 def shown(url: str) -> str:
@@ -113,7 +133,7 @@ def _split_scheme(url: str) -> tuple[str, str]:
         return "", url.lstrip("/")
     scheme = found["scheme"].lower()
     if scheme not in ("http", "https"):
-        raise ValueError(f"a base URL begins with http:// or https://, not {scheme}://")
+        raise ValueError(f"a URL begins with http:// or https://, not {scheme}://")
     return scheme, url[found.end() :].lstrip("/")
 
 
@@ -130,9 +150,7 @@ def _split_port(netloc: str) -> tuple[str, str]:
             raise ValueError("there are several colons after the scheme: write host:8000, or [::1]:8000 for IPv6")
         host, port = netloc, ""
     elif not _HOST.fullmatch(host):
-        raise ValueError(
-            f"{host!r} is no host name" if host else "a base URL needs a host: write https://example.com/v1"
-        )
+        raise ValueError(f"{host!r} is no host name" if host else "a URL needs a host: write https://example.com/v1")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         # Not shown: it may be half of a password.
         raise ValueError("what follows the host is no port: write a number from 1 to 65535 after the colon")
@@ -148,8 +166,6 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _base_path(host: str, path: str) -> str:
-    if any(char.isspace() for char in path):
-        raise ValueError("a base URL holds no spaces: write %20 where one is meant")
     path = re.sub(r"/{2,}", "/", path).rstrip("/")
     stem = _OPERATION.sub("", path)
     if path or host.endswith(_ROOTED_HOSTS):

@@ -71,7 +71,7 @@ def test_a_missing_key_is_answered_with_the_variable_that_was_meant(monkeypatch:
 )
 def test_a_placeholder_is_known(text: str) -> None:
     assert is_placeholder(text)
-    assert config(api_key=text).placeholder_key
+    assert config(api_key=text).placeholders
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_placeholder_is_known(text: str) -> None:
 )
 def test_a_real_key_is_no_placeholder(text: str) -> None:
     assert not is_placeholder(text)
-    assert not config(api_key=text).placeholder_key
+    assert not config(api_key=text).placeholders
 
 
 def test_placeholders_are_found_wherever_credentials_stand() -> None:

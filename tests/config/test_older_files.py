@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +141,58 @@ def test_the_mended_file_loads(path: Path) -> None:
         models = modelwrap.load(path)
 
     assert models["small"].explain("Hi").headers["authorization"] == "***"
+
+
+def post_api(**keys: Any) -> modelwrap.Model:
+    config = {"model_type": "post_api", "config_name": "it", "api_url": "http://127.0.0.1:8000/llm/", **keys}
+    return modelwrap.load(config)["it"]
+
+
+def test_every_key_of_a_post_model_loads() -> None:
+    model = post_api(
+        headers=None,
+        max_length=-1,
+        timeout=30,
+        json_args=None,
+        post_args={"timeout": 5, "params": {"tenant": "a"}, "verify": False},
+        max_retries=4,
+        messages_key="prompt",
+        retry_interval=0,
+    )
+
+    assert model.explain("Hi").url == "http://127.0.0.1:8000/llm/?tenant=a"
+    assert model.explain("Hi").body == {"prompt": "Hi"}
+    assert (model.timeouts.total, model.max_retries) == (5, 3)
+    assert post_api(post_args=None).timeouts.total == 30
+    assert post_api(post_args={"timeout": 5}, client_args={"timeout": 7}).timeouts.total == 7
+
+
+def test_what_a_post_model_does_not_read_is_warned_of() -> None:
+    unread = {
+        "post_args": {"cert": "client.pem"},
+        "organization": "org",
+        "client_args": {"base_url": "http://127.0.0.1", "project": "p"},
+    }
+
+    with pytest.warns(ModelwrapWarning) as caught:
+        post_api(**unread)
+
+    assert [str(warning.message) for warning in caught] == [
+        f'model_configs "it": {key}: is not read by this model type; take it out'
+        for key in ("post_args.cert", "client_args.base_url", "client_args.project", "organization")
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("openai", "openai_chat", "OpenAIChatWrapper", "openai_dall_e", "OpenAIDALLEWrapper"),
+        *("post_api", "post_api_chat", "post_api_dall_e", "post_api_dalle"),
+        *("PostAPIModelWrapperBase", "PostAPIChatWrapper", "PostAPIDALLEWrapper"),
+    ],
+)
+def test_every_name_that_a_type_has_had_loads(name: str) -> None:
+    config = {"model_type": name, "config_name": "it", "api_key": "k3y-value"}
+    address = {"api_url": "http://127.0.0.1:8000/llm/"} if name.lower().startswith("post") else {}
+
+    assert modelwrap.load({**config, **address})["it"].explain("Hi").method == "POST"

@@ -47,7 +47,7 @@ def test_names_of_older_files_are_taken() -> None:
     old, both, aliased = validated(
         {"type": "echo", "name": "a", "model_name": "m"},
         {"type": "echo", "model_type": "echo", "name": "b", "config_name": "b"},
-        {"model_type": "parrot", "config_name": "c", "$schema": "configs.json"},
+        {"model_type": "parrot", "type": "echo", "config_name": "c", "$schema": "configs.json"},
     )
 
     assert (old.config.config_name, old.config.model_type, old.config.model) == ("a", "echo", "m")
@@ -75,6 +75,19 @@ def test_a_mapping_of_another_class_is_a_config() -> None:
     assert found.config == config_of(generate_args={"top_p": 1})
 
 
+def test_arguments_of_the_call_may_stand_among_its_parameters() -> None:
+    config = config_of(
+        generate_args={"timeout": {"idle": "5"}, "max_retries": "3", "extra_body": {"a": 1}, "extra_headers": None}
+    )
+
+    assert config.generate_args == {
+        "timeout": {"idle": 5.0},
+        "max_retries": 3,
+        "extra_body": {"a": 1},
+        "extra_headers": None,
+    }
+
+
 def test_a_budget_is_taken_with_a_warning() -> None:
     with pytest.warns(ModelwrapWarning, match="budget: is not enforced") as caught:
         config = config_of(budget=3)
@@ -88,7 +101,7 @@ def test_a_placeholder_is_taken_with_one_warning() -> None:
         config = config_of(api_key="xxx", organization="xxx")
 
     (warning,) = caught
-    assert config.placeholder_key
+    assert config.placeholders
     assert str(warning.message) == (
         'model_configs[0] "parrot": api_key: a placeholder stands here (and in organization), not a key; '
         "calls will be refused until it is replaced"
@@ -122,7 +135,13 @@ def test_a_placeholder_is_taken_with_one_warning() -> None:
         ({"client_args": {"verify": "no.pem"}}, "client_args.verify: there is no file no.pem"),
         ({"generate_args": {"api_key": "x"}}, "generate_args.api_key: belongs at the top level, not among the"),
         ({"generate_args": {"base_url": "x"}}, "generate_args.base_url: belongs in client_args, not among the"),
+        ({"generate_args": {"messages": []}}, "generate_args.messages: belongs in each call, not among the"),
         ({"generate_args": {"extra_headers": {"a": 1}}}, "generate_args.extra_headers.a: must be a string"),
+        ({"generate_args": {"extra_body": 1}}, "generate_args.extra_body: must be an object { … }, not a number"),
+        ({"generate_args": {"timeout": "soon"}}, "generate_args.timeout.total: must be a number"),
+        ({"generate_args": {"timeout": {"idel": 1}}}, 'generate_args.timeout.idel: unknown key; did you mean "idle"?'),
+        ({"generate_args": {"max_retries": -1}}, "generate_args.max_retries: must be at least 0"),
+        ({"generate_args": {5: 6}}, "generate_args[5].[key]: must be a string"),
         ({"generate_args": [1]}, "generate_args: must be an object { … }, not a list"),
         ({"stream": "maybe"}, "stream: must be true or false, not a string"),
         ({"unsupported": "ignore"}, "unsupported: must be 'error', 'warn' or 'drop'"),

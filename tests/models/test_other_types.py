@@ -230,6 +230,56 @@ def test_the_limits_of_any_service_are_its_own(server: Loopback) -> None:
     assert (both.timeouts.total, both.timeouts.idle, both.max_retries) == (30.0, 3.0, 4)
 
 
-def test_an_address_without_a_scheme_is_refused() -> None:
-    with pytest.raises(ConfigError, match="begins with http"):
-        load(model_type="post_api", api_url="localhost:8000/llm/")
+def test_what_goes_into_the_json_is_never_taken_for_an_argument_of_the_call(server: Loopback) -> None:
+    server.script(json_answer("Bonn."))
+    json_args = {"timeout": 5, "max_retries": 9, "stream": False, "extra_body": {"a": 1}}
+
+    post_api(server, json_args=json_args)("Capital?", temperature=0.1)
+
+    assert server.asked[0].body == {**json_args, "temperature": 0.1, "inputs": "Capital?"}
+
+
+def test_images_are_found_where_services_put_them(server: Loopback) -> None:
+    images = [{"url": "https://host/a.png"}, {"url": "https://host/b.png"}]
+    server.script(json_answer({"data": {"response": {"data": images}}}), json_answer({"data": images}))
+    model = load(model_type="post_api_dall_e", api_url=server.base_url)
+
+    replies = [model("A cat"), model("A cat")]
+
+    assert [reply.image_urls for reply in replies] == [["https://host/a.png", "https://host/b.png"]] * 2
+
+
+def test_the_address_of_any_service_is_taken_whole() -> None:
+    bare = load(model_type="post_api", api_url="localhost:8000/llm/")
+    asked = load(
+        model_type="post_api", api_url="http://localhost/llm/?a=1", client_args={"default_query": {"b": "2", "a": "3"}}
+    )
+
+    assert bare.explain("Hi").url == "http://localhost:8000/llm/"
+    assert asked.explain("Hi").url == "http://localhost/llm/?a=3&b=2"
+
+
+@pytest.mark.parametrize(
+    "api_url, mistake",
+    [
+        ("ftp://host/llm", "begins with http:// or https://"),
+        ("http://me:hunter22@localhost/llm", "a user name or password in a URL is not supported"),
+        ("http://localhost:99999/llm", "no port"),
+        ("http://localhost/l lm", "%20"),
+        ("http://localhost/llm?api_key=hunter22", "the URL carries a credential"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(api_url: str, mistake: str) -> None:
+    with pytest.raises(ConfigError, match=f'"it": api_url: .*{mistake}') as caught:
+        load(model_type="post_api", api_url=api_url)
+
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_key_of_the_config_gives_way_to_a_header(server: Loopback) -> None:
+    server.script(json_answer("Bonn."))
+
+    post_api(server, api_key="k3y-value")("Hi")
+    post_api(server, api_key="k3y-value", headers={"Authorization": "Basic 0wn-value"})("Hi")
+
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer k3y-value", "Basic 0wn-value"]
