@@ -18,7 +18,7 @@ from modelwrap.suggestions import nearest
 if TYPE_CHECKING:
     from modelwrap.config.fields import ModelConfig
 
-_NO_HEADER = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_NO_HEADER = re.compile(r"[^\x20-\x7e]")
 _SCHEME = re.compile(r"^(?:bearer|basic|token|key)\s+", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
     r"""(?:sk-|hf_|gsk_)?[x*.…]{3,}             # xxx  sk-xxxx  ***  …

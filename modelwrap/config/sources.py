@@ -122,10 +122,15 @@ def _files(given: str | bytes) -> list[FilePath]:
     path = _at_home(given)
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    files = sorted(file for file in path.glob("*.json") if not file.name.startswith(".") and not _is_schema(file))
     if not files:
         raise ConfigError(f"{path}: no *.json file is in this folder")
     return files
+
+
+def _is_schema(file: FilePath) -> bool:
+    """Tell the schema of configs, which may lie beside them for editors."""
+    return file.name.endswith(".schema.json")
 
 
 def _at_home(path: str) -> FilePath:
@@ -175,7 +180,7 @@ def _entries(document: Document, source: str, problems: Problems, *, in_python: 
     if isinstance(value, Mapping):
         yield Entry(value, source, path, known)
         return
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         place = Entry({}, source, path, known)
         problems.add(ConfigError(place.mistake((), "there must be a config { … } here, or a list of them [ … ]")))
         return

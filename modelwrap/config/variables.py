@@ -17,11 +17,12 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P
 def expanded(value: Any, report: Callable[[Path, ConfigError], None], path: Path = ()) -> Any:
     """Copy a JSON value with the variables in its strings replaced; keys stay as they are.
 
-    Mistakes go to `report`, and the string stays as it was.
+    Mistakes go to `report`; a string then stays as it was, and what is too deep is left out.
     """
     if len(path) > DEEPEST:
         report(path[:1], ConfigError(f"this is nested more than {DEEPEST} deep"))
-    elif isinstance(value, str):
+        return None
+    if isinstance(value, str):
         try:
             return _REFERENCE.sub(_replacement, value) if "${" in value else value
         except _Unset as unset:

@@ -89,7 +89,9 @@ def test_placeholders_are_found_wherever_credentials_stand() -> None:
     assert found.placeholders == ("api_key", "client_args.default_headers.Authorization", "organization")
 
 
-@pytest.mark.parametrize("value", ["sk-\ncanary", "sk-canary\x00", "sk-“canary”", 5, ["canary"]])
+@pytest.mark.parametrize(
+    "value", ["sk-\ncanary", "sk-canary\x00", "sk-canäry-canary", "sk\tcanary", "sk-“canary”", 5, ["canary"]]
+)
 def test_what_no_header_can_carry_is_no_key(value: Any) -> None:
     with pytest.raises(ValidationError) as for_key:
         config(api_key=value)

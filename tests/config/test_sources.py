@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "b.json").write_text('{"models": [{"config_name": "b1"}, {"config_name": "b2"}], "$schema": "x"}')
     (tmp_path / "a.json").write_text('// one\n{"config_name": "a"}')
     (tmp_path / ".hidden.json").write_text("oops")
+    (tmp_path / "configs.schema.json").write_text('{"$defs": {}}')
     (tmp_path / "notes.txt").write_text("oops")
     return tmp_path
 
@@ -41,6 +42,7 @@ def test_configs_come_from_every_form(folder: Path) -> None:
     assert names({"config_name": "x"}) == ["x"]
     assert names({"models": [{"config_name": "x"}, {"config_name": "y"}]}) == ["x", "y"]
     assert names({"models": {"config_name": "x"}}) == ["x"]
+    assert names({"models": ({"config_name": "x"},)}) == ["x"]
     assert names([{"config_name": "x"}, [{"config_name": "y"}]]) == ["x", "y"]
     assert names(folder / "a.json") == ["a"]
     assert names(str(folder / "b.json")) == ["b1", "b2"]

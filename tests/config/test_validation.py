@@ -75,6 +75,15 @@ def test_a_mapping_of_another_class_is_a_config() -> None:
     assert found.config == config_of(generate_args={"top_p": 1})
 
 
+def test_a_config_without_a_bottom_is_one_mistake() -> None:
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+
+    (line,) = mistakes_of(echo(generate_args=endless))
+
+    assert line == 'model_configs[0] "parrot": generate_args: this is nested more than 64 deep'
+
+
 def test_arguments_of_the_call_may_stand_among_its_parameters() -> None:
     config = config_of(
         generate_args={"timeout": {"idle": "5"}, "max_retries": "3", "extra_body": {"a": 1}, "extra_headers": None}
@@ -147,6 +156,7 @@ def test_a_placeholder_is_taken_with_one_warning() -> None:
         ({"unsupported": "ignore"}, "unsupported: must be 'error', 'warn' or 'drop'"),
         ({"api_key": 5}, "api_key: must be a string"),
         ({"prefx": "> "}, 'prefx: unknown key; did you mean "prefix"?'),
+        ({"transport": "sdk"}, "transport: unknown key; known are config_name, model_type, model"),
         ({"zzz": 1}, "zzz: unknown key; known are config_name, model_type, model"),
         ({"prefix": 1}, "prefix: must be a string, not a number"),
         ({"model": "${UTTERLY_UNKNOWN}"}, "model: ${UTTERLY_UNKNOWN} is not set"),
