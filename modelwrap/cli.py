@@ -49,7 +49,7 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, argparse.Namespace(debug=False))
     if options.debug:
         _log_to_stderr()
     for stream in (sys.stdout, sys.stderr):
@@ -260,13 +260,13 @@ def _log_to_stderr() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = _shared_options(default=argparse.SUPPRESS)
+    shared = _shared_options()
     parser = argparse.ArgumentParser(
         prog="modelwrap",
         description="Call any language model by a name from one JSON file.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_shared_options()],
+        parents=[shared],
     )
     from modelwrap import __version__
 
@@ -291,28 +291,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared_options(default: Any = None) -> argparse.ArgumentParser:
+class _Collect(argparse.Action):
+    """Append to the default itself: what stood before the command would else be lost to what stands behind it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        self.default.append(values)
+
+
+def _shared_options() -> argparse.ArgumentParser:
     """Make the options that may stand before the command as well as behind it."""
     options = argparse.ArgumentParser(add_help=False)
-    lists = argparse.SUPPRESS if default is argparse.SUPPRESS else []
-    switch = argparse.SUPPRESS if default is argparse.SUPPRESS else False
     options.add_argument(
         "-c",
         "--config",
         metavar="FILE",
-        action="append",
-        default=lists,
+        action=_Collect,
+        default=[],
         help="a config, or a folder of them; repeatable",
     )
     options.add_argument(
         "--plugin",
         metavar="FILE.py",
         dest="plugins",
-        action="append",
-        default=lists,
+        action=_Collect,
+        default=[],
         help="Python code that registers model types; repeatable",
     )
-    options.add_argument("--debug", action="store_true", default=switch, help="show the log, and tracebacks of errors")
+    options.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the log, and tracebacks of errors"
+    )
     return options
 
 

@@ -267,8 +267,18 @@ def test_options_stand_before_or_behind_the_command(here: Path, capsys: pytest.C
 
     cli.main(["models", "-c", one, "-c", two])
     cli.main(["-c", one, "-c", two, "models"])
+    cli.main(["-c", one, "models", "-c", two])
 
-    assert capsys.readouterr().out == "one\ntwo\none\ntwo\n"
+    assert capsys.readouterr().out == "one\ntwo\n" * 3
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "check"], ["check", "--debug"]])
+def test_debug_stands_before_or_behind_the_command(
+    here: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == cli.CONFIG_WRONG
+
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_plugin_adds_a_model_type(
