@@ -138,6 +138,7 @@ class CallError(ModelwrapError):
         self.args = (self.message,)
         self.body = scrubber(self.body) if self.body else self.body
         self.code = scrubber(self.code) if self.code else self.code
+        self.request_id = scrubber(self.request_id) if self.request_id else self.request_id
         if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in _chain(self.__cause__)):
             self.__cause__ = None
 

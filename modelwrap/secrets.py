@@ -13,6 +13,9 @@ HIDDEN = "***"
 # Shorter values are too common in ordinary text to be searched for and replaced.
 _SHORTEST_SCRUBBED = 6
 
+# What keys begin with tells nothing.
+_SHORTEST_START = 3
+
 _SENSITIVE_NAME = re.compile(
     r"authorization|api[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$", re.IGNORECASE
 )
@@ -79,6 +82,15 @@ class Scrubber:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, HIDDEN)
+        return self._without_start_at_cut(text) if text.endswith("…") else text
+
+    def _without_start_at_cut(self, text: str) -> str:
+        """Replace the first part of a secret that a cut (`…`) parted from its rest."""
+        kept = text[:-1]
+        for form in self._forms:
+            for length in range(len(form) - 1, _SHORTEST_START, -1):
+                if kept.endswith(form[:length]):
+                    return f"{kept[:-length]}{HIDDEN}…"
         return text
 
     def holds_secret(self, text: str) -> bool:

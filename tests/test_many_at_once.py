@@ -85,6 +85,21 @@ def test_forked_children_do_not_share_their_parents_connections(model: modelwrap
     assert model("in the parent again").text == "in the parent again"
 
 
+def test_loops_may_begin_and_end_at_the_same_time(model: modelwrap.Model) -> None:
+    def ask(number: int) -> bool:
+        return asyncio.run(model.acall(f"question {number}")).text == f"question {number}"
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(32) as threads:
+            answers = list(threads.map(ask, range(320)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert answers == [True] * 320
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child() -> None:

@@ -95,7 +95,11 @@ class Model(ABC):
 
     def explain(self, messages: Any, /, *, stream: bool | None = None, **parameters: Any) -> Explanation:
         """Show the exact request that this call would send, without sending it."""
-        return self.describe(self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream)))
+        call = self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream))
+        try:
+            return self.describe(call)
+        except CallError as error:
+            raise fill_error(error, call, self.name) from error.__cause__
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

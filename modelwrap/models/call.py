@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from modelwrap.errors import CallError, ConfigError
 from modelwrap.runtime.base import Deadline
-from modelwrap.secrets import Secret
+from modelwrap.secrets import Secret, is_sensitive, reveal
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
 from modelwrap.wire.http import Timeouts
 from modelwrap.wire.usage import token_usage
@@ -81,6 +82,7 @@ def fill_meta(reply: Reply, call: Call, model_name: str, seconds: float) -> None
     meta.request_id = meta.request_id or call.request_id
     meta.history = tuple(call.history)
     meta.changes = tuple(call.changes)
+    meta.started_at = time.time() - seconds
     meta.seconds = seconds
     meta.done = call.end_marked
     if isinstance(reply, ChatReply):
@@ -138,4 +140,5 @@ def header_texts(given: Any) -> Mapping[str, str | Secret]:
     for name, text in headers.items():
         if not isinstance(name, str) or not isinstance(text, (str, Secret)):
             raise ConfigError(f"extra_headers: {name} must be a string under a name, not {type(text).__name__}")
-    return headers
+    # A key that one call brings is hidden as a config's is.
+    return {name: Secret(reveal(text)) if is_sensitive(name) else text for name, text in headers.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal, Protocol, Self
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
-from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning
+from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none
@@ -53,6 +54,8 @@ class _Attempt:
     outcome: str = "abandoned"
     status: int | None = None
     request_id: str | None = None
+    refused_here: bool = False
+    """Whether it never went out, because HTTP cannot carry it."""
 
     def answered(self, response: HttpResponse) -> None:
         self.status = response.status
@@ -91,24 +94,26 @@ class HttpModel(Model):
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         wire = self._wire_call(call, await self.to_input(call, runtime))
         for lessons_left in reversed(range(_MOST_LESSONS + 1)):
-            request = self._request(wire, call)
+            traits = self.traits
+            request = self._request(wire, call, traits)
             try:
                 with self._attempt(call, request, runtime) as attempt:
                     return await self._exchange(request, wire, call, runtime, attempt)
             except BadRequest as error:
-                if not (lessons_left and self._learn(error, request, call)):
+                if not (lessons_left and self._learn(error, request, call, traits)):
                     raise
         raise AssertionError("the last round returns or raises")
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         wire = self._wire_call(call, await self.to_input(call, runtime))
         for lessons_left in reversed(range(_MOST_LESSONS + 1)):
-            request = self._request(wire, call)
+            traits = self.traits
+            request = self._request(wire, call, traits)
             chunks = self._chunks(request, wire, call, runtime)
             try:
                 first = await next_or_none(chunks)
             except BadRequest as error:
-                if not (lessons_left and self._learn(error, request, call)):
+                if not (lessons_left and self._learn(error, request, call, traits)):
                     raise
             else:
                 return _Opened(first, chunks)
@@ -119,25 +124,25 @@ class HttpModel(Model):
         from modelwrap.runtime.blocking import Blocking
 
         wire = self._wire_call(call, run_sync(self.to_input(call, Blocking())))
-        request = self._request(wire, call)
+        request = self._request(wire, call, self.traits)
         scrub = Scrubber(request.secrets)
         return Explanation(
             method=request.method,
             url=shown(scrub(request.url)),
             headers=request.shown_headers(),
-            body=request.json,
+            body=json.loads(request.content) if request.content else None,
             changes=tuple(call.changes),
         )
 
     def close(self) -> None:
         from modelwrap.runtime import httpx2_backend
 
-        httpx2_backend.close(self._origin)
+        httpx2_backend.close(self.endpoint.base_url)
 
     async def aclose(self) -> None:
         from modelwrap.runtime import httpx2_backend
 
-        await httpx2_backend.aclose(self._origin)
+        await httpx2_backend.aclose(self.endpoint.base_url)
 
     # One attempt.
 
@@ -146,10 +151,21 @@ class HttpModel(Model):
     ) -> Reply:
         response = await runtime.send(request, call.deadline)
         attempt.answered(response)
-        body = await response.read()
         if not 200 <= response.status < 300:
-            raise self.codec.from_error(response.status, response.headers, body)
-        return self.codec.from_response(body, response.headers, wire, self.traits)
+            raise await self._refusal(response)
+        return self.codec.from_response(await response.read(), response.headers, wire, self.traits)
+
+    async def _refusal(self, response: HttpResponse) -> CallError:
+        try:
+            body = await response.read()
+        except ResponseTooLarge:
+            raise
+        except CallError as cut:
+            # The status says what it is, also where the words do not come.
+            error = self.codec.from_error(response.status, response.headers, b"")
+            error.__cause__ = cut
+            return error
+        return self.codec.from_error(response.status, response.headers, body)
 
     async def _chunks(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime
@@ -160,7 +176,7 @@ class HttpModel(Model):
             attempt.answered(response)
             try:
                 if not 200 <= response.status < 300:
-                    raise self.codec.from_error(response.status, response.headers, await response.read())
+                    raise await self._refusal(response)
                 events = _events(response, call.deadline, request, runtime)
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
@@ -181,6 +197,7 @@ class HttpModel(Model):
             attempt.outcome = "ok"
         except CallError as error:
             attempt.outcome = type(error).__name__
+            attempt.refused_here = isinstance(error, BadRequest) and not error.sent
             error.endpoint = self._origin
             error.request_id = error.request_id or attempt.request_id
             if request.secrets:
@@ -191,7 +208,8 @@ class HttpModel(Model):
         finally:
             seconds = runtime.now() - started
             call.request_id = attempt.request_id
-            call.history.append(Attempt(self._origin, attempt.outcome, attempt.status, seconds, call.waited))
+            if not attempt.refused_here:
+                call.history.append(Attempt(self._origin, attempt.outcome, attempt.status, seconds, call.waited))
             call.waited = 0.0
             logger.debug(
                 "%s: attempt %d at %s: %s in %.3f s",
@@ -214,22 +232,26 @@ class HttpModel(Model):
             changes=call.changes,
         )
 
-    def _request(self, wire: WireCall, call: Call) -> HttpRequest:
+    def _request(self, wire: WireCall, call: Call, traits: Traits) -> HttpRequest:
         call.endpoint = self._origin
+        call.deadline.check()
         call.changes[:] = call.lasting
-        request = self.codec.to_request(wire, self.endpoint, self.traits)
+        request = self.codec.to_request(wire, self.endpoint, traits)
         if self.unsupported == "warn":
             for change in wire.changes:
                 if change.kind == "dropped":
                     warnings.warn(f"{self.name}: {change}", ModelwrapWarning, stacklevel=2)
-        return request.with_timeouts(call.timeouts)
+        return request.prepared(call.timeouts)
 
-    def _learn(self, error: BadRequest, request: HttpRequest, call: Call) -> bool:
-        lesson = self.codec.lesson(error, request.json, self.traits)
+    def _learn(self, error: BadRequest, request: HttpRequest, call: Call, traits: Traits) -> bool:
+        """Take in what a refusal teaches about the endpoint; the refused request was made by `traits`."""
+        lesson = self.codec.lesson(error, request.json, traits)
         if lesson is None:
             return False
-        self.traits, change = lesson
-        call.lasting.append(change)
+        # Calls that were under way together are refused together; the first of them has taught the endpoint already.
+        if new := self.codec.lesson(error, request.json, self.traits):
+            self.traits, _ = new
+        call.lasting.append(lesson[1])
         return True
 
 

@@ -13,6 +13,9 @@ from modelwrap.wire.http import HttpRequest
 
 T = TypeVar("T")
 
+# Some three weeks, in seconds: more is a number too large for the system calls that wait.
+_LONGEST_OPERATION = 2_000_000.0
+
 
 class Deadline:
     """Be the moment at which a call ends whatever happens, on a clock that nobody sets."""
@@ -56,7 +59,7 @@ class Limit(float):
         return limit
 
     def left(self) -> float:
-        return min(self.seconds, self.deadline.remaining())
+        return min(self.seconds, self.deadline.remaining(), _LONGEST_OPERATION)
 
     def change(self, seconds: float, name: str) -> None:
         self.seconds = seconds

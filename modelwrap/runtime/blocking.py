@@ -33,8 +33,7 @@ class Blocking:
         try:
             return future.result(timeout=max(0.0, deadline.remaining()))
         except TimeoutError:
-            # The future's own answer may be a TimeoutError too, and is then not ours to rename.
-            if future.done():
-                raise
-            future.cancel()
+            # The answer may have come at the last moment, or be a TimeoutError itself.
+            if not future.cancel() and future.done():
+                return future.result()
             raise deadline.passed() from None

@@ -41,9 +41,9 @@ class Concurrent:
             async with asyncio.timeout(max(0.0, deadline.remaining())):
                 return await waiter
         except TimeoutError:
-            # The future's own answer may be a TimeoutError too, and is then not ours to rename.
+            # The answer may have come at the last moment, or be a TimeoutError itself.
             if future.done() and not future.cancelled():
-                raise
+                return future.result()
             raise deadline.passed() from None
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -80,12 +80,11 @@ class _Pools:
             with self.lock:
                 for closed in [known for known in self.loops if known.is_closed()]:
                     # It ended without shutting its generators down, and its sockets with it.
-                    del self.loops[closed], self.owners[closed]
+                    self._forget(closed)
                 transports = self.loops.setdefault(loop, {})
-            # The loop closes its generators when it shuts down, and this one closes the loop's connections.
-            owner = self._own(loop, transports)
+                # The loop closes its generators when it shuts down, and this one closes the loop's connections.
+                self.owners[loop] = owner = self._own(loop, transports)
             await anext(owner)
-            self.owners[loop] = owner
         key = _pool_key(request)
         if key not in transports:
             transport = httpx2.AsyncHTTPTransport(**_transport_options(*key))
@@ -99,21 +98,34 @@ class _Pools:
         try:
             yield
         finally:
-            self.loops.pop(loop, None)
+            with self.lock:
+                self._forget(loop)
             for transport in transports.values():
                 await transport.aclose()
 
-    def close_blocking(self, origin: str | None = None) -> None:
+    def _forget(self, loop: AbstractEventLoop) -> None:
+        self.loops.pop(loop, None)
+        self.owners.pop(loop, None)
+
+    def close_blocking(self) -> None:
         with self.lock:
-            keys = [key for key in self.blocking if origin in (None, key[0])]
-            closing = [self.blocking.pop(key) for key in keys]
-        for transport in closing:
+            closing, self.blocking = self.blocking, {}
+        for transport in closing.values():
             transport.close()
 
-    async def close_loop(self, origin: str) -> None:
+    def retire_blocking(self, origin: str) -> None:
+        with self.lock:
+            retired = [self.blocking.pop(key) for key in list(self.blocking) if key[0] == origin]
+        for transport in retired:
+            for connection in _idle(transport._pool):
+                connection.close()
+
+    async def retire_of_loop(self, origin: str) -> None:
         transports = self.loops.get(_running_loop(), {})
-        for key in [key for key in transports if key[0] == origin]:
-            await transports.pop(key).aclose()
+        retired = [transports.pop(key) for key in list(transports) if key[0] == origin]
+        for transport in retired:
+            for connection in _idle(transport._pool):
+                await connection.aclose()
 
 
 _pools = _Pools()
@@ -132,15 +144,21 @@ if hasattr(os, "register_at_fork"):
 atexit.register(lambda: _pools.close_blocking())
 
 
-def close(origin: str) -> None:
-    """Close the connections of this process's threads to an origin."""
-    _pools.close_blocking(origin)
+def close(url: str) -> None:
+    """Close the connections of this process's threads to the origin of a URL, those in use when their calls end."""
+    _pools.retire_blocking(_origin(url))
 
 
-async def aclose(origin: str) -> None:
-    """Close the connections of the running loop to an origin, and those of the threads."""
-    await _pools.close_loop(origin)
-    _pools.close_blocking(origin)
+async def aclose(url: str) -> None:
+    """Close the connections of the running loop as well."""
+    await _pools.retire_of_loop(_origin(url))
+    _pools.retire_blocking(_origin(url))
+
+
+def _idle(pool: Any) -> list[Any]:
+    """Let a pool keep no connection any more, and give those that nobody uses."""
+    pool._max_keepalive_connections = 0
+    return [connection for connection in pool.connections if connection.is_idle()]
 
 
 def send_blocking(request: HttpRequest, deadline: Deadline) -> Response:
@@ -172,9 +190,7 @@ class Response:
         self._request = request
         self.status: int = native.status_code
         # A plain dict: the client's own headers normalise each name again at every look-up.
-        self.headers: Mapping[str, str] = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in native.headers.raw
-        }
+        self.headers: Mapping[str, str] = _joined(native.headers.raw)
         self.read_limit = limit
         if not request.stream:
             limit.change(request.timeouts.idle, "idle")
@@ -182,25 +198,28 @@ class Response:
     async def read(self) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for part in self.stream():
-            size += len(part)
-            if size > LARGEST_BODY:
-                raise ResponseTooLarge(f"the answer is larger than {LARGEST_BODY // 2**20} MiB")
-            parts.append(part)
+        try:
+            while (part := await self._part()) is not None:
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise ResponseTooLarge(f"the answer is larger than {LARGEST_BODY // 2**20} MiB")
+                parts.append(part)
+        finally:
+            await self.aclose()
         return b"".join(parts)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         try:
-            while True:
-                try:
-                    part = await self._next()
-                except _CLIENT_ERRORS as error:
-                    raise _failure(error, self._request, self.read_limit) from _bare(error)
-                if part is None:
-                    return
+            while (part := await self._part()) is not None:
                 yield part
         finally:
             await self.aclose()
+
+    async def _part(self) -> bytes | None:
+        try:
+            return await self._next()
+        except _CLIENT_ERRORS as error:
+            raise _failure(error, self._request, self.read_limit) from _bare(error)
 
     async def _next(self) -> bytes | None:
         raise AssertionError("a colour writes this")
@@ -233,6 +252,15 @@ class ConcurrentResponse(Response):
         await self._native.aclose()
 
 
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Make headers a plain dict, because the client's own normalise each name again at every look-up."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
 # What the client is given.
 
 
@@ -246,18 +274,19 @@ def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> h
     for name, value in request.headers.items():
         if not _fits_http(value):
             raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
+    connect = Limit(request.timeouts.connect, deadline, "connect")
     timeout = {
-        "connect": Limit(request.timeouts.connect, deadline, "connect"),
+        "connect": connect,
         "read": limit,
         "write": Limit(request.timeouts.idle, deadline, "idle"),
         # The pool waits on a lock, not on a socket, and reads this number once.
-        "pool": min(request.timeouts.connect, deadline.remaining()),
+        "pool": connect.left(),
     }
     # Credentials are revealed on the way into the client, never into a variable that a traceback could show.
     return httpx2.Request(
         request.method,
         _parsed(request.url),
-        headers=_own_headers() | {name.lower(): reveal(value) for name, value in request.headers.items()},
+        headers={name.lower(): reveal(value) for name, value in request.headers.items()},
         content=request.content,
         extensions={"timeout": timeout},
     )
@@ -265,13 +294,6 @@ def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> h
 
 def _fits_http(value: str | Secret) -> bool:
     return reveal(value).isascii() and reveal(value).isprintable()
-
-
-@functools.cache
-def _own_headers() -> dict[str, str]:
-    from modelwrap import __version__
-
-    return {"user-agent": f"modelwrap/{__version__}", "accept-encoding": "gzip, deflate"}
 
 
 def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
@@ -282,8 +304,12 @@ def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
 
 
 def _pool_key(request: HttpRequest) -> _Pool:
-    url = _parsed(request.url)
-    return f"{url.scheme}://{url.netloc.decode('ascii')}", request.connection
+    return _origin(request.url), request.connection
+
+
+def _origin(url: str) -> str:
+    parsed = _parsed(url)
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
 
 
 def _transport_options(origin: str, connection: Connection) -> dict[str, Any]:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
 from modelwrap.secrets import HIDDEN, Secret, is_sensitive
 from modelwrap.types import JSON, Change
+
+_OWN_HEADERS: dict[str, str | Secret] = {"user-agent": f"modelwrap/{__version__}", "accept-encoding": "gzip, deflate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,10 @@ class HttpRequest:
             found.append(self.connection.proxy)
         return tuple(found)
 
-    def with_timeouts(self, timeouts: Timeouts) -> HttpRequest:
-        return replace(self, timeouts=timeouts)
+    def prepared(self, timeouts: Timeouts) -> HttpRequest:
+        """Add what every request has, whatever its codec."""
+        headers = _OWN_HEADERS | {name.lower(): value for name, value in self.headers.items()}
+        return replace(self, headers=headers, timeouts=timeouts)
 
     def shown_headers(self) -> dict[str, str]:
         """Give the headers with every credential hidden."""

@@ -22,7 +22,7 @@ from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import Colour
-from tests.loopback import Loopback, error_answer, json_answer
+from tests.loopback import Answer, Loopback, error_answer, json_answer
 
 
 async def status(runtime: Runtime, request: HttpRequest) -> int:
@@ -169,6 +169,17 @@ def test_waits_no_longer_than_the_deadline_and_takes_the_question_back(colour: C
     assert future.cancelled()
 
 
+def test_an_answer_that_comes_at_the_last_moment_is_taken(colour: Colour) -> None:
+    class Late(Future[int]):
+        def cancel(self) -> bool:
+            self.set_result(7)
+            return super().cancel()
+
+    runtime = colour.runtime()
+
+    assert colour.run(runtime.wait(Late(), Deadline(0.02, runtime.now))) == 7
+
+
 def test_an_answer_that_is_itself_a_timeout_is_handed_on(colour: Colour) -> None:
     future: Future[int] = Future()
     future.set_exception(TimeoutError("the engine's own"))
@@ -207,6 +218,41 @@ def test_closes_the_connections_to_one_origin(server: Loopback) -> None:
     assert left == 0
     assert origin not in [key[0] for key in httpx2_backend._pools.blocking]
     httpx2_backend.close(origin)
+
+
+@pytest.mark.parametrize(
+    "written", ["HTTP://LOCALHOST:{port}/v1", "http://localhost:{port}", "http://localhost:{port}/"]
+)
+def test_closes_an_origin_however_it_is_written(server: Loopback, written: str) -> None:
+    server.script(json_answer({}))
+    blocking = Colour("blocking")
+    blocking.run(status(blocking.runtime(), HttpRequest("POST", f"http://localhost:{server.port}/v1")))
+
+    httpx2_backend.close(written.format(port=server.port))
+
+    assert not any(str(server.port) in origin for origin, _ in httpx2_backend._pools.blocking)
+
+
+def test_closing_breaks_no_call_that_is_under_way(colour: Colour, server: Loopback) -> None:
+    server.script(Answer(200, {}, [b"first", 0.05, b"second"]))
+    request = HttpRequest("POST", server.base_url)
+    runtime = colour.runtime()
+
+    async def close_within() -> tuple[list[bytes], list[Any]]:
+        response = await runtime.send(request, Deadline(5, runtime.now))
+        of_loop = httpx2_backend._pools.loops[asyncio.get_running_loop()] if colour.name == "concurrent" else None
+        pools = [transport._pool for transport in (of_loop or httpx2_backend._pools.blocking).values()]
+        if colour.name == "blocking":
+            httpx2_backend.close(server.base_url)
+        else:
+            await httpx2_backend.aclose(server.base_url)
+        parts = [part async for part in response.stream()]
+        return parts, [connection for pool in pools for connection in pool.connections]
+
+    parts, left = colour.run(close_within())
+
+    assert b"".join(parts) == b"firstsecond"
+    assert not any(str(server.port) in repr(connection) for connection in left)
 
 
 def test_forgets_loops_that_were_closed_without_ceremony(server: Loopback) -> None:

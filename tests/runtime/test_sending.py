@@ -80,7 +80,6 @@ def test_brings_status_and_body(colour: Colour, server: Loopback) -> None:
     status, body = colour.run(fetch(colour.runtime(), request_to(server.base_url)))
 
     assert (status, body) == (201, b'{"a": 1}')
-    assert server.asked[0].headers["user-agent"].startswith("modelwrap/")
 
 
 def test_reveals_secrets_only_to_the_socket(colour: Colour, server: Loopback) -> None:
@@ -91,6 +90,19 @@ def test_reveals_secrets_only_to_the_socket(colour: Colour, server: Loopback) ->
 
     assert server.asked[0].headers["authorization"] == "Bearer s3cret-value"
     assert "s3cret" not in repr(request)
+
+
+def test_a_header_that_comes_twice_is_read_as_a_list(colour: Colour) -> None:
+    head = b"HTTP/1.1 429 Slow down\r\nRetry-After: 60\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+
+    async def headers(url: str) -> Any:
+        runtime = colour.runtime()
+        response = await runtime.send(request_to(url), Deadline(5, runtime.now))
+        await response.aclose()
+        return response.headers
+
+    with a_port_that_answers(head) as url:
+        assert colour.run(headers(url))["retry-after"] == "60, 5"
 
 
 def test_follows_no_redirect(colour: Colour, server: Loopback) -> None:
@@ -202,6 +214,19 @@ def test_refuses_a_body_that_is_too_large(colour: Colour, server: Loopback, monk
         colour.run(fetch(colour.runtime(), request_to(server.base_url)))
 
 
+def test_hangs_up_at_once_on_a_body_that_is_too_large(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx2_backend, "LARGEST_BODY", 5)
+    server.script(Answer(200, {}, [b"123", b"456", 0.1]))
+
+    async def connections_left() -> int:
+        with pytest.raises(ResponseTooLarge):
+            await fetch(Colour("concurrent").runtime(), request_to(server.base_url))
+        (transport,) = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
+        return len(transport._pool.connections)
+
+    assert asyncio.run(connections_left()) == 0
+
+
 def test_touches_no_socket_while_requests_are_forbidden(colour: Colour, server: Loopback) -> None:
     with forbidden("tests forbid it"), pytest.raises(RealRequestForbidden, match="tests forbid it"):
         colour.run(fetch(colour.runtime(), request_to(server.base_url)))
@@ -260,3 +285,10 @@ def test_the_private_attribute_that_the_clamp_needs_is_there() -> None:
 
     assert hasattr(httpx2.HTTPTransport()._pool, "_network_backend")
     assert hasattr(httpx2.AsyncHTTPTransport()._pool, "_network_backend")
+
+
+def test_the_private_attribute_that_closing_needs_is_there() -> None:
+    import httpx2
+
+    assert hasattr(httpx2.HTTPTransport()._pool, "_max_keepalive_connections")
+    assert hasattr(httpx2.AsyncHTTPTransport()._pool, "_max_keepalive_connections")
