@@ -95,12 +95,17 @@ class Recorded:
     @classmethod
     def from_json(cls, record: JSON) -> Recorded:
         response = record.get("response") or {}
+        status, headers = response.get("status"), response.get("headers", {})
+        if status is not None and not isinstance(status, int):
+            raise ValueError("the status is no number")
+        if not isinstance(headers, Mapping):
+            raise ValueError("the headers are no object")
         if "error" in record:
             from_error(record["error"])
         return cls(
             request=record["request"],
-            status=response.get("status"),
-            headers=response.get("headers", {}),
+            status=status,
+            headers=headers,
             pieces=_from_body(response),
             left_off=response.get("left_off", False),
             error=record.get("error"),

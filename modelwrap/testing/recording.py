@@ -37,10 +37,7 @@ class record(Session[Path]):  # noqa: N801 - read as a verb: with record(path)
         return type(self)(self.path)
 
     def enter(self, stack: ExitStack) -> Path:
-        # Found out before the requests are paid for.
-        if self.path.is_dir():
-            raise ConfigError(f"{self.path}: a recording is one file, and this is a folder")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _check_writable(self.path)
         self._recorder = Recorder()
         stack.enter_context(runtime.played_by(self._recorder))
         return self.path
@@ -107,9 +104,26 @@ def _written(interactions: Sequence[JSON]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def _check_writable(path: Path) -> None:
+    """Find out before the requests are paid for."""
+    if path.is_dir():
+        raise ConfigError(f"{path}: a recording is one file, and this is a folder")
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def _replace(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old one or the new one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _temporary(path)
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -125,7 +139,7 @@ def _read(path: Path) -> Player:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such recording; make it with `with record({str(path)!r}):`") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as a recording: {error}") from error
     if not isinstance(document, dict) or document.get("modelwrap_recording") != VERSION:
         raise ConfigError(f"{path}: is no recording of version {VERSION} (`modelwrap_recording` says otherwise)")

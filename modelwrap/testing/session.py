@@ -50,6 +50,12 @@ class Session(ABC, Generic[T]):
         self.finish(raised=kind is not None)
 
     def __call__(self, function: Function) -> Function:
+        name = type(self).__name__
+        if isinstance(function, type) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            # The block would be over before the first step of a generator, and pytest would not see a class.
+            raise ConfigError(
+                f"{name}(…) decorates functions; inside a generator or a class's methods write `with {name}(…):`"
+            )
         decorated: Any
         if inspect.iscoroutinefunction(function):
 

@@ -5,7 +5,7 @@ import base64
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ def config(base_url: str, key: str = CANARY) -> dict[str, Any]:
 
 def echo(asked: Asked) -> Any:
     return chat_answer(f"echo: {asked.body['messages'][-1]['content']}")
+
+
+def _one_response(**response: Any) -> str:
+    return json.dumps({"modelwrap_recording": 1, "interactions": [{"request": {}, "response": response}]})
 
 
 def interactions(path: Path) -> list[dict[str, Any]]:
@@ -428,6 +432,14 @@ def test_a_folder_is_refused_before_a_request_is_paid_for(tmp_path: Path) -> Non
         pytest.fail("the block must not run")
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_a_request_is_paid_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    for path in (tmp_path / "file" / "rivers.json", Path("/proc/rivers.json")):
+        with pytest.raises(ConfigError, match=f"{path}: cannot be written"), record(path):
+            pytest.fail("the block must not run")
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -437,6 +449,9 @@ def test_a_folder_is_refused_before_a_request_is_paid_for(tmp_path: Path) -> Non
         ('{"modelwrap_recording": 2, "interactions": []}', "is no recording of version 1"),
         ('{"modelwrap_recording": 1}', "is no recording that modelwrap wrote"),
         ('{"modelwrap_recording": 1, "interactions": [7]}', "is no recording that modelwrap wrote"),
+        ("[" * 100_000, "cannot be read"),
+        (_one_response(status="200"), "the status is no number"),
+        (_one_response(headers=["x"]), "the headers are no object"),
         (
             '{"modelwrap_recording": 1, "interactions": [{"request": {}, "error": {"type": "Secret", "message": ""}}]}',
             "no error named Secret",
@@ -469,6 +484,21 @@ def test_functions_of_both_colours_are_decorated(server: Loopback, model: Model,
     assert recorded == "echo: one"
     assert [*played, again("one"), again("one")] == ["echo: one"] * 4
     assert again.__doc__ == "Ask."
+
+
+def test_what_a_block_cannot_span_is_not_decorated(model: Model) -> None:
+    def plain() -> Iterator[str]:
+        yield model("Hi").text
+
+    async def concurrent() -> AsyncIterator[str]:
+        yield (await model.acall("Hi")).text
+
+    class Tests:
+        pass
+
+    for undecorated in (plain, concurrent, Tests):
+        with pytest.raises(ConfigError, match=r"forbid_requests\(…\) decorates functions; .* `with forbid_requests"):
+            forbid_requests()(undecorated)
 
 
 def test_forbidden_requests_raise_before_a_socket_is_touched(
