@@ -80,6 +80,8 @@ class FakeModel(Model):
         self._lock = Lock()
         if isinstance(replies, (str, Mapping, ChatReply, BaseException, Cut)) or callable(replies):
             replies, default = (), replies
+        elif isinstance(replies, bytes) or not isinstance(replies, Iterable):
+            raise ConfigError(f"model {name!r}: {type(replies).__name__} is no answer: {replies!r}")
         self._script: Iterator[Any] = iter(replies)
         self._default = default
 

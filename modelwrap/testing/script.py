@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -140,8 +140,16 @@ def _complete(choice: dict[str, Any], asking: Asking) -> None:
     message = {"role": "assistant", "content": None, **choice.get("message", {})}
     choice["message"] = message
     if message.get("tool_calls"):
-        message["tool_calls"] = [_tool_call(call, index, asking) for index, call in enumerate(message["tool_calls"])]
+        message["tool_calls"] = [
+            _tool_call(call, index, asking) for index, call in enumerate(_dicts(message["tool_calls"], asking))
+        ]
     choice.setdefault("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")
+
+
+def _dicts(calls: Any, asking: Asking) -> Sequence[Mapping[str, Any]]:
+    if isinstance(calls, (list, tuple)) and all(isinstance(call, Mapping) for call in calls):
+        return calls
+    raise ConfigError(f"model {asking.model!r}: tool_calls is a list of dicts, not {calls!r}")
 
 
 def _tool_call(call: Mapping[str, Any], index: int, asking: Asking) -> dict[str, Any]:
@@ -187,7 +195,7 @@ def _call_deltas(index: int, call: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _delta(delta: dict[str, Any], asking: Asking) -> ChatChunk:
     if delta.get("tool_calls"):
-        calls = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+        calls = [{"index": index, **call} for index, call in enumerate(_dicts(delta["tool_calls"], asking))]
         delta = {**delta, "tool_calls": [_tool_call(call, call["index"], asking) for call in calls]}
     return _chunk({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}, asking)
 

@@ -319,11 +319,19 @@ def test_a_cut_shows_its_pieces() -> None:
         ({}, "nothing"),
         ({"content": 7}, "answer to call 1 is no reply"),
         ([7], "int is no piece"),
+        ({"tool_calls": "add"}, "tool_calls is a list of dicts, not 'add'"),
+        ([{"tool_calls": ["add"]}], "tool_calls is a list of dicts"),
     ],
 )
 def test_what_is_no_answer_is_refused_in_words(answer: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         FakeModel([answer]).stream("Hi").reply  # noqa: B018 - reading the reply reads the stream
+
+
+@pytest.mark.parametrize("script", [7, b"Hi", None])
+def test_what_is_no_script_is_refused_where_the_fake_is_made(script: Any) -> None:
+    with pytest.raises(ConfigError, match=f"model 'gpt': {type(script).__name__} is no answer"):
+        FakeModel(script, name="gpt")
 
 
 def test_an_async_function_is_refused_in_words() -> None:
