@@ -147,10 +147,77 @@ WRONG = """\
 PARAMETERS = """\
 ## Parameters of a chat
 
-Given in a call, or in `generate_args` for every call. Beside these, a call takes `timeout` and `max_retries`, as in
-`client_args`, and `extra_headers`. A test holds every row.
+Given in a call, or in `generate_args` for every call; the call's win. Beside these, a call takes `timeout` and
+`max_retries`, as in `client_args`, and `extra_headers`. A test holds every row of this table and of the two below.
 
 {parameters}
+
+## Messages of a chat
+
+A call takes a string, a message, or a list of messages: dicts as in OpenAI's API, or what an earlier call gave. They
+are never changed. Inside a content list, parts may be dicts, strings, and media in the forms below. A local file is read
+only where the caller names it, by a `pathlib.Path` or a `file://` URL.
+
+{messages}
+
+## Answers of a chat
+
+What a server sends, in one piece or in many, and where a reply has it.
+
+{answers}
+
+With a pydantic class as `response_format`, `.parsed` is an object of it. `.raw` is the whole of what came, as JSON.
+"""
+
+MESSAGES = """\
+message_text | `"Hello"` in place of messages | one user message
+message_single | a message in place of a list | a list of it
+message_roles | `system`, `developer` and `user` messages, with names | as they are
+message_tool_results | assistant messages with `tool_calls`, `tool` messages | as they are
+message_function_result | `function` messages | as they are
+message_reply_again | a reply, or its `.choices[0].message` | an assistant message, without what only answers have
+message_refusal_again | a reply that refused | an assistant message with `refusal`
+message_spoken_again | a reply that spoke | an assistant message with `audio.id`
+message_vendor_keys | a vendor's own keys, in messages and parts | as they are
+message_text_parts | text in a content list | a `text` part
+media_image_url | `{"type": "image_url", "image_url": {"url": "https://…"}}` | as it is
+media_image_data_url | … with a `data:` URL | as it is
+media_image_file_url | … with a `file://` URL | `image_url` with a `data:` URL
+media_image_path_in_part | … with a `pathlib.Path`, bytes or a `PIL.Image` | `image_url` with a `data:` URL
+media_image_path | the `pathlib.Path` of an image | `image_url` with a `data:` URL
+media_image_bytes | the bytes of an image | `image_url` with a `data:` URL
+media_image_pil | a `PIL.Image` | `image_url` with a `data:` URL; JPEG where it was read from one, else PNG
+media_audio_base64 | `{"type": "input_audio", "input_audio": {"data": "…", "format": "wav"}}` | as it is
+media_audio_path_in_part | … with a `pathlib.Path` or bytes | `input_audio` with base64, and `format` if it was missing
+media_audio_bytes | the bytes of sound, or their `pathlib.Path` | `input_audio` with base64 and `format`
+media_file_id | `{"type": "file", "file": {"file_id": "…"}}` | as it is
+media_file_bytes_in_part | … with a `pathlib.Path` or bytes as `file_data` | `file` with a `data:` URL
+media_file_path | the `pathlib.Path` of a PDF, or its bytes | `file` with a name and a `data:` URL
+media_file_text | the `pathlib.Path` of a text | `file` with its name and a `data:` URL
+reasoning_replayed_to_compatible | `reasoning_content` on an assistant message | as it is, to servers that take it
+reasoning_replayed_under_its_own_name | a reply whose server names it `reasoning` | `reasoning`
+reasoning_details_replayed | a reply with `reasoning_details` | as they came
+reasoning_dropped_at_openai | any of the three, to OpenAI | left out, which `meta.changes` tells
+"""
+
+ANSWERS = """\
+reply_text | text | `.text`, `choices[0].message.content`
+reply_several_choices | several answers | `choices`
+reply_tool_calls | `tool_calls` | `choices[0].message.tool_calls`
+stream_tool_call | … in pieces | `choices[0].delta.tool_calls` of each chunk, joined in `stream.reply`
+reply_refusal | `refusal` | `choices[0].message.refusal`; `.text` is empty and `.parsed` is None
+reply_reasoning_content | `reasoning_content` | `choices[0].message.reasoning_content`
+reply_reasoning | `reasoning` | `choices[0].message.reasoning_content`
+reply_think_tags | `<think>…</think>` before the text | `choices[0].message.reasoning_content`
+reply_reasoning_details | `reasoning_details` | `choices[0].message.reasoning_details`, their text as above
+reply_content_list | content that is a list | its text in `content`, its thoughts in `reasoning_content`
+reply_logprobs | `logprobs` | `choices[0].logprobs`
+reply_audio | `audio` | `choices[0].message.audio`
+reply_annotations | `annotations` | `choices[0].message.annotations`
+reply_finish_reason_native | `finish_reason` | `choices[0].finish_reason`; the server's own word in `meta`
+reply_usage_details | `usage` | `usage` as it came; in `meta.usage` counted alike for every server
+stream_text | … at the end of a stream | `stream.reply.usage`
+reply_vendor_fields | a vendor's own fields | where they came, under their own names
 """
 
 
@@ -164,7 +231,11 @@ def page() -> str:
         *(model_type(name) for name in registry.names()),
         SECRETS,
         VARIABLES,
-        PARAMETERS.format(parameters=parameters()),
+        PARAMETERS.format(
+            parameters=parameters(),
+            messages=table(("what is given", "what is sent", "case"), rows_of(MESSAGES)),
+            answers=table(("what comes", "where it is", "case"), rows_of(ANSWERS)),
+        ),
         ERRORS.format(text=WRONG, error=error_of(WRONG)),
         OLDER.format(old_names=old_names),
     ]
@@ -177,7 +248,7 @@ def model_type(name: str) -> str:
     config_class = config_class_of(model_class)
     own = [key for key, field in config_class.model_fields.items() if field is not ModelConfig.model_fields.get(key)]
     own = [key for key in own if not same(config_class, key)]
-    about = (model_class.__doc__ or "").partition("\n\n")[0].strip()
+    about = " ".join((model_class.__doc__ or "").split())
     aliases = ", ".join(f"`{alias}`" for alias in registry.aliases_of(name))
     return "\n".join(
         [
@@ -229,14 +300,25 @@ def default(part: type[ConfigPart], name: str) -> str:
 
 
 def parameters() -> str:
-    return table(("parameter", "what is sent"), sorted(set(parameter_rows()), key=lambda row: (" " in row[0], row)))
+    cases = ((path.parent.name, json.loads(path.read_text("utf-8"))) for path in CASES.glob("*/case.json"))
+    rows = sorted(
+        (f"`{case['parameter']}`", case["covers"], case["sent_as"], link_to(name))
+        for name, case in cases
+        if "parameter" in case
+    )
+    rest = ("anything else", "What only some servers know.", "as it is", link_to("parameter_vendor_sampling"))
+    return table(("parameter", "meaning", "what is sent", "case"), [*rows, rest])
 
 
-def parameter_rows() -> Iterator[tuple[str, str]]:
-    for path in CASES.glob("*/case.json"):
-        case = json.loads(path.read_text("utf-8"))
-        if "parameter" in case:
-            yield f"`{case['parameter']}`", case["sent_as"]
+def rows_of(text: str) -> Iterator[tuple[str, ...]]:
+    """Read lines of the name of a case, and the cells that it stands for."""
+    for line in text.splitlines():
+        case, *cells = line.split(" | ")
+        yield *cells, link_to(case)
+
+
+def link_to(case: str) -> str:
+    return f"[json](../tests/cases/openai_chat/{case})"
 
 
 def table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -83,7 +83,10 @@ class PostAPIConfig(ModelConfig):
 
 
 class PostAPI(HttpModel):
-    """POST what is given, as text or messages, under one key of a JSON object."""
+    """POST what is given, as text or messages, under one key of a JSON object.
+
+    The reply's `text` or `image_urls` are found where such services put them; its `raw` is all that came.
+    """
 
     Config = PostAPIConfig
     codec = post_api
