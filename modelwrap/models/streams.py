@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from modelwrap.errors import CallError, StreamTruncated
 from modelwrap.models.call import Call, Chunks, fill_error, fill_meta
-from modelwrap.runtime.base import Runtime, next_or_none, run_sync
+from modelwrap.runtime.base import Deadline, Runtime, next_or_none, run_sync
 from modelwrap.types import ChatChunk, ChatReply
 from modelwrap.wire.assembly import Assembly
 
@@ -31,30 +31,38 @@ class _Reading:
         self._first_after: float | None = None
         self._reply: ChatReply | None = None
         self._closed = False
+        self._broken = False
 
     async def open(self) -> None:
         if self._chunks is None and not self._closed:
             self._started = self._runtime.now()
+            # The reader may have let the stream lie until now.
+            self._call.deadline = Deadline(self._call.timeouts.total, self._runtime.now)
             try:
                 self._chunks = await self._model.open(self._call, self._runtime)
             except CallError as error:
-                self._closed = True
+                await self._break()
                 raise fill_error(error, self._call, self._model.name) from error.__cause__
+            except BaseException:
+                await self._break()
+                raise
 
     async def next(self) -> ChatChunk | None:
         await self.open()
         if self._chunks is None:
+            if self._broken:
+                raise self._without_end("the stream broke before its end")
             return None
         try:
             chunk = await next_or_none(self._chunks)
             if chunk is None and not self._call.ended:
                 raise StreamTruncated("the stream was closed before its end came")
         except CallError as error:
-            await self.close()
+            await self._break()
             error.partial = error.partial or self._partial()
             raise fill_error(error, self._call, self._model.name) from error.__cause__
         except BaseException:
-            await self.close()
+            await self._break()
             raise
         if chunk is None:
             self._chunks = None
@@ -70,8 +78,7 @@ class _Reading:
         while await self.next() is not None:
             pass
         if self._reply is None:
-            error = StreamTruncated("the stream was closed before its end", partial=self._partial())
-            raise fill_error(error, self._call, self._model.name)
+            raise self._without_end("the stream was closed before its end")
         return self._reply
 
     async def close(self) -> None:
@@ -84,6 +91,14 @@ class _Reading:
             await chunks.aclose()
         except Exception:  # whatever goes wrong while hanging up is no concern of the reader
             logger.debug("closing a stream of %s failed", self._model.name, exc_info=True)
+
+    async def _break(self) -> None:
+        """Hang up, and remember that it was not the reader who did."""
+        self._broken = True
+        await self.close()
+
+    def _without_end(self, words: str) -> CallError:
+        return fill_error(StreamTruncated(words, partial=self._partial()), self._call, self._model.name)
 
     def _partial(self) -> ChatReply | None:
         return self._filled() if self._assembly else None

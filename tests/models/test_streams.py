@@ -166,6 +166,69 @@ def test_a_stream_that_somebody_closes_underneath_does_not_look_whole(model: mod
     assert caught.value.partial.text == "Hel"
 
 
+def test_a_stream_that_broke_never_looks_finished(model: modelwrap.Model, server: Loopback) -> None:
+    server.script(stream_answer("Hel", cut=True))
+    stream = model.stream("Hi")
+
+    with pytest.raises(StreamTruncated, match="the connection broke"):
+        list(stream)
+    with pytest.raises(StreamTruncated, match="broke before its end") as again:
+        next(stream)
+
+    assert again.value.partial is not None
+    assert again.value.partial.text == "Hel"
+
+
+def test_a_stream_whose_reader_was_cancelled_never_looks_finished(model: modelwrap.Model, server: Loopback) -> None:
+    whole = stream_answer("Hel", "lo")
+    server.script(Answer(200, whole.headers, [0.1, whole.pieces[0], 0.1, *whole.pieces[1:]]))
+
+    async def read(pieces_before: int) -> None:
+        stream = model.astream("Hi")
+        for _ in range(pieces_before):
+            await anext(stream)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.02)
+        await anext(stream)
+
+    for pieces_before in (0, 1):
+        with pytest.raises(StreamTruncated):
+            asyncio.run(read(pieces_before))
+
+
+def test_two_readers_of_one_stream_lose_nothing_in_silence(model: modelwrap.Model, server: Loopback) -> None:
+    whole = stream_answer("Hel", "lo")
+    server.script(Answer(200, whole.headers, [whole.pieces[0], 0.1, *whole.pieces[1:]]))
+
+    async def rest(stream: modelwrap.AsyncStream) -> str:
+        return "".join([chunk.text async for chunk in stream])
+
+    async def read() -> list[Any]:
+        stream = model.astream("Hi")
+        await anext(stream)
+        return await asyncio.gather(rest(stream), rest(stream), return_exceptions=True)
+
+    outcomes = asyncio.run(read())
+
+    assert all(isinstance(outcome, Exception) or outcome == "lo" for outcome in outcomes)
+
+
+def test_the_clock_of_a_stream_starts_with_its_request(colour: Colour, model: modelwrap.Model) -> None:
+    async def read_later() -> str:
+        stream = model.astream("Hi", timeout=0.1)
+        await asyncio.sleep(0.12)
+        return (await stream.reply).text
+
+    if colour.name == "concurrent":
+        text = asyncio.run(read_later())
+    else:
+        stream = model.stream("Hi", timeout=0.1)
+        time.sleep(0.12)
+        text = stream.reply.text
+
+    assert text == "Hello"
+
+
 def test_a_cancelled_reader_leaves_nothing_behind(model: modelwrap.Model, server: Loopback) -> None:
     server.script(stream_answer(*["x"] * 3, before=[0.05]))
 
