@@ -74,22 +74,29 @@ class Retry(Wrapper):
         except CallError as error:
             if not error.retryable or call.max_retries == 0:
                 raise
-            failed = error
+            # In a list, which is emptied: a variable would hold on to the error, whose frames hold on to the variable.
+            failed = [error]
         else:
             self._budget(call.endpoint).give(1)
             return answer
         return await self._again(attempt, failed, call, runtime)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]], failed: CallError, call: Call, runtime: Runtime) -> T:
+    async def _again(
+        self, attempt: Callable[[], Awaitable[T]], failed: list[CallError], call: Call, runtime: Runtime
+    ) -> T:
         persistence = _Persistence(call, runtime, self._budget)
-        pending = [failed]
 
         async def next_attempt() -> T:
-            if pending:
-                raise pending.pop()
+            if failed:
+                raise failed.pop()
             return await attempt()
 
-        answer: T = await persistence.retrying()(next_attempt)
+        retrying = persistence.retrying()
+        try:
+            answer: T = await retrying(next_attempt)
+        finally:
+            # It refers to itself, and to the call with all that was given to it.
+            retrying.iter_state.reset()
         self._budget(call.endpoint).give(persistence.last_cost)
         return answer
 
@@ -124,7 +131,8 @@ class _Persistence:
         await self._runtime.sleep(seconds)
 
     def _too_long(self, state: RetryCallState) -> bool:
-        return state.upcoming_sleep > min(LONGEST_WAIT, self._call.deadline.remaining())
+        asked = _failure(state).retry_after or 0.0
+        return asked > LONGEST_WAIT or state.upcoming_sleep > self._call.deadline.remaining()
 
     def _spent(self, state: RetryCallState) -> bool:
         error = _failure(state)
@@ -139,7 +147,7 @@ def delay(error: CallError, attempt: int) -> float:
     clients that failed together do not come back together.
     """
     if error.retry_after is not None:
-        return error.retry_after * random.uniform(1.0, 1.1) if error.retry_after <= LONGEST_WAIT else error.retry_after
+        return error.retry_after * random.uniform(1.0, 1.1)
     base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE
     return random.uniform(0.0, min(_CAP, base * 2 ** (attempt - 1)))
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import statistics
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -131,6 +133,49 @@ def test_waits_as_long_as_the_provider_asks() -> None:
     run_sync(Retry(model).complete(a_call(runtime), runtime))
 
     assert 7.0 <= runtime.slept[0] <= 7.7
+
+
+def test_waits_the_longest_that_it_may_whatever_the_dice_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    model = Scripted([RateLimited("slow down", retry_after=LONGEST_WAIT), "good"])
+    runtime = FakeRuntime()
+
+    run_sync(Retry(model).complete(a_call(runtime), runtime))
+
+    assert runtime.slept == [pytest.approx(LONGEST_WAIT * 1.1)]
+
+
+def test_leaves_nothing_behind_for_the_garbage_collector() -> None:
+    class FailsOnce(Scripted):
+        async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
+            self.tried += 1
+            if self.tried == 1:
+                error = ServerFailed("once")
+                watched.append(weakref.ref(error))
+                try:
+                    raise error
+                finally:
+                    del error
+            return ChatReply()
+
+    class Picture:
+        pass
+
+    watched: list[weakref.ref[Any]] = []
+    runtime = FakeRuntime()
+    call = a_call(runtime)
+    call.input = Picture()
+    watched.append(weakref.ref(call.input))
+    gc.disable()
+
+    try:
+        run_sync(Retry(FailsOnce([])).complete(call, runtime))
+        del call
+        left = [reference() for reference in watched]
+    finally:
+        gc.enable()
+
+    assert left == [None, None]
 
 
 @pytest.mark.parametrize("asked", [LONGEST_WAIT + 1, 3600.0, 1e35])
