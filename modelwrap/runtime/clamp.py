@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -56,8 +57,23 @@ class ClampedBackend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore2.NetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        return _ClampedStream(super().connect_tcp(host, port, seconds, local_address, socket_options))
+        failed: Exception | None = None
+        # One by one, because the client would give each address of a name the whole limit.
+        for address in _addresses(host, port):
+            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+            try:
+                return _ClampedStream(super().connect_tcp(address, port, seconds, local_address, socket_options))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failed = error
+        raise failed or httpcore2.ConnectError(f"{host} has no address")
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error
+    return [str(address[0]) for _, _, _, _, address in found]
 
 
 class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):

@@ -22,7 +22,7 @@ from modelwrap.errors import (
     TimedOut,
 )
 from modelwrap.runtime import forbidden, httpx2_backend
-from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import HttpRequest, Timeouts
 from tests.colours import Colour
@@ -186,6 +186,45 @@ def test_ends_a_dripping_call_at_its_deadline(colour: Colour, pieces: list[bytes
 
     assert caught.value.limit == "total"
     assert time.monotonic() - started < 1
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *rest: Any, **named: Any) -> list[Any]:
+        return [found for one in (addresses if host == name else [host]) for found in real(one, *rest, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_ends_at_its_deadline_though_a_name_has_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def connect(address: Any, timeout: float, **_: Any) -> socket.socket:
+        tried.append(timeout)
+        time.sleep(timeout)
+        raise TimeoutError
+
+    resolve(monkeypatch, "holes.test", *(f"127.0.0.{last}" for last in range(2, 7)))
+    monkeypatch.setattr(socket, "create_connection", connect)
+    started = time.monotonic()
+
+    with pytest.raises(TimedOut) as caught:
+        timeouts = Timeouts(connect=0.1, total=0.15)
+        run_sync(fetch(Colour("blocking").runtime(), request_to("http://holes.test/", timeouts=timeouts)))
+
+    assert caught.value.limit == "total"
+    assert tried[0] == pytest.approx(0.1, abs=0.01)
+    assert time.monotonic() - started < 0.3
+
+
+def test_takes_the_next_address_where_one_does_not_answer(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.script(json_answer({}))
+    resolve(monkeypatch, "two.test", "::1", "127.0.0.1")
+
+    status, _ = run_sync(fetch(Colour("blocking").runtime(), request_to(f"http://two.test:{server.port}/")))
+
+    assert status == 200
 
 
 def test_tells_that_the_first_token_did_not_come(colour: Colour) -> None:
