@@ -168,12 +168,16 @@ class Choice(Wire):
 
 class PromptTokensDetails(Wire):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     audio_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
 
 
 class CompletionTokensDetails(Wire):
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
+    text_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
 
@@ -223,6 +227,9 @@ class ChatReply(Reply):
     usage: Usage = Field(default_factory=Usage)
     system_fingerprint: str | None = None
     service_tier: str | None = None
+    metadata: JSON = None
+    """What `store` keeps with the reply; of any shape, for vendors use the name for their own."""
+    moderation: JSON = None
 
     _response_model: type[BaseModel] | None = PrivateAttr(default=None)
 
@@ -315,6 +322,9 @@ class ChatChunk(Wire):
     usage: Usage | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
+    moderation: JSON = None
+    obfuscation: str | None = None
+    """Padding that evens out the sizes of the pieces."""
 
     _raw: JSON = PrivateAttr(default=None)
 

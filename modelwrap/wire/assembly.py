@@ -28,7 +28,7 @@ MOST_CHOICES = 128
 _GROWING = re.compile(r"(reasoning|thinking|thoughts?|summary|text|content|\bdata)$")
 
 # What only pads the pieces of a stream.
-_PADDING = frozenset({"obfuscation", "p"})
+_PADDING = frozenset({"p"})
 
 
 class Assembly:
@@ -50,10 +50,10 @@ class Assembly:
         for name in ("id", "created", "model"):
             if name in chunk.model_fields_set and not known.get(name):
                 known[name] = getattr(chunk, name)
-        for name in ("system_fingerprint", "service_tier"):
+        for name in ("system_fingerprint", "service_tier", "moderation"):
             if name in chunk.model_fields_set:
                 known[name] = getattr(chunk, name) or known.get(name)
-        if chunk.usage is not None:
+        if chunk.usage is not None and (chunk.usage.model_fields_set or self._usage is None):
             self._usage = chunk.usage
         if chunk.__pydantic_extra__:
             for name, value in chunk.__pydantic_extra__.items():
@@ -126,7 +126,7 @@ class _Choice:
 
     def add(self, choice: ChunkChoice) -> None:
         self._delta(choice.delta)
-        if choice.finish_reason is not None:
+        if choice.finish_reason:
             self._finish_reason = choice.finish_reason
         if "logprobs" in choice.model_fields_set:
             self._logprobs_sent = True

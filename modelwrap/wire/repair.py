@@ -21,6 +21,19 @@ _UNKNOWN_LOGPROB = -9999.0
 
 _NOTHING: Any = object()
 
+_THOUGHTS = ("thinking", "reasoning")
+
+# Fields whose text may itself be JSON.
+_MAY_BE_JSON = frozenset({"content", "reasoning_content", "refusal", "arguments", "input", "transcript"})
+
+# What stands beside the answer: a value of a wrong type there costs that value, not the answer.
+_BESIDE = frozenset(
+    {
+        *("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage", "obfuscation"),
+        *("role", "type", "finish_reason", "logprobs", "annotations", "expires_at"),
+    }
+)
+
 
 class _Hopeless(Exception):
     """Say that nobody can know what was meant."""
@@ -51,19 +64,20 @@ def tell(changes: list[Change], change: Change) -> None:
         changes.append(change)
 
 
-def content_text(parts: list[Any]) -> tuple[str, str | None]:
-    """Join a list of content parts (Mistral's, Cohere's) into what was said and what was thought."""
+def content_text(parts: list[Any], changes: list[Change]) -> tuple[str, str | None]:
+    """Join a list of content parts (Mistral's, Databricks') into what was said and what was thought."""
     said: list[str] = []
     thought: list[str] = []
     for part in parts:
         if isinstance(part, str):
             said.append(part)
-        elif not isinstance(part, dict):
-            raise _Hopeless
-        elif part.get("type") in ("thinking", "reasoning"):
-            thought.append(_thinking(part.get("thinking") or part.get("text") or part.get("reasoning")))
+        elif part.get("type") in _THOUGHTS:
+            thought.append(_thinking(part))
         elif isinstance(part.get("text"), str):
             said.append(part["text"])
+        else:
+            detail = f"a message has no place for a part of type {part.get('type')!r:.40}"
+            tell(changes, Change("dropped", "content", detail))
     return "".join(said), "".join(thought) if thought else None
 
 
@@ -71,7 +85,10 @@ def _thinking(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(_thinking(item.get("text") if isinstance(item, dict) else item) for item in value)
+        return "".join(map(_thinking, value))
+    if isinstance(value, dict):
+        named = (value.get(name) for name in ("thinking", "summary", "text", "reasoning"))
+        return _thinking(next(filter(None, named), ""))
     return ""
 
 
@@ -97,20 +114,25 @@ def _repair(data: Any, path: tuple[int | str, ...], kind: str, value: JSON, chan
         tell(changes, Change("repaired", name, f"null was read as {_UNKNOWN_LOGPROB}"))
     elif value is None:
         holder[key] = _NOTHING
-    elif _counts_as_nothing(path, value):
-        holder[key] = _NOTHING
-        tell(changes, Change("dropped", name, f"{value!r:.40} is no value of this field"))
-    elif key == "content" and isinstance(value, list):
-        _repair_content(holder, value, changes)
+    elif key == "content" and kind == "string_type" and (parts := _parts(value)):
+        _repair_content(holder, parts, changes)
     else:
-        holder[key] = _meant(holder, key, kind, value)
-        tell(changes, Change("repaired", name, f"it was sent as {type(value).__name__}"))
+        holder[key] = _meant_or_nothing(holder, path, kind, value)
+        if holder[key] is _NOTHING:
+            tell(changes, Change("dropped", name, f"{value!r:.40} is no value of this field"))
+        else:
+            tell(changes, Change("repaired", name, f"it was sent as {type(value).__name__}"))
 
 
-def _counts_as_nothing(path: tuple[int | str, ...], value: JSON) -> bool:
-    """Tell whether a wrong value is an empty one, or stands where no answer is lost with it."""
-    empty = value is False or value in ("", [], {})
-    return empty or (path[0] in ("created", "usage") and not isinstance(value, (int, float)))
+def _meant_or_nothing(holder: Any, path: tuple[int | str, ...], kind: str, value: JSON) -> JSON:
+    if value is False or (value in ("", [], {}) and path[-1] not in ("arguments", "input")):
+        return _NOTHING
+    try:
+        return _meant(holder, path[-1], kind, value)
+    except _Hopeless:
+        if _BESIDE.isdisjoint(path):
+            raise
+        return _NOTHING
 
 
 def _drop_nothing(value: Any) -> None:
@@ -125,8 +147,21 @@ def _drop_nothing(value: Any) -> None:
             _drop_nothing(item)
 
 
+def _parts(content: JSON) -> list[Any]:
+    """Give the parts of a content that is made of them; none where it is an answer in JSON that somebody parsed."""
+    if isinstance(content, dict):
+        return [content] if content.get("type") in ("text", *_THOUGHTS) else []
+    if not isinstance(content, list) or not all(isinstance(part, (str, dict)) for part in content):
+        return []
+    return content if any(map(_is_part, content)) else []
+
+
+def _is_part(part: str | dict[str, Any]) -> bool:
+    return isinstance(part, str) or isinstance(part.get("text"), str) or part.get("type") in _THOUGHTS
+
+
 def _repair_content(message: dict[str, Any], parts: list[Any], changes: list[Change]) -> None:
-    said, thought = content_text(parts)
+    said, thought = content_text(parts, changes)
     message["content"] = said
     if thought is not None:
         message["reasoning_content"] = (message.get("reasoning_content") or "") + thought
@@ -145,15 +180,15 @@ def _meant(holder: Any, key: int | str, kind: str, value: JSON) -> JSON:
         # Together AI's streams: the number belongs to the one token of the piece.
         token = (holder.get("delta") or holder.get("message") or {}).get("content") or ""
         return {"content": [{"token": token, "logprob": value}]}
+    if key == "logprob":
+        return _UNKNOWN_LOGPROB
     raise _Hopeless
 
 
 def _as_text(key: int | str, value: JSON) -> str:
-    if key in ("arguments", "input") and isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    if key in ("id", "model", "name", "system_fingerprint", "token") and isinstance(value, (int, float)):
-        return str(value)
-    raise _Hopeless
+    if isinstance(value, (bool, dict, list)) and key not in _MAY_BE_JSON:
+        raise _Hopeless
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _as_count(value: float | str) -> int:

@@ -33,7 +33,7 @@ def token_usage(usage: Usage) -> TokenUsage:
         extra.get("num_cached_tokens"),
     )
     cache_write = _first(
-        prompt_extra.get("cache_write_tokens"),
+        in_prompt and in_prompt.cache_write_tokens,
         prompt_extra.get("cache_creation_tokens"),
         extra.get("cache_write_tokens"),
         extra.get("cache_creation_input_tokens"),

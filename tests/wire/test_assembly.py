@@ -307,3 +307,14 @@ def test_long_streams_take_linear_time() -> None:
     small, large = (min(seconds(count) for _ in range(3)) for count in (2_000, 8_000))
 
     assert large < small * 12
+
+
+def test_an_empty_finish_reason_or_usage_takes_nothing_back() -> None:
+    reply = assembled(
+        chunk({"content": "Yes"}, finish_reason="stop"),
+        chunk(top={"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}),
+        chunk({}, finish_reason="", top={"usage": {}}),
+    )
+
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage.total_tokens == 5

@@ -249,6 +249,16 @@ def test_numbers_that_only_python_knows_are_taken() -> None:
         ({"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "Yes"}]}, "Yes", "so"),
         ({"content": [{"type": "thinking", "thinking": None}, {"type": "text", "text": "Yes"}]}, "Yes", ""),
         ({"content": [{"type": "text", "text": "Yes"}]}, "Yes", None),
+        (
+            {
+                "content": [
+                    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "so", "signature": "xyz"}]},
+                    {"type": "text", "text": "Yes"},
+                ]
+            },
+            "Yes",
+            "so",
+        ),
     ],
 )
 def test_reasoning_is_found_wherever_it_stands(message: dict[str, Any], content: str, reasoning: str | None) -> None:
@@ -261,7 +271,9 @@ def test_reasoning_is_found_wherever_it_stands(message: dict[str, Any], content:
     assert reply.choices[0].message.reasoning_content == reasoning
     assert reply.raw == body
     moved = content != message["content"]
-    assert [(change.kind, change.what.split(".")[-1]) for change in call.changes] == [("converted", "content")] * moved
+    told = {(change.kind, change.what.split(".")[-1]) for change in call.changes}
+    assert told - {("dropped", "content")} == ({("converted", "content")} if moved else set())
+    assert (("dropped", "content") in told) == ("reference" in str(message))
 
 
 def test_think_tags_stay_where_they_are_no_tags() -> None:
@@ -339,6 +351,83 @@ def test_repairs_are_told_once_and_nulls_are_not() -> None:
 
 
 @pytest.mark.parametrize(
+    "content, text",
+    [
+        ({"city": "Kraków"}, '{"city": "Kraków"}'),
+        ([{"city": "Oslo"}, {"city": "Rome"}], '[{"city": "Oslo"}, {"city": "Rome"}]'),
+        ([5], "[5]"),
+        (5, "5"),
+        (True, "true"),
+        ({"type": "cat", "age": 3}, '{"type": "cat", "age": 3}'),
+        ({"type": "text", "text": "Yes"}, "Yes"),
+        (["Y", "es"], "Yes"),
+    ],
+)
+def test_an_answer_in_json_that_the_server_parsed_is_text_again(content: Any, text: str) -> None:
+    reply = reply_of(answer({"content": content}), wire_call())
+
+    assert reply.text == text
+
+
+def test_arguments_that_are_an_empty_object_stay_one() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": {}}}
+
+    reply = reply_of(answer({"tool_calls": [call]}), wire_call())
+
+    assert reply.choices[0].message.tool_calls[0].function.arguments == "{}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created": "soon"},
+        {"model": {"name": "m"}},
+        {"service_tier": ["x"]},
+        {"object": True},
+        {"usage": 5},
+        {"usage": {"prompt_tokens": "many"}},
+        {"usage": {"prompt_tokens_details": [1]}},
+        {"metadata": [1]},
+    ],
+)
+def test_a_wrong_value_beside_the_answer_does_not_cost_the_answer(change: dict[str, Any]) -> None:
+    reply = reply_of(answer({"content": "Yes"}, **change), wire_call())
+
+    assert reply.text == "Yes"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"logprobs": "none"},
+        {"logprobs": {"content": "none"}},
+        {"logprobs": {"content": [{"token": "Yes", "logprob": "low", "bytes": "WWVz"}]}},
+        {"finish_reason": {"type": "stop"}},
+        {"finish_reason": 1},
+    ],
+)
+def test_a_wrong_value_beside_the_message_does_not_cost_the_message(change: dict[str, Any]) -> None:
+    body = answer({"content": "Yes", "annotations": "none"})
+    body["choices"][0].update(change)
+
+    reply = reply_of(body, wire_call())
+
+    assert reply.text == "Yes"
+
+
+def test_every_count_that_openai_defines_is_a_typed_field() -> None:
+    details = {"cached_tokens": 1, "cache_write_tokens": 2, "audio_tokens": 3, "image_tokens": 4, "text_tokens": 5}
+    usage = {"prompt_tokens": 15, "completion_tokens": 1, "total_tokens": 16, "prompt_tokens_details": details}
+
+    reply = reply_of(answer({"content": "Yes"}, usage=usage, metadata={"run": "7"}), wire_call())
+
+    assert not reply.usage.prompt_tokens_details.__pydantic_extra__
+    assert reply.usage.prompt_tokens_details.model_dump() == details
+    assert reply.metadata == {"run": "7"}
+    assert reply.meta.usage.cache_write == 2
+
+
+@pytest.mark.parametrize(
     "body, words",
     [
         (b"", "empty"),
@@ -356,8 +445,8 @@ def test_repairs_are_told_once_and_nulls_are_not() -> None:
         (b'{"choices": ["x"]}', "choices.0: "),
         (b'{"choices": [{}]}', "choices.0.message: the choice has none"),
         (b'{"choices": [{"message": "x"}]}', "choices.0.message: an object is expected"),
-        (b'{"choices": [{"message": {"content": 5}}]}', "choices.0.message.content: .*got int"),
-        (b'{"choices": [{"message": {"content": [5]}}]}', "choices.0.message.content: "),
+        (b'{"choices": [{"message": {"audio": 5}}]}', "choices.0.message.audio: .*got int"),
+        (b'{"choices": [{"message": {"function_call": [5]}}]}', "choices.0.message.function_call: "),
         (b'{"choices": [{"message": {"content": "x"}, "index": "y"}]}', "choices.0.index: "),
         (b'{"choices": [{"message": {"content": "x"}, "index": Infinity}]}', "choices.0.index: "),
         (b'{"choices": [{"message": {"content": "x"}, "index": "inf"}]}', "choices.0.index: "),
