@@ -26,6 +26,7 @@ CONFIG_WRONG = 1
 USAGE = 2
 CALL_FAILED = 3
 TRY_AGAIN = 4
+NOT_WRITTEN = 5
 INTERRUPTED = 130
 READER_GONE = 141
 
@@ -38,6 +39,7 @@ exit codes:
   {USAGE:<4} the command line is wrong
   {CALL_FAILED:<4} the call failed, and would again
   {TRY_AGAIN:<4} the call failed for a reason that may pass: rate limit, overload, time-out, connection
+  {NOT_WRITTEN:<4} the output cannot be written
   {INTERRUPTED:<4} stopped by Ctrl-C
   {READER_GONE:<4} the program that read the output went away
 """
@@ -49,7 +51,8 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code."""
-    options = _parser().parse_args(arguments, argparse.Namespace(debug=False))
+    _open_closed_streams()
+    options = _parsed(arguments)
     if options.debug:
         _log_to_stderr()
     for stream in (sys.stdout, sys.stderr):
@@ -69,15 +72,26 @@ def _run(options: argparse.Namespace) -> int:
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        # What the library reads and sends has errors of its own, so this is the terminal, a pipe or a file.
         # The interpreter flushes stdout once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        if isinstance(error, BrokenPipeError):
+            return READER_GONE
+        print(f"modelwrap: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return NOT_WRITTEN
     except (UsageError, ModelwrapError) as error:
         if options.debug:
             traceback.print_exc()
         print(f"modelwrap: {error}", file=sys.stderr)
         return _exit_code(error)
+
+
+def _open_closed_streams() -> None:
+    """Do as with /dev/null where a shell closed a stream, as in `>&-`; Python has None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def _exit_code(error: UsageError | ModelwrapError) -> int:
@@ -203,7 +217,10 @@ def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
 
 
 def _piped_prompt() -> str:
-    prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+    try:
+        prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the prompt cannot be read from stdin: {error}") from None
     if not prompt:
         raise UsageError("no prompt: write it behind the name, or pipe it in")
     return prompt
@@ -257,6 +274,19 @@ def _log_to_stderr() -> None:
 
 
 # The command line.
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; the words of a prompt may stand on both sides of an option, where argparse takes one."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments, argparse.Namespace(debug=False))
+    end = rest.index("--") if "--" in rest else len(rest)
+    unknown = [word for word in rest[:end] if word[:1] == "-" and word != "-" and " " not in word]
+    if unknown or (rest and not hasattr(options, "words")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.words = [*options.words, *rest[:end], *rest[end + 1 :]]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

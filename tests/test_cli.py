@@ -77,12 +77,44 @@ def test_chat_sends_prompt_system_and_parameters(config: Path, server: Loopback)
     assert (body["temperature"], body["user"], body["stop"], body["stream"]) == (0.5, "someone", ["a"], True)
 
 
+@pytest.mark.parametrize(
+    "arguments, asked",
+    [
+        (["river", "-s", "Be brief.", "Hi", "there"], "Hi there"),
+        (["river", "-s", "Be brief.", "Name", "-p", "n=1", "-3 rivers", "-"], "Name -3 rivers -"),
+        (["-s", "Be brief.", "river", "Hi"], "Hi"),
+        (["-s", "Be brief.", "river", "--", "-v"], "-v"),
+        (["river", "-s", "Be brief.", "What", "--", "is", "-v?"], "What is -v?"),
+    ],
+)
+def test_options_stand_anywhere_among_the_words(
+    config: Path, server: Loopback, arguments: list[str], asked: str
+) -> None:
+    assert cli.main(["chat", *arguments]) == cli.OK
+
+    assert [message["content"] for message in server.asked[0].body["messages"]] == ["Be brief.", asked]
+
+
 def test_chat_reads_a_piped_prompt(config: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, "Name\nthree rivers.\n")
 
     assert cli.main(["chat", "river"]) == cli.OK
 
     assert server.asked[0].body["messages"] == [{"role": "user", "content": "Name\nthree rivers."}]
+
+
+def test_a_piped_prompt_that_is_no_text_is_a_wrong_command_line(config: Path) -> None:
+    done = subprocess.run(
+        program("chat", "river"),
+        input=b"\xff\xfe",
+        capture_output=True,
+        env=environment(PYTHONIOENCODING="utf-8:strict"),
+        timeout=20,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (cli.USAGE, b"")
+    assert done.stderr.startswith(b"modelwrap: the prompt cannot be read from stdin: ")
 
 
 def test_chat_without_any_prompt_is_a_wrong_command_line(
@@ -223,7 +255,7 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         cli.main(["--help"])
 
     listed = [line.split()[0] for line in capsys.readouterr().out.split("exit codes:")[1].splitlines() if line.strip()]
-    assert listed == ["0", "1", "2", "3", "4", "130", "141"]
+    assert listed == ["0", "1", "2", "3", "4", "5", "130", "141"]
 
 
 # Which config.
@@ -441,6 +473,41 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(config: Path, server: 
         gone.append(True)
         assert process.stderr.read() == b""
     assert process.returncode == cli.READER_GONE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+@pytest.mark.parametrize("arguments", [["chat", "Hi"], ["check"]])
+def test_output_that_cannot_be_written_is_an_error(config: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            program(*arguments),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            timeout=20,
+            check=False,
+        )
+
+    assert done.returncode == cli.NOT_WRITTEN
+    assert done.stderr == "modelwrap: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_the_program_runs_with_closed_streams(config: Path, closed: str) -> None:
+    command = f'"$@" {closed}'
+
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *program("chat", "Hi")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=20,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (cli.OK, "")
+    assert done.stdout == ("" if ">&-" in closed.split("2")[0] else "Rhine, Elbe, Oder.\n")
 
 
 def test_ctrl_c_stops_a_one_shot_answer(config: Path, server: Loopback) -> None:
