@@ -155,8 +155,8 @@ Given in a call, or in `generate_args` for every call; the call's win. Beside th
 ## Messages of a chat
 
 A call takes a string, a message, or a list of messages: dicts as in OpenAI's API, or what an earlier call gave. They
-are never changed. Inside a content list, parts may be dicts, strings, and media in the forms below. A local file is read
-only where the caller names it, by a `pathlib.Path` or a `file://` URL.
+are never changed. Inside a content list, parts may be dicts, strings, and media in the forms below. A local file is
+read only where the caller names it, by a `pathlib.Path` or a `file://` URL.
 
 {messages}
 
