@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError
 
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change
@@ -38,7 +38,7 @@ def response_format_of(
     """
     if isinstance(value, Mapping):
         return value if isinstance(value, dict) else dict(value), None
-    if not (isinstance(value, type) and issubclass(value, BaseModel)):
+    if not (isinstance(value, type) and issubclass(value, BaseModel)) or value is BaseModel:
         raise BadRequest(
             f"response_format: give a dict or a pydantic class, not {type(value).__name__}",
             sent=False,
@@ -59,7 +59,10 @@ def strict_schema(schema: Schema) -> tuple[Schema, str]:
 
 @lru_cache(maxsize=256)
 def _schema_of(kind: type[BaseModel]) -> tuple[Schema, str]:
-    plain = _opened(kind.model_json_schema())
+    try:
+        plain = _opened(kind.model_json_schema())
+    except PydanticUserError as error:
+        raise BadRequest(f"response_format: {kind.__name__} has no JSON schema: {error.message}", sent=False) from error
     strict, loose = strict_schema(plain)
     if strict.get("type") != "object":
         raise BadRequest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
@@ -263,7 +264,27 @@ def test_a_top_that_is_no_object_says_what_to_do() -> None:
         response_format_of(RootModel[list[int]])
 
 
-@pytest.mark.parametrize("value", ["json_object", 7, Car.__name__, int, Wheel(size=1)])
+class Hook(BaseModel):
+    run: Callable[[], None]
+
+
+class Unfinished(BaseModel):
+    part: NeverDefined  # type: ignore[name-defined]  # noqa: F821 - what a typing mistake leaves behind
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        (Hook, "Hook has no JSON schema: Cannot generate a JsonSchema for core_schema.CallableSchema$"),
+        (Unfinished, "Unfinished has no JSON schema: `Unfinished` is not fully defined; you should define"),
+    ],
+)
+def test_a_class_without_a_schema_is_refused_in_words(kind: type[BaseModel], words: str) -> None:
+    with pytest.raises(BadRequest, match=f"response_format: {words}"):
+        response_format_of(kind)
+
+
+@pytest.mark.parametrize("value", ["json_object", 7, Car.__name__, int, Wheel(size=1), BaseModel])
 def test_other_values_are_refused_by_name(value: Any) -> None:
     with pytest.raises(BadRequest, match="response_format: give a dict or a pydantic class") as caught:
         response_format_of(value)
