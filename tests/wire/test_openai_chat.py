@@ -155,7 +155,7 @@ def test_reasoning_goes_back_only_where_it_is_wanted() -> None:
 CIRCLE: list[Any] = []
 CIRCLE.append(CIRCLE)
 DEEP: list[Any] = []
-for _ in range(5000):
+for _ in range(100_000):
     DEEP = [DEEP]
 
 
