@@ -131,10 +131,14 @@ def says_error(value: dict[str, Any]) -> bool:
         return True
     if value.get("error") or value.get("object") == "error" or value.get("type") == "error" or value.get("errors"):
         return True
-    return bool(value.get("detail")) or (bool(_message(value)) and "id" not in value and "model" not in value)
+    if value.get("detail") or value.get("fault"):
+        return True
+    if "model" in value or not _message(value):
+        return False
+    return "id" not in value or isinstance(value.get("message"), str)
 
 
-_MARK_KEYS = ("code", "error_code", "status_code", "type", "error_type", "status", "reason", "param")
+_MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")
 _MESSAGE_KEYS = (
     *("message", "detail", "msg", "error_msg", "errorMessage", "Message", "status_msg", "error_description"),
     *("faultstring", "title", "reason"),
@@ -200,7 +204,7 @@ def _code(value: dict[str, Any]) -> str | None:
 
 
 def _status(value: dict[str, Any]) -> int | None:
-    for key in ("status_code", "http_code", "status", "code", "raw_status_code"):
+    for key in ("status_code", "statusCode", "http_code", "status", "code", "raw_status_code"):
         found = value.get(key)
         if isinstance(found, str) and found.isascii() and found.isdigit():
             found = int(found[:9])
@@ -283,19 +287,24 @@ def _rule(error: type[CallError], statuses: set[int], marks: str, words: str) ->
 _RULES = (
     _rule(
         QuotaExhausted,
-        {400, 401, 402, 403, 412, 429},
+        {400, 401, 402, 403, 412, 429, 500, 503},
         r"insufficient_(user_)?(quota|balance|credits?|funds)|credit_balance_exhausted|(spend|usage)_limit_exceeded"
-        r"|billing_(hard_limit|not_active)|exceeded_current_quota|arrearage|payment_required|quota_exhausted",
+        r"|billing_(hard_limit|not_active)|exceeded_current_quota|arrearage|payment_required|quota_exhausted"
+        r"|not_enough_balance|budget_exceeded|token_quota_reached|free_?tier_?only|credit_limit",
         r"insufficient (account )?(quota|balance|credits?|funds)|credit balance is too low|out of credits"
         r"|run out of (\w+ )?credits|doesn't have any credits|used all available credits|spend(ing)? limit"
-        r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)",
+        r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
+        r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
+        r"|free allocation|free tier .{0,40}has been exhausted",
     ),
     _rule(
         ContentFiltered,
         {400, 403, 422, 451, 500},
         r"content_?filter|content_policy_violation|responsibleaipolicyviolation|content_moderation|data_?inspection"
-        r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)",
-        r"content management policy|content exists risk|content (policy|filter)|input was flagged"
+        r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)"
+        r"|contentpolicyviolation",
+        r"content management policy|content exists risk|content_? ?(policy|filter)|input (was )?flagged"
+        r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
         r"|inappropriate content|data may contain",
     ),
@@ -306,7 +315,8 @@ _RULES = (
         r"(context|sequence) (length|window|size)|max context|prompt (is )?too long|input is too long"
         r"|maximum prompt length|exceeded model token limit|exceeds? (the )?max(imum)? (length|number of tokens)"
         r"|input token count|input tokens .*cannot exceed|number of tokens in the prompt|too many (input )?tokens"
-        r"|max_new_tokens.* must be <=|max size: \d+ tokens|input length should be|trying to keep the first \d+ tokens"
+        r"|max_new_tokens.* must be <=|must have less than \d+ tokens|max size: \d+ tokens|input length should be"
+        r"|trying to keep the first \d+ tokens"
         r"|tokens\) is too large"
         r"|reduce the length of the (messages|input|prompt)|longer than the (maximum )?(model|context)",
     ),
@@ -329,24 +339,44 @@ _RULES = (
         r"unsupported_parameter|unknown_parameter|unrecognized_parameter|extra_forbidden|unsupported_value(?!.*messages)",
         r"(unsupported|unknown|unrecognized) (request )?(parameter|argument|field)|extra inputs are not permitted"
         r"|property '?\S+ is unsupported|arguments? not supported|additional properties are not allowed"
+        r"|unsupportedparamserror|unrecognized key"
         r"|\S+ (is|are) not (supported|enabled|permitted) (with|for|on|by) this model|unknown name \"",
     ),
     _rule(
         Overloaded,
         {429, 500},
-        r"overloaded|engine_overloaded|over_capacity|capacity_exceeded",
+        r"overloaded|engine_overloaded|over_capacity|(?<!tier_)capacity_exceeded",
         r"\boverloaded\b|over capacity|at capacity|model is (currently )?loading",
     ),
 )
 
-# What a refusal under HTTP 200 means when its body names no status.
-_BY_MARK: tuple[tuple[re.Pattern[str], type[CallError]], ...] = (
-    (re.compile(r"rate_?limit|too_many_requests|resource_?exhausted|throttl"), RateLimited),
-    (re.compile(r"time_?out|deadline_?exceeded"), TimedOut),
-    (re.compile(r"permission|forbidden"), PermissionDenied),
-    (re.compile(r"not_?found"), NotFound),
-    (re.compile(r"internal|server_?error|unavailable|api_error"), ServerFailed),
-    (re.compile(r"invalid_?(request|argument)|bad_?request|validation"), BadRequest),
+
+def _word(pattern: str, error: type[CallError]) -> tuple[re.Pattern[str], type[CallError]]:
+    return re.compile(pattern, re.IGNORECASE), error
+
+
+# What a refusal under HTTP 200 means when its body names no status: by its codes, else by its words.
+_BY_MARK = (
+    _word(
+        r"rate[_ ]?limit|too[_ ]many[_ ](requests|tokens)|resource[_ ]?(has been )?exhausted|throttl|limit_requests"
+        r"|frequency limit|(requests?|concurrency) limit|high concurrency",
+        RateLimited,
+    ),
+    _word(
+        r"unauthori[sz]ed|authenticat(e|ion)|invalid (credentials|(\w+ ){0,2}token|username)|wrong[_ ]api[_ ]key"
+        r"|login fail",
+        AuthenticationFailed,
+    ),
+    _word(r"time[d_ -]?( |_)?out|deadline[_ ]?exceeded", TimedOut),
+    _word(r"permission|forbidden|not authorized|access denied", PermissionDenied),
+    _word(r"not[_ ]?found|unexpected endpoint", NotFound),
+    _word(r"\bbusy\b|temporarily[_ ]unavailable|service[_ ]unavailable|is currently loading|not ready", Overloaded),
+    _word(r"internal|server_?error", ServerFailed),
+    _word(
+        r"invalid[_ ]?(request|argument|param|input)|bad[_ ]?(request|input)|validation|does not support"
+        r"|is not supported|(is|field) required|not allowed",
+        BadRequest,
+    ),
 )
 
 
@@ -357,6 +387,6 @@ def _kind(refusal: Refusal, status: int | None) -> type[CallError]:
         if rule.fits(refusal, status):
             return rule.error
     if status is None:
-        found = (kind for marks, kind in _BY_MARK if marks.search(refusal.marks))
+        found = (kind for said in (refusal.marks, refusal.message) for marks, kind in _BY_MARK if marks.search(said))
         return next(found, ServerFailed)
     return _BY_STATUS.get(status) or (BadRequest if 400 <= status < 500 else ServerFailed)

@@ -203,8 +203,16 @@ def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
     return reply
 
 
+def _error_alone(data: JSON) -> JSON:
+    """Take an error out of the list of one in which Gemini puts it."""
+    if type(data) is list and len(data) == 1 and type(data[0]) is dict and failures.says_error(data[0]):
+        return data[0]
+    return data
+
+
 def _choices_of(data: JSON) -> list[Any]:
     """Give the choices of a reply, or raise what the JSON is instead."""
+    data = _error_alone(data)
     if type(data) is not dict:
         raise InvalidResponse(f"the answer is no object but {_kind_of(data)}")
     choices = data.get("choices")
@@ -283,6 +291,9 @@ def _kind_of(value: JSON) -> str:
 
 # Streams.
 
+# Some servers send it with spaces around it, or as a text of JSON.
+_END_MARK = "[DONE]"
+
 
 async def from_stream(
     events: AsyncIterator[sse.Event],
@@ -302,19 +313,17 @@ async def from_stream(
     failed: CallError | None = None
     try:
         async for event in events:
-            data = event.data
-            if data.startswith("[DONE]"):
+            if _END_MARK in event.data[:8]:
                 end.marked = True
                 break
-            if event.bare:
-                bare = _bare_values(data)
-                for piece in bare:
-                    yield reader.read(shape(piece), piece)
-                whole = len(bare) == 1 and not _is_chunk(bare[0])
-                continue
-            value = _event_json(event, reader)
-            if value is not None:
-                yield reader.read(shape(value), value)
+            values = _bare_values(event.data) if event.bare else _event_values(event, reader)
+            for value in values:
+                error = _error_in(value, event, reader)
+                if error is None or (reader.began and _says_something(value)):
+                    yield reader.read(shape(value), value)
+                if error is not None:
+                    raise error
+            whole = event.bare and len(values) == 1 and not _is_chunk(values[0])
     except CallError as error:
         failed = error
     # What was held back comes out before any error: the partial reply is to hold everything.
@@ -330,9 +339,9 @@ async def from_stream(
 
 
 def _broken(error: CallError, reader: ChunkReader) -> CallError:
-    if not (reader.began and isinstance(error, ConnectionFailed)):
+    if not isinstance(error, ConnectionFailed):
         return error
-    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}")
+    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
     truncated.__cause__ = error
     return truncated
 
@@ -341,29 +350,48 @@ def _is_chunk(value: dict[str, Any]) -> bool:
     return any(type(choice) is dict and "delta" in choice for choice in value["choices"])
 
 
-def _event_json(event: sse.Event, reader: ChunkReader) -> dict[str, Any] | None:
-    """Give an event's JSON where it is a piece of the reply; raise what else it says."""
+def _event_values(event: sse.Event, reader: ChunkReader) -> tuple[dict[str, Any], ...]:
+    """Give an event's JSON where it is a piece of the reply or an error; raise what else it says."""
     try:
-        value = from_json(event.data)
+        value = _error_alone(from_json(event.data))
     except ValueError as error:
+        if event.unfinished and (event.event != "error" or event.data.lstrip().startswith("{")):
+            return ()
         if event.event == "error":
             raise _stream_error(event.data, event.data, reader) from None
-        if event.data.strip() and not event.unfinished:
+        if event.data.strip():
             raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
-        return None
+        return ()
     if type(value) is not dict:
         if event.event == "error":
             raise _stream_error(value, event.data, reader)
         raise InvalidResponse(f"an event of the stream is no object but {_kind_of(value)}", body=event.data)
-    if value.get("error") or event.event == "error" or ("choices" not in value and failures.says_error(value)):
-        raise _stream_error(value, event.data, reader)
     if "choices" in value or not value.keys().isdisjoint(_MARKS_OF_A_CHUNK):
-        return value
-    return None
+        return (value,)
+    return (value,) if event.event == "error" or failures.says_error(value) else ()
 
 
 # A piece without choices may still carry the usage; a server's ping carries none of these.
 _MARKS_OF_A_CHUNK = frozenset({"id", "object", "usage", "model"})
+
+
+def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> CallError | None:
+    """Find the error that a piece says, as a whole or in one of its choices."""
+    choices = value.get("choices")
+    if value.get("error") or event.event == "error" or (not choices and failures.says_error(value)):
+        return _stream_error(value, event.data, reader)
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and choice.get("error"):
+                return _stream_error(choice, event.data, reader)
+    return None
+
+
+def _says_something(value: dict[str, Any]) -> bool:
+    """Tell whether a piece that says an error brings a last bit of the answer, too."""
+    choices = value.get("choices")
+    deltas = [choice.get("delta") for choice in choices if type(choice) is dict] if type(choices) is list else []
+    return any(bool(item) and name != "role" for delta in deltas if delta for name, item in delta.items())
 
 
 def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
@@ -381,23 +409,31 @@ def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
     )
 
 
-def _bare_values(text: str) -> list[dict[str, Any]]:
+def _bare_values(text: str) -> tuple[dict[str, Any], ...]:
     """Read a body that came in place of an event stream: a whole reply, or a chunk a line."""
     try:
-        values = [bodies.loads(text.encode())]
-    except InvalidResponse:
-        lines = [line for line in text.split("\n") if line.strip()]
-        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
-            raise
-        values = [bodies.loads(line.encode()) for line in lines]
-    try:
-        for value in values:
-            if len(values) == 1 or "choices" not in value:
-                _choices_of(value)
+        values = _lines(text) or (_error_alone(bodies.loads(text.encode())),)
+        if not any(type(value) is dict and "choices" in value for value in values) or len(values) == 1:
+            _choices_of(values[0])
     except CallError as error:
-        error.body = clip(text)
+        error.body = error.body or clip(text)
         raise
     return values
+
+
+def _lines(text: str) -> tuple[dict[str, Any], ...]:
+    """Read a body of one JSON object a line; none where it is something else. The last may have been cut."""
+    lines = [line for line in map(str.strip, text.split("\n")) if line and _END_MARK not in line[:8]]
+    if len(lines) < 2 or not all(line.startswith("{") for line in lines):
+        return ()
+    values = []
+    for line in lines:
+        try:
+            values.append(from_json(line))
+        except ValueError:
+            if line is not lines[-1] or not values:
+                return ()
+    return tuple(values)
 
 
 # What refusals teach.

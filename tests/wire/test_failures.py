@@ -245,6 +245,19 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
             E.BadRequest,
         ),
         (400, said("Invalid type for 'temperature': expected a decimal"), E.BadRequest),
+        (422, {"error": "`inputs` must have less than 1024 tokens. Given: 5000"}, E.ContextTooLong),
+        # Money and filters, by the words of gateways and clouds.
+        (403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}, E.QuotaExhausted),
+        (400, said("Budget has been exceeded! Max budget: 0.5", type="budget_exceeded"), E.QuotaExhausted),
+        (403, {"errors": [{"code": "token_quota_reached", "message": "no"}]}, E.QuotaExhausted),
+        (403, said("no", code="AllocationQuota.FreeTierOnly"), E.QuotaExhausted),
+        (500, said("no", code="insufficient_user_quota"), E.QuotaExhausted),
+        (429, said("you have used up your daily free allocation"), E.QuotaExhausted),
+        (403, said("Input flagged", metadata={"reasons": ["violence"]}), E.ContentFiltered),
+        (400, said("System detected potentially unsafe or sensitive content", code="1301"), E.ContentFiltered),
+        (400, said("litellm.ContentPolicyViolationError: no"), E.ContentFiltered),
+        (400, said("litellm.UnsupportedParamsError: x does not support parameters: ['n']"), E.UnsupportedParameter),
+        (429, {"message": "no", "type": "service_tier_capacity_exceeded", "code": "3505"}, E.RateLimited),
     ],
 )
 def test_words_say_more_than_the_status(status: int, body: Any, kind: type[errors.CallError]) -> None:
@@ -361,6 +374,18 @@ def test_what_a_server_was_not_started_for_is_not_asked_again() -> None:
         (said("no", status_code=400), E.BadRequest),
         (said("no", code="503"), E.Overloaded),
         (said("no"), E.ServerFailed),
+        ({"statusCode": 429, "message": "no"}, E.RateLimited),
+        ({"message": "Requests rate limit exceeded"}, E.RateLimited),
+        ({"error": "Unauthorized"}, E.AuthenticationFailed),
+        ({"id": "x", "message": "invalid api token"}, E.AuthenticationFailed),
+        ({"base_resp": {"status_code": 1004, "status_msg": "login fail: carry the key"}}, E.AuthenticationFailed),
+        ({"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}, E.ContentFiltered),
+        (said("server busy, please try again", type="api_error"), E.Overloaded),
+        ({"error": "Model x is currently loading"}, E.Overloaded),
+        ({"error": "Request timed out"}, E.TimedOut),
+        ({"error": "Unexpected endpoint or method. (POST /chat)"}, E.NotFound),
+        ({"error": "'messages' field is required"}, E.BadRequest),
+        (said("x does not support tools", type="api_error"), E.BadRequest),
     ],
 )
 def test_refusal_under_a_success_is_read_by_its_words(value: Any, kind: type[errors.CallError]) -> None:
@@ -380,6 +405,9 @@ def test_refusal_under_a_success_is_read_by_its_words(value: Any, kind: type[err
         ({"error": None, "id": "x"}, False),
         ({"id": "x", "usage": {}}, False),
         ({"model": "m", "message": {"content": "hi"}}, False),
+        ({"id": "x", "message": "no"}, True),
+        ({"id": "x", "message": {"content": "hi"}}, False),
+        ({"fault": {"faultstring": "no"}}, True),
     ],
 )
 def test_refusal_is_told_from_other_json(value: dict[str, Any], says: bool) -> None:

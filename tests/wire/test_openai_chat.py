@@ -609,9 +609,81 @@ def test_connection_that_breaks_within_an_answer_truncates_it() -> None:
     assert read.error.__cause__ is reset
 
 
-@pytest.mark.parametrize("error", [errors.ConnectionFailed("reset"), errors.TimedOut("slow", limit="first_token")])
-def test_what_fails_before_the_first_chunk_keeps_its_class(error: errors.CallError) -> None:
-    assert Read(error).error is error
+def test_connection_that_breaks_before_the_first_chunk_may_be_tried_again() -> None:
+    read = Read(errors.ConnectionFailed("reset"))
+
+    assert type(read.error) is errors.StreamTruncated
+    assert read.error.retryable
+
+
+def test_time_out_before_the_first_chunk_keeps_its_class() -> None:
+    slow = errors.TimedOut("slow", limit="first_token")
+
+    assert Read(slow).error is slow
+
+
+@pytest.mark.parametrize("mark", ["[DONE] ", "  [DONE]", '"[DONE]"'])
+def test_end_mark_may_be_dressed(mark: str) -> None:
+    read = Read(piece("Hi"), sse.Event(None, mark), RuntimeError("read on"))
+
+    assert read.error is None
+    assert read.end.marked
+
+
+def test_error_event_that_is_cut_is_a_cut_stream() -> None:
+    read = Read(piece("Hi"), sse.Event("error", '{"error": {"mess', unfinished=True))
+
+    assert type(read.error) is errors.StreamTruncated
+
+
+def test_error_in_a_choice_of_a_stream_is_an_error() -> None:
+    broken = {"choices": [{"index": 0, "delta": {"content": ""}, "error": {"code": 502, "message": "upstream"}}]}
+
+    first, later = Read(broken), Read(piece("Hi"), broken)
+
+    assert type(first.error) is errors.ServerFailed
+    assert type(later.error) is errors.StreamFailed
+    assert later.error.message == "upstream"
+
+
+def test_the_last_words_beside_an_error_are_kept() -> None:
+    last = {**piece(" there"), "error": {"code": 502, "message": "upstream"}}
+
+    read = Read(piece("Hi"), last)
+
+    assert type(read.error) is errors.StreamFailed
+    assert read.texts == ["Hi", " there"]
+
+
+def test_error_in_a_list_is_an_error() -> None:
+    body = '[{"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}}]'
+
+    for event in (sse.Event(None, body), sse.Event(None, body, bare=True)):
+        assert type(Read(event).error) is errors.RateLimited
+
+
+def test_lines_of_json_are_read_to_the_one_that_was_cut() -> None:
+    lines = [json.dumps(piece("Hel")), json.dumps(piece("lo")), json.dumps(piece("!"))[:30]]
+
+    read = Read(sse.Event(None, "\r\n".join(lines), bare=True))
+
+    assert type(read.error) is errors.StreamTruncated
+    assert read.texts == ["Hel", "lo"]
+
+
+def test_error_in_a_line_of_json_keeps_the_lines_before() -> None:
+    lines = [json.dumps(piece("Hel")), '{"error": {"message": "out of memory"}}']
+
+    read = Read(sse.Event(None, "\n".join(lines), bare=True))
+
+    assert type(read.error) is errors.StreamFailed
+    assert read.texts == ["Hel"]
+
+
+def test_lines_of_json_may_end_with_the_end_mark() -> None:
+    lines = [json.dumps(piece("Hi")), json.dumps(STOP), "[DONE]"]
+
+    assert Read(sse.Event(None, "\n".join(lines), bare=True)).texts == ["Hi", ""]
 
 
 def test_stall_within_an_answer_is_a_timeout() -> None:
