@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, model_validator
 
 from modelwrap.config.credentials import Headers, SecretString, hide_headers, is_placeholder, mistake, secrets_in
-from modelwrap.config.transport import check_verify
+from modelwrap.config.transport import check_proxy, check_verify
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.wire.http import Connection, Timeouts
 
@@ -48,9 +49,20 @@ def _trust(value: object) -> bool | str:
 
 
 def _proxy(value: object) -> object:
-    if isinstance(value, str) and value and not value.lower().startswith(_PROXY_SCHEMES):
-        raise mistake("must begin with http://, https://, socks5:// or socks5h://")
+    if isinstance(value, str) and value:
+        if not value.lower().startswith(_PROXY_SCHEMES):
+            raise mistake("must begin with http://, https://, socks5:// or socks5h://")
+        if not _names_host(value):
+            raise mistake("must name a host and a port, as in http://host:3128")
     return value
+
+
+def _names_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def _query(value: object) -> object:
@@ -160,6 +172,7 @@ class ClientArgs(ConfigPart):
     def connection(self, url: str, where: str = "client_args.base_url") -> Connection:
         """Say how sockets to `url` are made; `where` is the key of the config that holds it."""
         check_verify(url, self.verify, where)
+        check_proxy(self.proxy)
         return Connection(proxy=self.proxy or None, verify=self.verify)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from urllib.parse import parse_qsl
 
-from modelwrap.errors import ConfigError
-from modelwrap.secrets import is_sensitive
+from modelwrap.errors import ConfigError, MissingPackage
+from modelwrap.secrets import Secret, is_sensitive
 from modelwrap.wire.urls import host_of, is_private_host
 
 
@@ -32,3 +33,9 @@ def check_verify(url: str, verify: bool | str, where: str) -> None:
             f"client_args.verify: false is taken only for hosts in your own network, and {where} is "
             f"{host_of(url)}; give the path of a file with the certificate to trust instead"
         )
+
+
+def check_proxy(proxy: Secret | None) -> None:
+    """Refuse a proxy that what is installed cannot speak to."""
+    if proxy and proxy.reveal().lower().startswith("socks") and find_spec("socksio") is None:
+        raise MissingPackage("client_args.proxy: a SOCKS proxy needs a package of its own: pip install socksio")

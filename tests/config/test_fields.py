@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from modelwrap.config import ClientArgs, Limits, ModelConfig
+from modelwrap.errors import MissingPackage
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, Timeouts
 
@@ -56,12 +57,29 @@ def test_certificates_are_trusted_from_a_file_that_is_there(tmp_path: Path) -> N
     bundle = tmp_path / "ca.pem"
     bundle.write_text("certificates")
 
-    args = ClientArgs.model_validate({"verify": str(bundle), "proxy": "socks5://host:1"})
+    args = ClientArgs.model_validate({"verify": str(bundle), "proxy": "http://host:1"})
 
-    assert args.connection("https://api.example.com") == Connection(Secret("socks5://host:1"), str(bundle))
+    assert args.connection("https://api.example.com") == Connection(Secret("http://host:1"), str(bundle))
     for wrong in (str(tmp_path / "other.pem"), 5):
         with pytest.raises(ValidationError):
             ClientArgs.model_validate({"verify": wrong})
+
+
+@pytest.mark.parametrize("proxy", ["host:3128", "http://", "http://host:99999", "http://host:x", "http://[::1"])
+def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
+    with pytest.raises(ValidationError):
+        ClientArgs.model_validate({"proxy": proxy})
+
+
+def test_a_proxy_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ClientArgs.model_validate({"proxy": "socks5://host:1"})
+
+    monkeypatch.setattr("modelwrap.config.transport.find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match="pip install socksio"):
+        args.connection("https://api.example.com")
+    monkeypatch.setattr("modelwrap.config.transport.find_spec", lambda name: object())
+
+    assert args.connection("https://api.example.com") == Connection(Secret("socks5://host:1"))
 
 
 def test_no_proxy_is_the_same_as_an_empty_one() -> None:
