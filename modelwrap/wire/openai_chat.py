@@ -351,10 +351,15 @@ def _is_chunk(value: dict[str, Any]) -> bool:
 
 
 def _event_values(event: sse.Event, reader: ChunkReader) -> tuple[dict[str, Any], ...]:
-    """Give an event's JSON where it is a piece of the reply or an error; raise what else it says."""
+    """Give an event's JSON where it is a piece of the reply or an error; raise what else it says.
+
+    An event has several lines of it where a server ends its events with one line feed instead of two.
+    """
     try:
         value = _error_alone(from_json(event.data))
     except ValueError as error:
+        if lines := _lines(event.data):
+            return lines
         if event.unfinished and (event.event != "error" or event.data.lstrip().startswith("{")):
             return ()
         if event.event == "error":

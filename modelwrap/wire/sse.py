@@ -18,6 +18,8 @@ LARGEST_EVENT = 16 * 2**20
 
 _BOM = b"\xef\xbb\xbf"
 
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+
 # No line of an event stream begins with these; JSON and HTML do.
 _NO_EVENT_STREAM = (b"{", b"[", b"<", b'"')
 
@@ -95,9 +97,9 @@ class Decoder:
             self._begin(b"", last=True)
         if self._bare:
             return [Event(None, _decoded(self._line, cut=True), bare=True)]
-        if self._line:
+        if self._line and not any(field.startswith(self._line) for field in _FIELDS):
             self._field(bytes(self._line), events)
-            self._line.clear()
+        self._line.clear()
         self._dispatch(events, unfinished=True)
         if not self._any and self._unknown:
             events.append(Event(None, _decoded(self._unknown, cut=True), bare=True))

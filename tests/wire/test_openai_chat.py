@@ -671,6 +671,13 @@ def test_lines_of_json_are_read_to_the_one_that_was_cut() -> None:
     assert read.texts == ["Hel", "lo"]
 
 
+def test_events_that_one_line_feed_ends_are_told_apart() -> None:
+    read = Read(sse.Event(None, "\n".join([json.dumps(piece("Hi")), json.dumps(STOP), "[DONE]"]), unfinished=True))
+
+    assert read.error is None
+    assert read.texts == ["Hi", ""]
+
+
 def test_error_in_a_line_of_json_keeps_the_lines_before() -> None:
     lines = [json.dumps(piece("Hel")), '{"error": {"message": "out of memory"}}']
 

@@ -181,3 +181,12 @@ def test_reading_takes_linear_time() -> None:
     small, large = (min(seconds(size) for _ in range(3)) for size in (500_000, 2_000_000))
 
     assert large < small * 12
+
+
+@pytest.mark.parametrize("start", [b"d", b"data", b"even", b"i", b"data: 1\n\nda"])
+def test_field_that_is_cut_within_its_name_says_nothing(start: bytes) -> None:
+    decoder = Decoder()
+
+    events = decoder.feed(start) + decoder.finish()
+
+    assert [event.data for event in events] == ["1"] * start.count(b"1")
