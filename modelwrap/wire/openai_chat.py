@@ -226,7 +226,15 @@ def _choices_of(data: JSON) -> list[Any]:
         raise InvalidResponse(f"choices: a list is expected, got {_kind_of(choices)}")
     if len(choices) > MOST_CHOICES:
         raise InvalidResponse(f"choices: more than {MOST_CHOICES}")
+    if data.get("error") and all(map(_is_silent, choices)):
+        raise failures.refused(failures.read(data), 200)
     return choices
+
+
+def _is_silent(choice: Any) -> bool:
+    """Tell whether a choice holds no word of an answer."""
+    message = choice.get("message") or choice.get("delta") if type(choice) is dict else None
+    return type(message) is not dict or not (message.get("content") or message.get("tool_calls"))
 
 
 def _message_choice(choice: dict[str, Any], position: int, traits: Traits, changes: list[Change]) -> dict[str, Any]:
@@ -239,9 +247,9 @@ def _message_choice(choice: dict[str, Any], position: int, traits: Traits, chang
         tell(changes, Change("repaired", "choices.message", "it stood under another name"))
     if type(message) is not dict:
         raise InvalidResponse(f"choices.{position}.message: an object is expected, got {_kind_of(message)}")
-    content = message.get("content")
-    if type(choice.get("error")) is dict and not content and not message.get("tool_calls"):
+    if type(choice.get("error")) is dict and _is_silent(choice):
         raise failures.refused(failures.read(choice), 200)
+    content = message.get("content")
     if traits.think_tags and type(content) is str and content.lstrip().startswith("<think>"):
         return {**choice, "message": _split_message(message, content, changes)}
     return choice

@@ -671,6 +671,15 @@ def test_lines_of_json_are_read_to_the_one_that_was_cut() -> None:
     assert read.texts == ["Hel", "lo"]
 
 
+def test_error_beside_choices_that_say_nothing_is_an_error() -> None:
+    refused = {**answer({"content": ""}), "error": {"message": "slow down", "code": 429}}
+
+    with pytest.raises(errors.RateLimited):
+        reply_of(refused, wire_call())
+
+    assert reply_of({**answer({"content": "Hi"}), "error": {"message": "late"}}, wire_call()).text == "Hi"
+
+
 def test_events_that_one_line_feed_ends_are_told_apart() -> None:
     read = Read(sse.Event(None, "\n".join([json.dumps(piece("Hi")), json.dumps(STOP), "[DONE]"]), unfinished=True))
 
