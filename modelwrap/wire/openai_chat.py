@@ -232,9 +232,9 @@ def _choices_of(data: JSON) -> list[Any]:
 
 
 def _is_silent(choice: Any) -> bool:
-    """Tell whether a choice holds no word of an answer."""
+    """Tell whether a choice, whole or a piece, holds nothing of an answer."""
     message = choice.get("message") or choice.get("delta") if type(choice) is dict else None
-    return type(message) is not dict or not (message.get("content") or message.get("tool_calls"))
+    return type(message) is not dict or not any(value and name != "role" for name, value in message.items())
 
 
 def _message_choice(choice: dict[str, Any], position: int, traits: Traits, changes: list[Change]) -> dict[str, Any]:
@@ -403,8 +403,7 @@ def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> C
 def _says_something(value: dict[str, Any]) -> bool:
     """Tell whether a piece that says an error brings a last bit of the answer, too."""
     choices = value.get("choices")
-    deltas = [choice.get("delta") for choice in choices if type(choice) is dict] if type(choices) is list else []
-    return any(bool(item) and name != "role" for delta in deltas if delta for name, item in delta.items())
+    return type(choices) is list and not all(map(_is_silent, choices))
 
 
 def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
