@@ -45,8 +45,10 @@ class ChunkReader:
         """Read one piece; `raw` is the JSON that it came as."""
         choices = data.get("choices")
         if type(choices) is list:
+            if len(choices) > 1:
+                choices = by_position(choices, self._changes)
             read = [self._choice(choice) if type(choice) is dict else choice for choice in choices]
-            if any(map(_differs, read, choices)):
+            if any(map(_differs, read, data["choices"])):
                 data = {**data, "choices": read}
         chunk = validated(ChatChunk, data, self._changes)
         for choice in chunk.choices:
@@ -89,7 +91,7 @@ class ChunkReader:
             return choice
         index = choice.get("index")
         if type(index) is not int:
-            index = 0
+            index = _index_of(index)
         new = delta
         if delta.get("tool_calls"):
             new = self._numbered(index, new)
@@ -229,6 +231,21 @@ class _Calls:
         if name != call.name:
             return wire is None or bool(call.arguments)
         return bool(arguments) and call.is_whole()
+
+
+def by_position(choices: list[Any], changes: list[Change]) -> list[Any]:
+    """Number choices by their position where none has an index; the same list where one has."""
+    if not all(type(choice) is dict and "index" not in choice for choice in choices):
+        return choices
+    tell(changes, Change("repaired", "choices.index", "numbered by position"))
+    return [{**choice, "index": position} for position, choice in enumerate(choices)]
+
+
+def _index_of(index: Any) -> int:
+    try:
+        return int(index or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _text(value: Any) -> str:

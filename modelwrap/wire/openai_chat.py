@@ -27,7 +27,7 @@ from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Choice
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire.assembly import MOST_CHOICES
-from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader
+from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader, by_position
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
@@ -192,9 +192,8 @@ def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
         _message_choice(choice, position, traits, call.changes) if type(choice) is dict else choice
         for position, choice in enumerate(choices)
     ]
-    if len(read) > 1 and all(isinstance(choice, dict) and "index" not in choice for choice in read):
-        read = [{**choice, "index": position} for position, choice in enumerate(read)]
-        tell(call.changes, Change("repaired", "choices.index", "numbered by position"))
+    if len(read) > 1:
+        read = by_position(read, call.changes)
     if any(one is not other for one, other in zip(read, choices, strict=True)):
         data = {**data, "choices": read}
     reply = validated(ChatReply, data, call.changes)

@@ -680,6 +680,19 @@ def test_error_beside_choices_that_say_nothing_is_an_error() -> None:
     assert reply_of({**answer({"content": "Hi"}), "error": {"message": "late"}}, wire_call()).text == "Hi"
 
 
+@pytest.mark.parametrize("places", [({}, {}), ({"index": "0"}, {"index": "1"}), ({"index": 0.0}, {"index": 1.0})])
+def test_choices_of_a_stream_are_told_apart_however_they_are_numbered(places: tuple[Any, Any]) -> None:
+    first, second = places
+
+    read = Read(
+        {"choices": [{**first, "delta": {"content": "<think>a"}}, {**second, "delta": {"content": "B"}}]},
+        {"choices": [{**first, "delta": {"content": "</think>c"}}, {**second, "delta": {"content": "d"}}]},
+        DONE,
+    )
+
+    assert [choice.message.content for choice in read.reply.choices] == ["c", "Bd"]
+
+
 def test_events_that_one_line_feed_ends_are_told_apart() -> None:
     read = Read(sse.Event(None, "\n".join([json.dumps(piece("Hi")), json.dumps(STOP), "[DONE]"]), unfinished=True))
 
