@@ -133,9 +133,8 @@ def says_error(value: dict[str, Any]) -> bool:
         return True
     if value.get("detail") or value.get("fault"):
         return True
-    if "model" in value or not _message(value):
-        return False
-    return "id" not in value or isinstance(value.get("message"), str)
+    words = any(value.get(key) and isinstance(value[key], str) for key in _MESSAGE_KEYS)
+    return words and "model" not in value and ("id" not in value or isinstance(value.get("message"), str))
 
 
 _MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")

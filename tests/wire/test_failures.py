@@ -406,6 +406,7 @@ def test_refusal_under_a_success_is_read_by_its_words(value: Any, kind: type[err
         ({"id": "x", "usage": {}}, False),
         ({"model": "m", "message": {"content": "hi"}}, False),
         ({"id": "x", "message": "no"}, True),
+        ({"type": "message_start", "message": {"id": "x", "role": "assistant"}}, False),
         ({"id": "x", "message": {"content": "hi"}}, False),
         ({"fault": {"faultstring": "no"}}, True),
     ],
