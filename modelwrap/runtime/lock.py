@@ -9,18 +9,16 @@ from types import TracebackType
 
 class Lock:
     def __init__(self) -> None:
-        self._renew()
-
-    def _renew(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._by_process: dict[int, threading.Lock] = {}
 
     def __enter__(self) -> None:
-        if self._pid != os.getpid():
-            self._renew()
-        self._lock.acquire()
+        process = os.getpid()
+        # In one step, because threads of a young child may come here at the same time.
+        lock = self._by_process.get(process) or self._by_process.setdefault(process, threading.Lock())
+        lock.acquire()
+        self._held = lock
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lock.release()
+        self._held.release()
