@@ -45,13 +45,14 @@ class Assembly:
         return bool(self._raw)
 
     def add(self, chunk: ChatChunk) -> None:
-        self._raw.append(chunk._raw)
-        known = self._known
+        # Past the attribute, whose look-up costs more than all the rest of a piece's look-ups together.
+        self._raw.append((chunk.__pydantic_private__ or {}).get("_raw"))
+        known, sent = self._known, chunk.model_fields_set
         for name in ("id", "created", "model"):
-            if name in chunk.model_fields_set and not known.get(name):
+            if name in sent and not known.get(name):
                 known[name] = getattr(chunk, name)
         for name in ("system_fingerprint", "service_tier", "moderation"):
-            if name in chunk.model_fields_set:
+            if name in sent:
                 known[name] = getattr(chunk, name) or known.get(name)
         if chunk.usage is not None and (chunk.usage.model_fields_set or self._usage is None):
             self._usage = chunk.usage
