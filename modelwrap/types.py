@@ -121,7 +121,7 @@ class _Reasoned(Wire):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    """What the model thought, whichever of `reasoning_content`, `reasoning` or `<think>` the server uses."""
+    """What the model thought, under whichever name or tag the server sends it."""
     function_call: FunctionCall | None = None
     annotations: list[dict[str, Any]] | None = None
     audio: Audio | None = None
@@ -130,12 +130,11 @@ class _Reasoned(Wire):
     def _read_reasoning(self) -> Self:
         # Written past the set of fields that were given, so that a dump keeps the server's own name and shape.
         extra = self.__pydantic_extra__
-        if extra and self.reasoning_content is None:
-            reasoning = extra.get("reasoning")
-            if isinstance(reasoning, str) and reasoning:
-                self.__dict__["reasoning_content"] = reasoning
-            elif details := extra.get("reasoning_details"):
-                self.__dict__["reasoning_content"] = _details_text(details)
+        if extra and not self.reasoning_content:
+            sent = (extra.get("reasoning"), extra.get("reasoning_text"), _details_text(extra.get("reasoning_details")))
+            thought = next((text for text in sent if text and isinstance(text, str)), None)
+            if thought is not None:
+                self.__dict__["reasoning_content"] = thought
         return self
 
 

@@ -249,6 +249,8 @@ def test_numbers_that_only_python_knows_are_taken() -> None:
         ({"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "Yes"}]}, "Yes", "so"),
         ({"content": [{"type": "thinking", "thinking": None}, {"type": "text", "text": "Yes"}]}, "Yes", ""),
         ({"content": [{"type": "text", "text": "Yes"}]}, "Yes", None),
+        ({"content": "Yes", "reasoning_content": "", "reasoning": "so"}, "Yes", "so"),
+        ({"content": "Yes", "reasoning_text": "so", "reasoning_opaque": "xyz"}, "Yes", "so"),
         (
             {
                 "content": [
