@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,8 +23,10 @@ from modelwrap import runtime
 from modelwrap.errors import (
     BadRequest,
     CallError,
+    ConfigError,
     ConnectionFailed,
     InvalidResponse,
+    MissingPackage,
     ResponseTooLarge,
     TimedOut,
     TLSFailed,
@@ -42,6 +47,11 @@ LARGEST_BODY = 64 * 1024 * 1024
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
 
 _CLIENT_ERRORS = (httpx2.TransportError, httpx2.DecodingError, httpx2.InvalidURL, OSError)
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+# They say where a request ends; a second opinion would leave the connection out of step.
+_FRAMING = ("content-length", "transfer-encoding")
 
 _Pool = tuple[str, Connection]
 
@@ -272,6 +282,8 @@ def _parsed(url: str) -> httpx2.URL:
 def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> httpx2.Request:
     deadline.check()
     for name, value in request.headers.items():
+        if fault := _fault_of_name(name):
+            raise BadRequest(f"header {name!r}: {fault}", sent=False)
         if not _fits_http(value):
             raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
     connect = Limit(request.timeouts.connect, deadline, "connect")
@@ -290,6 +302,14 @@ def _native_request(request: HttpRequest, deadline: Deadline, limit: Limit) -> h
         content=request.content,
         extensions={"timeout": timeout},
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _fault_of_name(name: str) -> str:
+    """Say why a header of this name cannot be sent; empty where it can."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "this is no name of a header"
+    return "this header is written by the HTTP client" if name.lower() in _FRAMING else ""
 
 
 def _fits_http(value: str | Secret) -> bool:
@@ -314,21 +334,36 @@ def _origin(url: str) -> str:
 
 def _transport_options(origin: str, connection: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {"limits": _LIMITS, "verify": _tls(origin, connection), "trust_env": False}
-    proxy = reveal(connection.proxy) if connection.proxy else _environment_proxy(origin)
-    if proxy:
-        options["proxy"] = proxy
+    if proxy := connection.proxy or Secret(_environment_proxy(origin) or ""):
+        options["proxy"] = _proxy(proxy, origin)
     return options
+
+
+def _proxy(proxy: Secret, origin: str) -> httpx2.Proxy:
+    if proxy.reveal().lower().startswith("socks") and find_spec("socksio") is None:
+        raise MissingPackage("a SOCKS proxy needs a package of its own: pip install socksio")
+    with suppress(ValueError, httpx2.InvalidURL):
+        return httpx2.Proxy(proxy.reveal())
+    # Raised out here, because what the client raises knows the password.
+    raise ConfigError(f"the proxy for {origin} is no URL of a proxy, as in http://user:password@host:3128")
 
 
 def _tls(origin: str, connection: Connection) -> ssl.SSLContext | bool:
     if isinstance(connection.verify, str):
-        if Path(connection.verify).is_dir():
-            return ssl.create_default_context(capath=connection.verify)
-        return ssl.create_default_context(cafile=connection.verify)
+        return _trusting(connection.verify)
     if origin.startswith("http://") and connection.verify:
         # Never used, and cheaper than reading the system's certificates.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return connection.verify
+
+
+def _trusting(path: str) -> ssl.SSLContext:
+    try:
+        if Path(path).is_dir():
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ConfigError(f"verify: {path} holds no certificates: {error.strerror or error}") from error
 
 
 def _environment_proxy(origin: str) -> str | None:
@@ -340,7 +375,8 @@ def _environment_proxy(origin: str) -> str | None:
     if urllib.request.proxy_bypass(host):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 # What the client raises, made ours.

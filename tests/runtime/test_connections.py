@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
+import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
-from modelwrap.errors import ConnectionFailed, TimedOut, TLSFailed
+from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, MissingPackage, TimedOut, TLSFailed
 from modelwrap.runtime import httpx2_backend
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
@@ -99,14 +101,15 @@ def test_goes_through_the_proxy_of_the_config(colour: Colour, server: Loopback) 
     assert "pr0xy-secret" not in repr(request)
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_goes_through_the_proxy_of_the_environment(
-    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch, variable: str
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
     server.script(json_answer({}))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv(variable, f"{scheme}127.0.0.1:{server.port}")
 
     request = HttpRequest("POST", f"http://port-{server.port}.test/v1")
 
@@ -133,6 +136,59 @@ def test_a_proxy_that_refuses_is_named(colour: Colour, server: Loopback) -> None
 
     with pytest.raises(ConnectionFailed, match="proxy"):
         colour.run(status(colour.runtime(), request))
+
+
+@pytest.mark.parametrize("proxy", ["ftp://me:pr0xy-secret@host:1", "http://me:pr0xy-secret@host:port"])
+def test_what_is_no_proxy_is_a_mistake_that_shows_no_password(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+
+    request = HttpRequest("POST", "http://proxied.test/v1")
+
+    with pytest.raises(ConfigError, match="the proxy for http://proxied.test is no URL of a proxy") as caught:
+        colour.run(status(colour.runtime(), request))
+    assert "pr0xy-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_socks_proxy_asks_for_its_package(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    request = HttpRequest("POST", "http://model.test", connection=Connection(proxy=Secret("socks5://127.0.0.1:1")))
+
+    with pytest.raises(MissingPackage, match="pip install socksio"):
+        colour.run(status(colour.runtime(), request))
+
+
+def test_a_file_without_certificates_is_a_mistake(colour: Colour, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+
+    for path in (tmp_path / "ca.pem", tmp_path / "gone.pem"):
+        request = HttpRequest("POST", "https://model.test", connection=Connection(verify=str(path)))
+        with pytest.raises(ConfigError, match=f"verify: {path} holds no certificates"):
+            colour.run(status(colour.runtime(), request))
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("bad name", "is no name of a header"),
+        ("größe", "is no name of a header"),
+        ("", "is no name of a header"),
+        ("a:b", "is no name of a header"),
+        ("Content-Length", "is written by the HTTP client"),
+        ("transfer-encoding", "is written by the HTTP client"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_before_it_is(
+    colour: Colour, server: Loopback, name: str, words: str
+) -> None:
+    request = HttpRequest("POST", server.base_url, {name: "5"}, content=b"{}")
+
+    with pytest.raises(BadRequest, match=words) as caught:
+        colour.run(status(colour.runtime(), request))
+
+    assert not caught.value.sent
+    assert server.asked == []
 
 
 def test_a_name_that_nobody_knows_is_named(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
