@@ -104,7 +104,7 @@ class ChunkReader:
         message = choice.get("message")
         if type(message) is dict:
             rest = {key: value for key, value in choice.items() if key != "message"}
-            if (choice.get("index") or 0) in self._seen:
+            if _index_of(choice.get("index")) in self._seen:
                 # It repeats as a whole what came in pieces.
                 return rest
             return {**rest, "delta": message}

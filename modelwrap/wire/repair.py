@@ -7,6 +7,7 @@ import math
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, Change
@@ -55,7 +56,7 @@ def validated(model: type[M], data: dict[str, Any], changes: list[Change]) -> M:
             return model.model_validate(data)
         except ValidationError as error:
             found = error
-    raise _invalid(found)
+    raise _invalid(found.errors(include_url=False, include_context=False)[0])
 
 
 def tell(changes: list[Change], change: Change) -> None:
@@ -98,7 +99,7 @@ def _repaired(data: dict[str, Any], error: ValidationError, changes: list[Change
         try:
             _repair(data, mistake["loc"], mistake["type"], mistake["input"], changes)
         except _Hopeless:
-            raise _invalid(error) from None
+            raise _invalid(mistake) from None
     _drop_nothing(data)
     return data
 
@@ -178,8 +179,9 @@ def _meant(holder: Any, key: int | str, kind: str, value: JSON) -> JSON:
         return [value]
     if key == "logprobs" and isinstance(value, (int, float)):
         # Together AI's streams: the number belongs to the one token of the piece.
-        token = (holder.get("delta") or holder.get("message") or {}).get("content") or ""
-        return {"content": [{"token": token, "logprob": value}]}
+        said = holder.get("delta") or holder.get("message")
+        token = said.get("content") if isinstance(said, dict) else None
+        return {"content": [{"token": token or "", "logprob": value}]}
     if key == "logprob":
         return _UNKNOWN_LOGPROB
     raise _Hopeless
@@ -209,7 +211,6 @@ def _copied(value: JSON) -> JSON:
     return value
 
 
-def _invalid(error: ValidationError) -> InvalidResponse:
-    first = error.errors(include_url=False, include_context=False, include_input=True)[0]
-    path = ".".join(map(str, first["loc"])) or "the answer"
-    return InvalidResponse(f"{path}: {first['msg']}, got {type(first['input']).__name__}")
+def _invalid(mistake: ErrorDetails) -> InvalidResponse:
+    path = ".".join(map(str, mistake["loc"])) or "the answer"
+    return InvalidResponse(f"{path}: {mistake['msg']}, got {type(mistake['input']).__name__}")

@@ -695,6 +695,25 @@ def test_choices_of_a_stream_are_told_apart_however_they_are_numbered(places: tu
     assert [choice.message.content for choice in read.reply.choices] == ["c", "Bd"]
 
 
+def test_what_cannot_be_repaired_is_what_the_error_names() -> None:
+    with pytest.raises(errors.InvalidResponse, match=r"choices\.0\.message\.audio: .*got int"):
+        reply_of(answer({"content": "Hi", "audio": 5}, id=[1], created="soon"), wire_call())
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"index": {}, "message": {"content": "x"}},
+        {"index": [0], "message": {"content": "x"}},
+        {"delta": "", "logprobs": -0.5},
+    ],
+)
+def test_hostile_pieces_end_in_a_chunk_or_a_known_error(choice: dict[str, Any]) -> None:
+    read = Read({"choices": [choice]}, DONE)
+
+    assert read.error is None or isinstance(read.error, errors.InvalidResponse)
+
+
 def test_events_that_one_line_feed_ends_are_told_apart() -> None:
     read = Read(sse.Event(None, "\n".join([json.dumps(piece("Hi")), json.dumps(STOP), "[DONE]"]), unfinished=True))
 
