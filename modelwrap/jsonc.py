@@ -307,10 +307,12 @@ def _excerpt(line: str, column: int, secret: bool) -> str:
 
 
 def _hidden(line: str, secret: bool) -> str:
+    if len(line) > _LONGEST_SEARCHED:
+        return _starred(line)
     for name in _NAME.finditer(line):
         if holds_secret(name[2]):
             return line[: name.end()] + _starred(line[name.end() :])
-    if secret or len(line) > _LONGEST_SEARCHED:
+    if secret:
         return _starred(line)
     return _TOKEN.sub(_stars, _USERINFO.sub(_stars, line))
 

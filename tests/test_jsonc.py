@@ -165,3 +165,10 @@ def test_tabs_do_not_move_the_caret() -> None:
     message = message_of("{\n\t\t'a': 1}")
 
     assert message.splitlines()[1:] == ["    \t\t'a': 1}", "    \t\t^"]
+
+
+def test_a_very_long_line_is_not_searched_for_keys() -> None:
+    with pytest.raises(ConfigError, match="this string never ends") as caught:
+        parse('"' + "a" * 1_000_000, "x.json")
+
+    assert "aaa" not in str(caught.value)
