@@ -18,7 +18,7 @@ _DEFAULT = Timeouts()
 _PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
 
 # Keys that would reach the provider as parameters if they were let through.
-_NOT_PARAMETERS = {
+NOT_PARAMETERS = {
     **dict.fromkeys(("api_key", "organization", "model", "model_name", "stream"), "at the top level"),
     **dict.fromkeys(("base_url", "default_headers", "default_query"), "in client_args"),
     "messages": "in each call",
@@ -75,8 +75,8 @@ def _query(value: object) -> object:
 def _parameters(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
-    for name in _NOT_PARAMETERS.keys() & value.keys():
-        raise mistake(f"belongs {_NOT_PARAMETERS[name]}, not among the parameters of a call", name)
+    for name in NOT_PARAMETERS.keys() & value.keys():
+        raise mistake(f"belongs {NOT_PARAMETERS[name]}, not among the parameters of a call", name)
     own = CallArgs.model_validate({name: given for name, given in value.items() if given is not None})
     checked = {name: getattr(own, name) for name in own.model_fields_set}
     if "timeout" in checked:

@@ -12,6 +12,7 @@ from modelwrap.models.call import (
     Call,
     Chunks,
     Explanation,
+    check_parameters,
     fill_error,
     fill_meta,
     header_texts,
@@ -108,6 +109,7 @@ class Model(ABC):
         return self.streams_by_default if asked is None else asked
 
     def _call(self, messages: Any, given: dict[str, Any], runtime: Runtime, *, stream: bool = False) -> Call:
+        check_parameters(given)
         parameters = {**self.generate_args, **given}
         timeouts = merged_timeouts(self.timeouts, parameters.pop("timeout", None))
         return Call(

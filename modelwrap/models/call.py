@@ -10,12 +10,16 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from modelwrap.config.fields import NOT_PARAMETERS
 from modelwrap.errors import CallError, ConfigError
 from modelwrap.runtime.base import Deadline
 from modelwrap.secrets import Secret, is_sensitive, reveal
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
 from modelwrap.wire.http import Timeouts
 from modelwrap.wire.usage import token_usage
+
+# One call may ask for another model, and for a stream.
+_NO_PARAMETERS = NOT_PARAMETERS.keys() - {"model", "stream"}
 
 
 class Chunks(Protocol):
@@ -103,6 +107,14 @@ def fill_error(error: CallError, call: Call, model_name: str) -> CallError:
     error.history = tuple(call.history)
     error.changes = tuple(call.changes)
     return error.with_traceback(None)
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Refuse what would go out as a parameter, a key in clear text among them, or take the place of the input."""
+    for name in _NO_PARAMETERS & given.keys():
+        if name == "messages":
+            raise ConfigError("messages: they stand first in a call, without a name")
+        raise ConfigError(f"{name}: belongs {NOT_PARAMETERS[name]} of the config, not among the parameters of a call")
 
 
 def merged_timeouts(timeouts: Timeouts, given: Any) -> Timeouts:

@@ -407,7 +407,12 @@ def test_writes_one_line_an_attempt_for_those_who_listen(server: Loopback, caplo
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"timeout": 0}, {"timeout": {"conect": 1}}, {"timeout": "1"}, {"max_retries": -1}, {"max_retries": 1.5}]
+    "wrong",
+    [
+        *({"timeout": 0}, {"timeout": {"conect": 1}}, {"timeout": "1"}, {"max_retries": -1}, {"max_retries": 1.5}),
+        {"messages": []},
+        *({"api_key": "k"}, {"base_url": "x"}, {"default_headers": {}}, {"organization": "o"}),
+    ],
 )
 def test_a_wrong_option_of_a_call_is_named(server: Loopback, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
