@@ -175,10 +175,11 @@ def from_response(
         error.request_id = error.request_id or failures.request_id_of(headers)
         raise
     reply._raw = data
-    reply.meta.request_id = failures.request_id_of(headers)
-    reply.meta.finish_reason = _finish_reason(reply.choices[0])
+    meta = reply.meta
+    meta.request_id = failures.request_id_of(headers)
+    meta.finish_reason = _finish_reason(reply.choices[0])
     if "usage" in reply.model_fields_set:
-        reply.meta.usage = token_usage(reply.usage)
+        meta.usage = token_usage(reply.usage)
     return reply
 
 
