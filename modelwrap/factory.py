@@ -57,11 +57,12 @@ class Models(Mapping[str, Model]):
         return len(self._built.keys() | self._stand_ins.keys())
 
     def __repr__(self) -> str:
-        return f"<Models {', '.join(map(repr, self._built)) or 'none'}>"
+        return f"<Models {_listed(self) or 'none'}>"
 
     def config(self, name: str) -> ModelConfig:
         """Give the config behind a name."""
-        self[name]
+        if name not in self._built:
+            raise _NoSuchModel(self._unknown(name))
         return self._built[name].config
 
     def close(self) -> None:
@@ -91,14 +92,14 @@ class Models(Mapping[str, Model]):
         await self.aclose()
 
     def _unknown(self, name: str) -> str:
-        if not self._built:
+        if not self:
             return "no models are loaded; call modelwrap.init(model_configs=…) first"
         same_model = [known for known, built in self._built.items() if built.config.model == name]
         if same_model:
             return f"{name!r} is not a config_name but a model; the configs for it are {_listed(same_model)}"
-        meant = nearest(str(name), self._built)
+        meant = nearest(str(name), self)
         question = f"did you mean {meant!r}? " if meant else ""
-        return f"there is no model {name!r}; {question}loaded are {_listed(self._built)}"
+        return f"there is no model {name!r}; {question}loaded are {_listed(self)}"
 
 
 _process = Models()
@@ -175,7 +176,8 @@ def _build(model_configs: ModelConfigs, known: Mapping[str, _Built], *, replace:
         if earlier is not None and earlier.config == validated.config:
             continue
         if earlier is not None and not replace:
-            problems.add(validated.located(_taken(validated, earlier.place)))
+            hint = "; init(…, replace=True) puts this in its place"
+            problems.add(validated.located(_taken(validated, earlier.place, hint)))
             continue
         try:
             built[validated.config.config_name] = _made(validated)
@@ -198,8 +200,9 @@ def _distinct(found: Iterable[Validated], problems: Problems) -> Iterable[Valida
     return distinct.values()
 
 
-def _taken(validated: Validated, place: str) -> ConfigError:
-    return ConfigError(f"config_name: {validated.config.config_name!r} stands for something else already, at {place}")
+def _taken(validated: Validated, place: str, hint: str = "") -> ConfigError:
+    name = validated.config.config_name
+    return ConfigError(f"config_name: {name!r} stands for something else already, at {place}{hint}")
 
 
 def _made(validated: Validated) -> _Built:

@@ -94,6 +94,7 @@ def test_other_content_under_a_name_is_an_error_that_names_both_places(tmp_path:
 
     assert str(caught.value) == (
         f"model_configs[1] \"parrot\": config_name: 'parrot' stands for something else already, at {path}:2:40"
+        "; init(…, replace=True) puts this in its place"
     )
     assert list(modelwrap.init()) == ["parrot"]
 

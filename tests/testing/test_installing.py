@@ -64,3 +64,14 @@ def test_functions_of_both_colours_are_decorated() -> None:
         return (await modelwrap.get_model("gpt").acall("Hi")).text
 
     assert [plain(), plain(), asyncio.run(concurrent())] == ["Hello"] * 3
+
+
+def test_a_fake_is_named_like_any_model_and_has_no_config() -> None:
+    with use_fake("worker", ["Hello"]):
+        models = modelwrap.init()
+        with pytest.raises(UnknownModel, match="did you mean 'worker'"):
+            modelwrap.get_model("wroker")
+        with pytest.raises(UnknownModel):
+            models.config("worker")
+
+        assert repr(models) == "<Models 'worker'>"
