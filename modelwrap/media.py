@@ -35,6 +35,8 @@ _BRANDS = {
     b"avif": "image/avif",
 }
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+# What would lose its transparency or its depth as RGB.
+_PNG_MODE_FOR = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "I": "I;16", "I;16B": "I;16", "I;16L": "I;16"}
 _AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
 
 
@@ -183,7 +185,7 @@ def _encode(image: Any, where: str) -> _Blob:
             image.save(buffer, "JPEG", quality="keep")
             return _Blob(buffer.getvalue(), "image/jpeg")
         if image.mode not in _PNG_MODES:
-            image = image.convert("I;16" if image.mode == "I" else "RGB")
+            image = image.convert(_PNG_MODE_FOR.get(image.mode, "RGB"))
         image.save(buffer, "PNG")
     except (OSError, ValueError) as error:
         raise BadRequest(f"{where}: the image cannot be encoded: {error}", sent=False) from error

@@ -207,6 +207,14 @@ def test_a_pil_image_that_was_a_jpeg_stays_one() -> None:
     assert part["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
 
+@pytest.mark.parametrize("mode, kept", [("PA", "RGBA"), ("RGBa", "RGBA"), ("La", "LA"), ("I", "I;16"), ("I;16B", "I;16")])
+def test_a_pil_image_keeps_its_transparency_and_its_depth(mode: str, kept: str) -> None:
+    part = content_part(PIL.Image.new(mode, (2, 2)), "here")
+
+    sent = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+    assert PIL.Image.open(io.BytesIO(sent)).mode == kept
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I", "CMYK", "YCbCr", "F", "HSV"])
 def test_a_pil_image_of_any_mode_is_encoded(mode: str) -> None:
     part = content_part(PIL.Image.new(mode, (2, 2)), "here")
