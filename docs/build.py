@@ -42,8 +42,9 @@ both places, unless `replace=True` is given. `clear()` forgets everything. An er
 was.
 
 A file holds one config, a list of them, or `{"models": [...]}`. It is JSON in which comments (`//` and `/* */`) and
-trailing commas are taken. Ready files are in [model_configs](../model_configs); `modelwrap check` reads a file
-without any request, and `modelwrap schema` prints a JSON Schema with which editors complete and check it.
+trailing commas are taken. Ready files are in [model_configs](../model_configs), and `modelwrap check` reads a file
+without any request. With `modelwrap schema > configs.schema.json` and a first key as below, editors complete and check
+it; in a folder of configs, `*.schema.json` is not taken for one.
 
 ```json
 {

@@ -207,7 +207,9 @@ def test_a_pil_image_that_was_a_jpeg_stays_one() -> None:
     assert part["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
 
-@pytest.mark.parametrize("mode, kept", [("PA", "RGBA"), ("RGBa", "RGBA"), ("La", "LA"), ("I", "I;16"), ("I;16B", "I;16")])
+@pytest.mark.parametrize(
+    "mode, kept", [("PA", "RGBA"), ("RGBa", "RGBA"), ("La", "LA"), ("I", "I;16"), ("I;16B", "I;16")]
+)
 def test_a_pil_image_keeps_its_transparency_and_its_depth(mode: str, kept: str) -> None:
     part = content_part(PIL.Image.new(mode, (2, 2)), "here")
 
