@@ -203,7 +203,7 @@ def _code(value: dict[str, Any]) -> str | None:
 
 
 def _status(value: dict[str, Any]) -> int | None:
-    for key in ("status_code", "statusCode", "http_code", "status", "code", "raw_status_code"):
+    for key in ("status_code", "statusCode", "http_status_code", "http_code", "status", "code", "raw_status_code"):
         found = value.get(key)
         if isinstance(found, str) and found.isascii() and found.isdigit():
             found = int(found[:9])

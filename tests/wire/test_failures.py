@@ -375,6 +375,7 @@ def test_what_a_server_was_not_started_for_is_not_asked_again() -> None:
         (said("no", code="503"), E.Overloaded),
         (said("no"), E.ServerFailed),
         ({"statusCode": 429, "message": "no"}, E.RateLimited),
+        (said("no", http_status_code=422), E.BadRequest),
         ({"message": "Requests rate limit exceeded"}, E.RateLimited),
         ({"error": "Unauthorized"}, E.AuthenticationFailed),
         ({"id": "x", "message": "invalid api token"}, E.AuthenticationFailed),
