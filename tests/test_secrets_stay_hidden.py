@@ -69,7 +69,7 @@ SCENES: dict[str, list[Answer]] = {
     "echoed by a 400 in other forms": [error_answer(400, " ".join(FORMS[:3]))],
     "500": [error_answer(500, "broken")],
     "429": [error_answer(429, "slow", retry_after="999")],
-    "timeout": [Answer(200, {}, [0.2])],
+    "timeout": [Answer(200, {}, [0.6])],
     "cut before the answer": [Answer(raw=True)],
     "cut body": [Answer(200, {"content-length": "99"}, [b"{"], cut=True)],
     "no JSON": [Answer(200, {}, [f"<html>{CANARY}</html>".encode()])],
@@ -89,9 +89,9 @@ def test_no_sink_shows_a_key(colour: Colour, server: Loopback, log: io.StringIO,
     try:
         with testing.record(recording):
             if scene == "cut stream":
-                colour.stream(model, "Hi", timeout=0.15)
+                colour.stream(model)
             else:
-                sinks["reply"] = repr(colour.call(model, "Hi", timeout=0.15))
+                sinks["reply"] = repr(colour.call(model, "Hi", timeout=0.3 if scene == "timeout" else 5))
     except modelwrap.CallError as error:
         sinks |= {
             "str": str(error),
