@@ -200,8 +200,7 @@ class HttpModel(Model):
             attempt.refused_here = isinstance(error, BadRequest) and not error.sent
             error.endpoint = self._origin
             error.request_id = error.request_id or attempt.request_id
-            if request.secrets:
-                error.scrub(Scrubber(request.secrets))
+            error.scrub(Scrubber(request.secrets))
             if self.placeholders and isinstance(error, AuthenticationFailed):
                 error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
             raise

@@ -8,11 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from modelwrap import errors
 from modelwrap.errors import CallError
-from modelwrap.secrets import Scrubber, Secret, is_sensitive
+from modelwrap.secrets import Scrubber
 from modelwrap.types import JSON
 from modelwrap.wire.http import HttpRequest
 from modelwrap.wire.urls import shown
@@ -130,19 +129,6 @@ def to_request(request: HttpRequest, scrub: Scrubber) -> JSON:
 def key_of(request: JSON) -> str:
     """Give what two requests have in common that get the same answer; headers do not count."""
     return _text({name: value for name, value in request.items() if name != "headers"})
-
-
-def secrets_of(request: HttpRequest) -> Iterator[Secret]:
-    """Give every credential that goes out with a request."""
-    yield from request.secrets
-    for name, value in request.headers.items():
-        if isinstance(value, str) and is_sensitive(name):
-            yield Secret(value)
-    for name, value in parse_qsl(urlsplit(request.url).query):
-        if is_sensitive(name):
-            yield Secret(value)
-    if password := urlsplit(request.url).password:
-        yield Secret(password)
 
 
 def to_error(error: CallError) -> JSON:

@@ -14,7 +14,6 @@ from modelwrap.runtime.interactions import (
     Recorded,
     differences,
     key_of,
-    secrets_of,
     to_error,
     to_request,
 )
@@ -43,7 +42,7 @@ class Recorder:
         exchange = Exchange(request)
         with self._lock:
             self._exchanges.append(exchange)
-            self._secrets.update(secrets_of(request))
+            self._secrets.update(request.secrets)
         return exchange
 
     def forget(self, exchange: Exchange) -> None:
@@ -78,7 +77,7 @@ class Player:
     def take(self, request: HttpRequest) -> Recorded:
         """Find the first recorded request that equals this one and was not played yet."""
         # The key of a replay stands nowhere in the recording, but by chance it may stand in a message.
-        scrubbed = to_request(request, Scrubber(secrets_of(request)))
+        scrubbed = to_request(request, Scrubber(request.secrets))
         keys = {key_of(scrubbed), key_of(to_request(request, Scrubber(())))}
         with self._lock:
             if self._ended:

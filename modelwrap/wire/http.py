@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
@@ -60,9 +61,13 @@ class HttpRequest:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        found = [value for value in self.headers.values() if isinstance(value, Secret)]
-        if self.connection.proxy is not None:
-            found.append(self.connection.proxy)
+        """Every credential that goes out with the request."""
+        url = urlsplit(self.url)
+        named = [*self.headers.items(), *parse_qsl(url.query)]
+        found = [value for _, value in named if isinstance(value, Secret)]
+        found += [Secret(value) for name, value in named if isinstance(value, str) and is_sensitive(name)]
+        found += [Secret(password) for password in [url.password] if password]
+        found += [proxy for proxy in [self.connection.proxy] if proxy is not None]
         return tuple(found)
 
     def prepared(self, timeouts: Timeouts) -> HttpRequest:
