@@ -70,7 +70,7 @@ class Meta:
     seconds: float = 0.0
     seconds_to_first_token: float | None = None
     done: bool = True
-    """False for a stream that gave its finish reason and then ended without its end mark."""
+    """False for a stream that was cut, or that gave its finish reason and then ended without its end mark."""
 
     @property
     def attempts(self) -> int:

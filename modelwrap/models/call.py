@@ -88,7 +88,7 @@ def fill_meta(reply: Reply, call: Call, model_name: str, seconds: float) -> None
     meta.changes = tuple(call.changes)
     meta.started_at = time.time() - seconds
     meta.seconds = seconds
-    meta.done = call.end_marked
+    meta.done = call.end_marked and (call.ended or not call.stream)
     if isinstance(reply, ChatReply):
         reply._response_model = call.response_model
         if meta.usage is None and "usage" in reply.model_fields_set:

@@ -174,6 +174,16 @@ def test_a_cut_stream_is_an_error_that_holds_what_came(colour: Colour, server: L
     assert (caught.value.model, caught.value.request_id, caught.value.attempts) == ("gpt", "req-1", 1)
 
 
+def test_what_came_of_a_cut_stream_does_not_say_that_it_is_done(colour: Colour, server: Loopback) -> None:
+    server.script(stream_answer("The ", cut=True))
+
+    with pytest.raises(StreamTruncated) as caught:
+        colour.stream(model_at(server))
+
+    assert caught.value.partial is not None
+    assert not caught.value.partial.meta.done
+
+
 def test_a_stream_that_begins_with_a_refusal_is_tried_again(colour: Colour, server: Loopback) -> None:
     busy = event({"error": {"message": "overloaded", "code": 503}})
     server.script(Answer(200, {"content-type": "text/event-stream"}, [busy]), stream_answer("Hello"))
