@@ -120,9 +120,9 @@ class StrayAwait(BaseException):
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends, in this thread, with or without a running loop."""
     hooks = sys.get_asyncgen_hooks()
-    # A running loop would adopt the generators made in here and close them when it ends.
-    sys.set_asyncgen_hooks(None, None)
     try:
+        # A running loop would adopt the generators made in here and close them when it ends.
+        sys.set_asyncgen_hooks(None, None)
         coroutine.send(None)
     except StopIteration as finished:
         result: T = finished.value
