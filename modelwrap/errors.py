@@ -59,8 +59,12 @@ class UnknownModelType(ConfigError):
     pass
 
 
-class UnknownModel(ConfigError):
-    pass
+class UnknownModel(ConfigError, KeyError):
+    """Be a KeyError too, so that `in` and `get` of a mapping of models do what they do elsewhere."""
+
+    def __str__(self) -> str:
+        # A KeyError's own shows the quotes of a key.
+        return ConfigError(*self.args).__str__()
 
 
 class MissingSecret(ConfigError):

@@ -28,13 +28,6 @@ class _Built:
     place: str
 
 
-class _NoSuchModel(UnknownModel, KeyError):
-    """Be a KeyError too, so that `in` and `get` of a mapping of models do what they do elsewhere."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 class Models(Mapping[str, Model]):
     """Map names to models; as a context manager it closes them at the end."""
 
@@ -47,7 +40,7 @@ class Models(Mapping[str, Model]):
             return stand_in
         built = self._built.get(name)
         if built is None:
-            raise _NoSuchModel(self._unknown(name))
+            raise UnknownModel(self._unknown(name))
         return built.model
 
     def __iter__(self) -> Iterator[str]:
@@ -62,7 +55,7 @@ class Models(Mapping[str, Model]):
     def config(self, name: str) -> ModelConfig:
         """Give the config behind a name."""
         if name not in self._built:
-            raise _NoSuchModel(self._unknown(name))
+            raise UnknownModel(self._unknown(name))
         return self._built[name].config
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ def test_models_are_a_mapping_that_names_what_was_meant() -> None:
     )
     with pytest.raises(KeyError) as by_model:
         models["gpt-4o"]
+    assert type(by_model.value) is UnknownModel
     assert str(by_model.value) == (
         "'gpt-4o' is not a config_name but a model; the configs for it are 'gpt', 'gpt-long'"
     )
