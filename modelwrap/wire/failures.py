@@ -131,7 +131,7 @@ def says_error(value: dict[str, Any]) -> bool:
         return True
     if value.get("error") or value.get("object") == "error" or value.get("type") == "error" or value.get("errors"):
         return True
-    if value.get("detail") or value.get("fault"):
+    if value.get("detail") or value.get("fault") or value.get("error_message"):
         return True
     words = any(value.get(key) and isinstance(value[key], str) for key in _MESSAGE_KEYS)
     return words and "model" not in value and ("id" not in value or isinstance(value.get("message"), str))
@@ -139,7 +139,17 @@ def says_error(value: dict[str, Any]) -> bool:
 
 _MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")
 _MESSAGE_KEYS = (
-    *("message", "detail", "msg", "error_msg", "errorMessage", "Message", "status_msg", "error_description"),
+    *(
+        "message",
+        "detail",
+        "msg",
+        "error_msg",
+        "error_message",
+        "errorMessage",
+        "Message",
+        "status_msg",
+        "error_description",
+    ),
     *("faultstring", "title", "reason"),
 )
 _NESTED_KEYS = ("error", "errors", "innererror", "inner_error", "metadata", "details", "detail", "base_resp", "fault")
@@ -366,6 +376,7 @@ _BY_MARK = (
         r"|login fail",
         AuthenticationFailed,
     ),
+    _word(r"quota[_ ]exceeded", QuotaExhausted),
     _word(r"time[d_ -]?( |_)?out|deadline[_ ]?exceeded", TimedOut),
     _word(r"permission|forbidden|not authorized|access denied", PermissionDenied),
     _word(r"not[_ ]?found|unexpected endpoint", NotFound),

@@ -648,6 +648,14 @@ def test_error_in_a_choice_of_a_stream_is_an_error() -> None:
     assert later.error.message == "upstream"
 
 
+def test_groqs_reason_for_stopping_early_is_an_error() -> None:
+    stopped = {**piece(""), "x_groq": {"id": "req_1", "error": "over capacity"}}
+
+    assert type(Read(stopped).error) is errors.Overloaded
+    assert type(Read(piece("Hi"), stopped).error) is errors.StreamFailed
+    assert Read({**piece("Hi"), "x_groq": {"id": "req_1"}}, DONE).error is None
+
+
 def test_the_last_words_beside_an_error_are_kept() -> None:
     last = {**piece(" there"), "error": {"code": 502, "message": "upstream"}}
 
