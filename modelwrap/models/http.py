@@ -15,7 +15,7 @@ from modelwrap.config import ModelConfig
 from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
-from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none
+from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none, run_sync
 from modelwrap.secrets import Scrubber
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, Reply
 from modelwrap.wire import sse
@@ -120,7 +120,6 @@ class HttpModel(Model):
         raise AssertionError("the last round returns or raises")
 
     def describe(self, call: Call) -> Explanation:
-        from modelwrap.runtime.base import run_sync
         from modelwrap.runtime.blocking import Blocking
 
         wire = self._wire_call(call, run_sync(self.to_input(call, Blocking())))

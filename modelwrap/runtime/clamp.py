@@ -41,7 +41,12 @@ class _ClampedStream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        try:
+            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        except httpcore2.ConnectTimeout:
+            # The client leaves this to its streams.
+            self.close()
+            raise
         return _ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
@@ -92,7 +97,11 @@ class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.AsyncNetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        try:
+            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        except httpcore2.ConnectTimeout:
+            await self.aclose()
+            raise
         return _ClampedAsyncStream(await self._stream.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:

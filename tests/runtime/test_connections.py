@@ -20,7 +20,7 @@ import trustme
 
 from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, MissingPackage, TimedOut, TLSFailed
 from modelwrap.runtime import httpx2_backend
-from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.base import Deadline, Limit, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import Colour
@@ -87,6 +87,21 @@ def test_tells_that_the_other_end_speaks_no_tls(colour: Colour, server: Loopback
         colour.run(status(colour.runtime(), request))
 
     assert server.asked == []
+
+
+def test_hangs_up_when_no_time_is_left_for_tls(
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [5.0, 5.0, 0.0]  # for the pool, for the connection, for TLS
+    monkeypatch.setattr(Limit, "left", lambda limit: left.pop(0) if limit.name == "connect" and left else 5.0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TimedOut):
+            colour.run(status(colour.runtime(), HttpRequest("POST", f"https://127.0.0.1:{server.port}/")))
+        gc.collect()
+
+    assert left == []
 
 
 def test_goes_through_the_proxy_of_the_config(colour: Colour, server: Loopback) -> None:
