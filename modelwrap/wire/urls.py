@@ -12,7 +12,7 @@ from modelwrap.secrets import HIDDEN, is_sensitive
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # "http:localhost:8000" and "https:/host" were printed in configs; "http:8000" is a host named "http".
 _BROKEN_SCHEME = re.compile(r"(?P<scheme>https?):(?:/(?!/)|(?![/\d]))", re.IGNORECASE)
-_HOST = re.compile(r"[^\s/\\?#@:\[\]<>\"'`{}|^%,;]+")
+_HOST = re.compile(r"[^\s\x00-\x1f\x7f/\\?#@:\[\]<>\"'`{}|^%,;]+")
 
 # What people copy from a line of curl. The version in front of `models` tells it from a path of that name.
 _OPERATION = re.compile(r"/(?:(?:chat/)?completions|responses|embeddings|(?<=\d/)models)$")
@@ -63,7 +63,7 @@ def _normalised(url: str, path_of: Callable[[str, str], str]) -> str:
     host, port = _split_port(netloc)
     scheme = scheme or ("http" if is_private_host(host) else "https")
     shown_host = f"[{host}]" if ":" in host else host
-    if any(char.isspace() for char in path):
+    if any(char.isspace() or not char.isprintable() for char in path):
         raise ValueError("a URL holds no spaces: write %20 where one is meant")
     whole = f"{scheme}://{shown_host}{f':{port}' if port else ''}{path_of(host, slash + path)}"
     return f"{whole}?{query}" if query else whole
@@ -134,7 +134,8 @@ def _split_scheme(url: str) -> tuple[str, str]:
     scheme = found["scheme"].lower()
     if scheme not in ("http", "https"):
         raise ValueError(f"a URL begins with http:// or https://, not {scheme}://")
-    return scheme, url[found.end() :].lstrip("/")
+    # What has no host between its slashes may be a variable that was empty, and "v1" is no host.
+    return scheme, url[found.end() :]
 
 
 def _split_port(netloc: str) -> tuple[str, str]:
@@ -151,6 +152,8 @@ def _split_port(netloc: str) -> tuple[str, str]:
         host, port = netloc, ""
     elif not _HOST.fullmatch(host):
         raise ValueError(f"{host!r} is no host name" if host else "a URL needs a host: write https://example.com/v1")
+    if not port and host.lower() in ("http", "https"):
+        raise ValueError("the scheme stands twice, or lacks its colon: write https://example.com/v1")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         # Not shown: it may be half of a password.
         raise ValueError("what follows the host is no port: write a number from 1 to 65535 after the colon")
