@@ -63,8 +63,8 @@ def holds_secret(name: str) -> bool:
 
 
 def _decoded(data: bytes, source: str) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ConfigError(f"{source}:1:1: the file is written in UTF-16; save it as UTF-8")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
+        raise ConfigError(f"{source}:1:1: the file is written in UTF-16 or is no text; save it as UTF-8")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

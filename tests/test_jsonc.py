@@ -122,7 +122,9 @@ def test_a_missing_comma_is_shown_where_it_belongs() -> None:
         ('{"a": 1,\n "b": 2,\n "a": 3}', "3:2", '"a" stands here twice, in line 1 and in line 3'),
         ("[" * 65, "1:65", "nested more than 64 deep"),
         (b'{"a": "\xc3\xa4", "b": "\xff"}', "1:18", "this byte is not UTF-8"),
-        (b'\xff\xfe{\x00"\x00', "1:1", "UTF-16; save it as UTF-8"),
+        (b'\xff\xfe{\x00"\x00', "1:1", "UTF-16 or is no text; save it as UTF-8"),
+        ('{"a": 1}'.encode("utf-16-le"), "1:1", "UTF-16 or is no text; save it as UTF-8"),
+        (bytes(8), "1:1", "UTF-16 or is no text; save it as UTF-8"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text: str | bytes, place: str, words: str) -> None:
