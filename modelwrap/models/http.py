@@ -15,7 +15,7 @@ from modelwrap.config import ModelConfig
 from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
-from modelwrap.runtime.base import Deadline, HttpResponse, Runtime, next_or_none, run_sync
+from modelwrap.runtime.base import HttpResponse, Runtime, next_or_none, run_sync
 from modelwrap.secrets import Scrubber
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, Reply
 from modelwrap.wire import sse
@@ -176,7 +176,7 @@ class HttpModel(Model):
             try:
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
-                events = _events(response, call.deadline, request, runtime)
+                events = _events(response, call.timeouts.idle)
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -253,25 +253,21 @@ class HttpModel(Model):
         return True
 
 
-async def _events(
-    response: HttpResponse, deadline: Deadline, request: HttpRequest, runtime: Runtime
-) -> AsyncGenerator[sse.Event, None]:
+async def _events(response: HttpResponse, idle: float) -> AsyncGenerator[sse.Event, None]:
     """Read events as they come; bytes that make no event do not count as a sign of life."""
     decoder = sse.Decoder()
     limit = response.read_limit
-    last = runtime.now()
     async with aclosing(response.stream()) as parts:
         async for part in parts:
             events = decoder.feed(part)
             if events:
-                limit.change(request.timeouts.idle, "idle")
+                limit.change(idle, "idle")
                 for event in events:
                     yield event
                 # Counted from when the reader came back: how long it took over an event is its own affair.
-                last = runtime.now()
-            elif runtime.now() - last > limit.seconds:
+                limit.begin()
+            if limit.left() <= 0:
                 raise limit.passed()
-            deadline.check()
     for event in decoder.finish():
         yield event
 
@@ -279,6 +275,7 @@ async def _events(
 async def _drain(events: AsyncIterator[sse.Event], response: HttpResponse) -> None:
     """Read from the end mark to the end of the body, so that the connection serves the next call too."""
     response.read_limit.change(_LINGER, "idle")
+    response.read_limit.begin()
     try:
         await next_or_none(events)
     except CallError as error:

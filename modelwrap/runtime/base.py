@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Future
+from functools import partial
+from types import coroutine
 from typing import Any, Protocol, TypeVar
 
 from modelwrap.errors import TimedOut
@@ -27,6 +29,9 @@ class Deadline:
         self.total = total
         self.at = clock() + total
 
+    def now(self) -> float:
+        return self._clock()
+
     def remaining(self) -> float:
         return self.at - self._clock()
 
@@ -39,27 +44,35 @@ class Deadline:
 
 
 class Limit(float):
-    """Be a timeout that a socket operation reads when it begins: never more than the deadline leaves.
+    """Be a timeout that a socket operation reads when it starts: never more than the deadline leaves.
 
     HTTP clients hand one number to every operation of a request. This is that number, and the network
     backend asks it anew each time, so a server that drips bytes cannot stretch a call.
     """
 
-    __slots__ = ("deadline", "name", "seconds")
+    __slots__ = ("begun", "deadline", "name", "seconds")
 
     deadline: Deadline
     seconds: float
     name: str
+    begun: float | None
+    """Since when it counts; None gives all its seconds to each operation."""
 
     def __new__(cls, seconds: float, deadline: Deadline, name: str) -> Limit:
         limit = super().__new__(cls, seconds)
         limit.seconds = seconds
         limit.deadline = deadline
         limit.name = name
+        limit.begun = None
         return limit
 
+    def begin(self) -> None:
+        """Count from now on, over all operations until it begins anew."""
+        self.begun = self.deadline.now()
+
     def left(self) -> float:
-        return min(self.seconds, self.deadline.remaining(), _LONGEST_OPERATION)
+        passed = 0.0 if self.begun is None else self.deadline.now() - self.begun
+        return min(self.seconds - passed, self.deadline.remaining(), _LONGEST_OPERATION)
 
     def change(self, seconds: float, name: str) -> None:
         self.seconds = seconds
@@ -138,6 +151,30 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         raise stray
     finally:
         sys.set_asyncgen_hooks(*hooks)
+
+
+@coroutine
+def unadopted(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await a coroutine whose async generators the running loop must not adopt.
+
+    A loop that shuts down closes all generators at once, those inside others too, and tells of each that is in the
+    way of another. Whoever awaits this closes what it opened.
+    """
+    resume: Callable[[], Any] = partial(steps.send, None)
+    while True:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            awaited = resume()
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+        try:
+            resume = partial(steps.send, (yield awaited))
+        except BaseException as error:  # whatever is thrown in, a cancellation above all, is the coroutine's to see
+            resume = partial(steps.throw, error)
 
 
 async def next_or_none(iterator: AsyncIterator[T]) -> T | None:

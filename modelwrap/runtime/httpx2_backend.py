@@ -31,7 +31,7 @@ from modelwrap.errors import (
     TimedOut,
     TLSFailed,
 )
-from modelwrap.runtime.base import Deadline, Limit
+from modelwrap.runtime.base import Deadline, Limit, next_or_none
 from modelwrap.runtime.clamp import ClampedAsyncBackend, ClampedBackend
 from modelwrap.runtime.lock import Lock
 from modelwrap.secrets import Scrubber, Secret, reveal
@@ -94,7 +94,8 @@ class _Pools:
                 transports = self.loops.setdefault(loop, {})
                 # The loop closes its generators when it shuts down, and this one closes the loop's connections.
                 self.owners[loop] = owner = self._own(loop, transports)
-            await anext(owner)
+            # Begun in a task of its own, because whoever asks may keep the loop from adopting generators.
+            await loop.create_task(next_or_none(owner))
         key = _pool_key(request)
         if key not in transports:
             transport = httpx2.AsyncHTTPTransport(**_transport_options(*key))
@@ -253,13 +254,15 @@ class BlockingResponse(Response):
 class ConcurrentResponse(Response):
     def __init__(self, native: httpx2.Response, request: HttpRequest, limit: Limit) -> None:
         super().__init__(native, request, limit)
-        self._parts: AsyncIterator[bytes] = native.aiter_bytes()
+        self._parts: AsyncIterator[bytes] | None = native.aiter_bytes()
 
     async def _next(self) -> bytes | None:
-        return await anext(self._parts, None)
+        return await anext(self._parts, None) if self._parts else None
 
     async def aclose(self) -> None:
         await self._native.aclose()
+        # The client's own generators end here, where a task runs in which they can.
+        self._parts = None
 
 
 def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -318,7 +321,9 @@ def _fits_http(value: str | Secret) -> bool:
 
 def _read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
     if request.stream:
-        return Limit(request.timeouts.first_token, deadline, "first_token")
+        limit = Limit(request.timeouts.first_token, deadline, "first_token")
+        limit.begin()
+        return limit
     # A whole answer is silent until it is finished, so only the deadline bounds the wait for its headers.
     return Limit(deadline.total, deadline, "total")
 

@@ -207,6 +207,35 @@ def test_a_stream_that_breaks_later_is_not_tried_again(colour: Colour, server: L
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "limit, pieces",
+    [
+        ("first_token", [0.15, b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", 0.2]),
+        (
+            "idle",
+            [
+                b"HTTP/1.1 200 OK\r\n\r\n",
+                event(chunk("Hel")),
+                0.15,
+                b": still here\n\n",
+                0.2,
+                event(chunk("lo", "stop")),
+            ],
+        ),
+    ],
+)
+def test_nothing_but_an_event_ends_the_wait_for_one(
+    colour: Colour, server: Loopback, limit: str, pieces: list[bytes | float]
+) -> None:
+    server.script(Answer(raw=True, pieces=pieces))
+
+    with pytest.raises(TimedOut) as caught:
+        colour.stream(model_at(server), "Hi", timeout={limit: 0.25}, max_retries=0)
+
+    assert caught.value.limit == limit
+    assert caught.value.history[0].seconds < 0.32
+
+
 def test_a_stream_that_stalls_is_told_from_a_slow_one(colour: Colour, server: Loopback) -> None:
     pieces: list[bytes | float] = [event(chunk("Hel")), *[0.03, b": still here\n\n"] * 20]
     server.script(Answer(200, {"content-type": "text/event-stream"}, pieces))

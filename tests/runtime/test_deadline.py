@@ -46,6 +46,19 @@ def test_a_limit_is_never_more_than_the_deadline_leaves() -> None:
     assert limit.left() == 3
 
 
+def test_a_limit_may_span_several_operations() -> None:
+    clock = Clock()
+    limit = Limit(5, Deadline(60, clock), "idle")
+
+    limit.begin()
+    clock.time += 3
+    left_of_it = limit.left()
+    limit.begin()
+
+    assert left_of_it == 2
+    assert limit.left() == 5
+
+
 def test_a_limit_tells_which_of_the_two_passed() -> None:
     clock = Clock()
     limit = Limit(5, Deadline(7, clock), "first_token")
