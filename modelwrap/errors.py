@@ -143,7 +143,7 @@ class CallError(ModelwrapError):
         self.body = scrubber(self.body) if self.body else self.body
         self.code = scrubber(self.code) if self.code else self.code
         self.request_id = scrubber(self.request_id) if self.request_id else self.request_id
-        if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in _chain(self.__cause__)):
+        if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in chain(self.__cause__)):
             self.__cause__ = None
 
     def __str__(self) -> str:
@@ -257,7 +257,8 @@ class AllEndpointsFailed(CallError):
         self.causes = causes
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and what led to it."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

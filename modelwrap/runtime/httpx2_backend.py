@@ -30,6 +30,7 @@ from modelwrap.errors import (
     ResponseTooLarge,
     TimedOut,
     TLSFailed,
+    chain,
 )
 from modelwrap.runtime.base import Deadline, Limit, next_or_none
 from modelwrap.runtime.clamp import ClampedAsyncBackend, ClampedBackend
@@ -419,7 +420,7 @@ def _timed_out(error: httpx2.TimeoutException, request: HttpRequest, limit: Limi
 
 
 def _not_connected(error: BaseException, words: str) -> CallError:
-    for cause in _chain(error):
+    for cause in chain(error):
         if isinstance(cause, ssl.SSLError):
             reason = getattr(cause, "verify_message", "") or cause.reason or words
             return TLSFailed(f"the connection is not secure: {reason}", sent=False)
@@ -428,14 +429,8 @@ def _not_connected(error: BaseException, words: str) -> CallError:
     return ConnectionFailed(f"no connection: {words}", sent=False)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _bare(error: Exception) -> Exception:
     """Take the frames off a cause: they hold headers with credentials, and nobody reads them."""
-    for link in _chain(error):
+    for link in chain(error):
         link.__traceback__ = None
     return error
