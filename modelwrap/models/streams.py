@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from modelwrap.errors import CallError, StreamTruncated
+from modelwrap.errors import CallError, ConfigError, StreamTruncated
 from modelwrap.models.call import Call, Chunks, fill_error, fill_meta
-from modelwrap.runtime.base import Deadline, Runtime, next_or_none, run_sync
+from modelwrap.runtime.base import Deadline, Runtime, next_or_none, run_sync, unadopted
 from modelwrap.types import ChatChunk, ChatReply
 from modelwrap.wire.assembly import Assembly
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from modelwrap.models.base import Model
 
 logger = logging.getLogger("modelwrap")
+
+T = TypeVar("T")
 
 
 class _Reading:
@@ -30,11 +33,12 @@ class _Reading:
         self._started = 0.0
         self._first_after: float | None = None
         self._reply: ChatReply | None = None
-        self._closed = False
+        self.closed = False
         self._broken = False
+        self._busy = False
 
     async def open(self) -> None:
-        if self._chunks is None and not self._closed:
+        if self._chunks is None and not self.closed:
             self._started = self._runtime.now()
             # The reader may have let the stream lie until now.
             self._call.deadline = Deadline(self._call.timeouts.total, self._runtime.now)
@@ -48,6 +52,17 @@ class _Reading:
                 raise
 
     async def next(self) -> ChatChunk | None:
+        if self._busy:
+            raise ConfigError("this stream is being read already; each reader needs a stream of its own")
+        self._busy = True
+        try:
+            return await self._next()
+        finally:
+            self._busy = False
+            if self.closed:
+                await self._hang_up()
+
+    async def _next(self) -> ChatChunk | None:
         await self.open()
         if self._chunks is None:
             if self._broken:
@@ -66,7 +81,7 @@ class _Reading:
             raise
         if chunk is None:
             self._chunks = None
-            self._closed = True
+            self.closed = True
             self._reply = self._filled()
             return None
         if self._first_after is None:
@@ -83,7 +98,12 @@ class _Reading:
 
     async def close(self) -> None:
         """Give the connection back; never raises, because the reader has what it wanted."""
-        self._closed = True
+        self.closed = True
+        # Nobody closes a generator that runs; whoever reads from it hangs up when its wait is over.
+        if not self._busy:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
         chunks, self._chunks = self._chunks, None
         if chunks is None:
             return
@@ -144,23 +164,42 @@ class Stream:
         return run_sync(self._reading.reply())
 
 
+async def _hanging_up(reading: _Reading) -> AsyncGenerator[None, None]:
+    """Be what a loop closes when it shuts down, or when nobody holds the stream any more."""
+    try:
+        yield
+    finally:
+        await unadopted(reading.close())
+
+
 class AsyncStream:
     """Iterate over a reply's pieces with `async for`; `await stream.reply` reads to the end and gives the whole."""
 
     def __init__(self, call: Call, model: Model, runtime: Runtime) -> None:
         self._reading = _Reading(call, model, runtime)
+        self._hanging_up: AsyncGenerator[None, None] | None = None
+
+    async def _step(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if self._hanging_up is None:
+            self._hanging_up = _hanging_up(self._reading)
+            await anext(self._hanging_up)
+        try:
+            return await unadopted(step())
+        finally:
+            if self._reading.closed:
+                await self._hanging_up.aclose()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ChatChunk:
-        chunk = await self._reading.next()
+        chunk = await self._step(self._reading.next)
         if chunk is None:
             raise StopAsyncIteration
         return chunk
 
     async def __aenter__(self) -> Self:
-        await self._reading.open()
+        await self._step(self._reading.open)
         return self
 
     async def __aexit__(
@@ -170,8 +209,8 @@ class AsyncStream:
 
     async def aclose(self) -> None:
         """Hang up; what was not read is lost. Never raises."""
-        await self._reading.close()
+        await self._step(self._reading.close)
 
     @property
     async def reply(self) -> ChatReply:
-        return await self._reading.reply()
+        return await self._step(self._reading.reply)

@@ -6,15 +6,16 @@ import asyncio
 import gc
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import modelwrap
-from modelwrap.errors import StreamTruncated
+from modelwrap.errors import ConfigError, StreamTruncated
 from modelwrap.runtime import httpx2_backend
 from tests.colours import Colour
-from tests.loopback import Answer, Loopback, chat_answer, stream_answer
+from tests.loopback import Answer, Loopback, chat_answer, chunk, event, stream_answer
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_a_stream_whose_reader_was_cancelled_never_looks_finished(model: modelwr
             asyncio.run(read(pieces_before))
 
 
-def test_two_readers_of_one_stream_lose_nothing_in_silence(model: modelwrap.Model, server: Loopback) -> None:
+def test_a_second_reader_of_a_stream_is_refused_and_the_first_goes_on(model: modelwrap.Model, server: Loopback) -> None:
     whole = stream_answer("Hel", "lo")
     server.script(Answer(200, whole.headers, [whole.pieces[0], 0.1, *whole.pieces[1:]]))
 
@@ -208,9 +209,34 @@ def test_two_readers_of_one_stream_lose_nothing_in_silence(model: modelwrap.Mode
         await anext(stream)
         return await asyncio.gather(rest(stream), rest(stream), return_exceptions=True)
 
-    outcomes = asyncio.run(read())
+    def read_in_threads() -> list[Any]:
+        stream = model.stream("Hi")
+        next(stream)
+        with ThreadPoolExecutor() as threads:
+            readers = [threads.submit(lambda: "".join(chunk.text for chunk in stream)) for _ in range(2)]
+        return [reader.exception() or reader.result() for reader in readers]
 
-    assert all(isinstance(outcome, Exception) or outcome == "lo" for outcome in outcomes)
+    for outcomes in (asyncio.run(read()), read_in_threads()):
+        assert "lo" in outcomes
+        (refused,) = [outcome for outcome in outcomes if outcome != "lo"]
+        assert isinstance(refused, ConfigError)
+        assert "being read already" in str(refused)
+
+
+def test_a_stream_closed_from_elsewhere_hangs_up_after_its_piece(model: modelwrap.Model, server: Loopback) -> None:
+    server.script(Answer(200, stream_answer().headers, [event(chunk("Hel")), 0.1, event(chunk("lo")), 0.2]))
+
+    async def read() -> tuple[list[str], list[Any]]:
+        stream = model.astream("Hi")
+        first = (await anext(stream)).text
+        reader = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.02)
+        await stream.aclose()
+        texts = [first, (await reader).text, *[chunk.text async for chunk in stream]]
+        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()]
+        return texts, [found for transport in transports.values() for found in transport._pool.connections]
+
+    assert asyncio.run(read()) == (["Hel", "lo"], [])
 
 
 def test_the_clock_of_a_stream_starts_with_its_request(colour: Colour, model: modelwrap.Model) -> None:
@@ -252,6 +278,49 @@ def test_a_cancelled_reader_leaves_nothing_behind(model: modelwrap.Model, server
         left = [asyncio.run(cancel(after)) for after in (0.02, 0.055, 0.065)]
 
     assert left == [[0, 1]] * 3
+
+
+@pytest.mark.parametrize("after", [[], [0.2]])
+def test_a_loop_that_ends_hangs_up_in_silence(
+    model: modelwrap.Model, server: Loopback, after: list[bytes | float]
+) -> None:
+    server.script(Answer(200, {"content-type": "text/event-stream"}, [event(chunk("Hel")), *after]))
+    told: list[Any] = []
+
+    async def leave() -> modelwrap.AsyncStream:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        stream = model.astream("Hi")
+        await anext(stream)
+        return stream
+
+    async def read_on(stream: modelwrap.AsyncStream) -> None:
+        await stream.reply
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        stream = asyncio.run(leave())
+        gc.collect()
+
+    assert (told, warned) == ([], [])
+    with pytest.raises(StreamTruncated) as caught:
+        asyncio.run(read_on(stream))
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hel"
+
+
+def test_a_forgotten_async_stream_gives_its_connection_back(model: modelwrap.Model, server: Loopback) -> None:
+    told: list[Any] = []
+
+    async def forget() -> list[Any]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async for _ in model.astream("Hi"):
+            break
+        await asyncio.sleep(0.02)
+        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()]
+        return [found for transport in transports.values() for found in transport._pool.connections]
+
+    assert asyncio.run(forget()) == []
+    assert told == []
 
 
 def test_an_async_block_hangs_up_too(model: modelwrap.Model) -> None:
