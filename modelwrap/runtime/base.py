@@ -163,7 +163,7 @@ def unadopted(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     resume: Callable[[], Any] = partial(steps.send, None)
     while True:
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, None)
+        sys.set_asyncgen_hooks(None, _leave_alone)
         try:
             awaited = resume()
         except StopIteration as finished:
@@ -175,6 +175,10 @@ def unadopted(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
             resume = partial(steps.send, (yield awaited))
         except BaseException as error:  # whatever is thrown in, a cancellation above all, is the coroutine's to see
             resume = partial(steps.throw, error)
+
+
+def _leave_alone(generator: AsyncGenerator[Any, Any]) -> None:
+    """Let go of a generator that nobody closed: its loop is gone, and what it would await with it."""
 
 
 async def next_or_none(iterator: AsyncIterator[T]) -> T | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -306,6 +308,34 @@ def test_a_loop_that_ends_hangs_up_in_silence(
         asyncio.run(read_on(stream))
     assert caught.value.partial is not None
     assert caught.value.partial.text == "Hel"
+
+
+def test_a_loop_that_nobody_shuts_down_leaves_no_traceback(server: Loopback) -> None:
+    server.script(Answer(200, {"content-type": "text/event-stream"}, [event(chunk("Hel")), 0.2]))
+    config = {"config_name": "gpt", "model_type": "openai", "client_args": {"base_url": server.base_url}}
+    program = f"""
+import asyncio, modelwrap
+
+async def leave():
+    stream = modelwrap.load({config})["gpt"].astream("Hi")
+    await anext(stream)
+    return stream
+
+loop = asyncio.new_event_loop()
+stream = loop.run_until_complete(leave())
+loop.close()
+"""
+
+    # The socket was left open, of which Python tells by itself.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_a_forgotten_async_stream_gives_its_connection_back(model: modelwrap.Model, server: Loopback) -> None:
