@@ -163,8 +163,8 @@ def unadopted(steps: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     resume: Callable[[], Any] = partial(steps.send, None)
     while True:
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, _leave_alone)
         try:
+            sys.set_asyncgen_hooks(None, _leave_alone)
             awaited = resume()
         except StopIteration as finished:
             result: T = finished.value
