@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         UnknownModel,
         UnknownModelType,
         UnsupportedParameter,
+        WeightsUnavailable,
         WouldDeadlock,
     )
     from modelwrap.factory import Models, clear, get_model, init, load
@@ -62,7 +63,7 @@ _HOMES = {
         "ContextTooLong CredentialError InvalidResponse MissingPackage MissingSecret ModelwrapError ModelwrapWarning "
         "NotFound Overloaded PermissionDenied QuotaExhausted RateLimited RealRequestForbidden RedirectRefused "
         "ReplayMismatch ResponseTooLarge ServerFailed StreamFailed StreamTruncated TLSFailed TimedOut UnknownModel "
-        "UnknownModelType UnsupportedParameter WouldDeadlock"
+        "UnknownModelType UnsupportedParameter WeightsUnavailable WouldDeadlock"
     ),
     "modelwrap.factory": "Models clear get_model init load",
     "modelwrap.models.base": "Model",
@@ -119,6 +120,7 @@ __all__ = [
     "UnknownModel",
     "UnknownModelType",
     "UnsupportedParameter",
+    "WeightsUnavailable",
     "WouldDeadlock",
     "__version__",
     "clear",

@@ -5,7 +5,8 @@ ModelwrapError
 │   ├── UnknownModelType
 │   ├── UnknownModel
 │   ├── MissingSecret
-│   └── MissingPackage
+│   ├── MissingPackage
+│   └── WeightsUnavailable      weights that are not here and cannot be fetched
 ├── WouldDeadlock               a blocking wait in the thread that has to answer it
 ├── RealRequestForbidden        a request to a provider while a test forbids them
 ├── ReplayMismatch              a recording that does not fit what the code asks
@@ -72,6 +73,10 @@ class MissingSecret(ConfigError):
 
 
 class MissingPackage(ConfigError):
+    pass
+
+
+class WeightsUnavailable(ConfigError):
     pass
 
 

@@ -45,7 +45,7 @@ def plant(folder: Path, path: str, line: str) -> None:
         ("types.py", "from modelwrap.models import base", "Imports go down the floors"),
         ("wire/http.py", "from modelwrap.runtime import base", "Imports go down the floors"),
         ("stray.py", "from modelwrap import types", "stray"),
-        ("models/base.py", "import asyncio", "Only the runtime knows loops and threads"),
+        ("models/base.py", "import asyncio", "Only the runtime and local models know loops and threads"),
         ("wire/http.py", "import httpx2", "Only the runtime knows the HTTP client"),
         ("models/base.py", "import tenacity", "Only the policies know tenacity"),
         ("models/base.py", "import openai", "No vendor's SDK is imported"),

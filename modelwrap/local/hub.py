@@ -1,0 +1,193 @@
+"""Weights that lie on the Hugging Face hub, or on a mirror of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, unquote
+
+from modelwrap.errors import (
+    AuthenticationFailed,
+    CallError,
+    ConfigError,
+    ConnectionFailed,
+    NotFound,
+    PermissionDenied,
+    TimedOut,
+    WeightsUnavailable,
+)
+from modelwrap.local.cache import Part, cache_folder, locked, make_folder, sha256_of
+from modelwrap.local.download import Remote, download
+from modelwrap.local.pip_settings import certificates_of_environment
+from modelwrap.local.progress import Progress
+from modelwrap.local.sources import check_relative, is_file, split_fragment
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import Connection
+from modelwrap.wire.urls import host_of, is_private_host, origin
+
+_SOURCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)", re.ASCII)
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TRUE = ("1", "on", "yes", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """Fetch a file of a repository, and where it is one of several shards, all of them."""
+
+    repo: str
+    revision: str
+    file: str
+    sha256: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        stem, member, sha256 = split_fragment(text)
+        found = _SOURCE.fullmatch(stem)
+        if found is None or member is not None:
+            raise ConfigError(f"{text}: write hf:organisation/repository/file.gguf, or …/repository@revision/file.gguf")
+        revision = unquote(found["revision"] or "main")
+        for path in (found["repo"], found["file"], revision):
+            check_relative(path, text)
+        source = cls(found["repo"], revision, found["file"], sha256)
+        if sha256 and len(source.files) > 1:
+            raise ConfigError(
+                f"{text}: one of {len(source.files)} shards, which have no sha256 in common; leave it out"
+            )
+        return source
+
+    @property
+    def files(self) -> list[str]:
+        """The file and, where it is a shard, the others: an engine opens the first and finds them beside it."""
+        shard = _SHARD.fullmatch(self.file)
+        if shard is None:
+            return [self.file]
+        return [f"{shard['stem']}-{number:05}-of-{shard['count']}.gguf" for number in range(1, int(shard["count"]) + 1)]
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return {}
+
+    def find(self) -> Path | None:
+        for folder in (self._hubs_snapshot(), self._folder):
+            paths = [folder.joinpath(*file.split("/")) for file in self.files] if folder else []
+            if paths and all(map(is_file, paths)) and self._fits(folder, paths[0]):
+                return paths[0]
+        return None
+
+    def fetch(self, progress: Progress) -> Path:
+        access = _Access.from_environment()
+        targets = [self._folder.joinpath(*file.split("/")) for file in self.files]
+        for file, target in zip(self.files, targets, strict=True):
+            make_folder(target.parent)
+            with locked(target, lambda: progress(0, None, "waiting for another process that downloads")):
+                if not is_file(target):
+                    self._fetch(file, target, access, progress)
+        return targets[0]
+
+    def _fetch(self, file: str, target: Path, access: _Access, progress: Progress) -> None:
+        if _is_true("HF_HUB_OFFLINE"):
+            raise WeightsUnavailable("is not on this machine, and HF_HUB_OFFLINE forbids to fetch it")
+        part = Part(target.with_name(f"{target.name}.part"))
+        url = f"{access.endpoint}/{self.repo}/resolve/{quote(self.revision, safe='')}/{quote(file)}"
+        try:
+            download(Remote(url, access, target.name, sha256=self.sha256), part, progress)
+        except CallError as error:
+            raise WeightsUnavailable(f"{access.endpoint}: {error}; {self._advice(error, access)}") from error
+        part.keep_as(target)
+
+    @property
+    def _folder(self) -> Path:
+        revision = quote(self.revision, safe="")
+        name = f"{revision}-{self.sha256[:12]}" if self.sha256 else revision
+        return cache_folder() / "hf" / self.repo / name
+
+    def _hubs_snapshot(self) -> Path | None:
+        """Find the repository in the hub's own cache."""
+        try:
+            repository = _hubs_cache() / f"models--{self.repo.replace('/', '--')}"
+            commit = self.revision
+            if not _COMMIT.fullmatch(commit):
+                commit = repository.joinpath("refs", *self.revision.split("/")).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError, RuntimeError):
+            # It never held the repository, or there is no home where it would be.
+            return None
+        return repository / "snapshots" / commit if _COMMIT.fullmatch(commit) else None
+
+    def _fits(self, folder: Path | None, path: Path) -> bool:
+        """Tell whether what others fetched is what is wanted; the hub's cache names a file by its hash."""
+        if self.sha256 is None or folder == self._folder:
+            return True
+        return path.resolve().name == self.sha256 or (not path.is_symlink() and sha256_of(path) == self.sha256)
+
+    def _advice(self, error: CallError, access: _Access) -> str:
+        page = f"{access.endpoint}/{self.repo}"
+        if isinstance(error, AuthenticationFailed):
+            token = "the token is not accepted" if access.token else "a private one wants a token in HF_TOKEN"
+            return f"no such repository, or not for everyone: {token}; see {page}"
+        if isinstance(error, PermissionDenied):
+            return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
+        if isinstance(error, NotFound):
+            return f"the names of the files stand at {page}/tree/{quote(self.revision, safe='')}"
+        if isinstance(error, (ConnectionFailed, TimedOut)):
+            return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a path instead"
+        return "what has come is kept; try again later, or give a path instead"
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Give the token to the hub, and to no host that it redirects to."""
+
+    endpoint: str
+    token: Secret | None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        if not endpoint.startswith(("http://", "https://")) or "@" in endpoint:
+            raise ConfigError("HF_ENDPOINT: begins with http:// or https://, and holds no user name")
+        token = _token()
+        if token and endpoint.startswith("http://") and not is_private_host(host_of(endpoint)):
+            raise ConfigError(f"HF_ENDPOINT: plain http would show the token to everyone on the way to {endpoint}")
+        return cls(endpoint, token)
+
+    def connection(self, url: str) -> Connection:
+        return Connection(verify=certificates_of_environment() or True)
+
+    def authorization(self, url: str) -> Secret | None:
+        return self.token if origin(url) == origin(self.endpoint) else None
+
+
+def _token() -> Secret | None:
+    """Give the token of the environment, or the one with which the user logged in."""
+    if _is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        return None
+    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    if not token:
+        try:
+            named = os.environ.get("HF_TOKEN_PATH")
+            token = (Path(named).expanduser() if named else _hubs_home() / "token").read_text("utf-8")
+        except (OSError, UnicodeDecodeError, RuntimeError):
+            # Nobody has logged in, or there is no home where that would stand.
+            return None
+    return Secret(f"Bearer {token.strip()}") if token.strip() else None
+
+
+def _hubs_home() -> Path:
+    if home := os.environ.get("HF_HOME"):
+        return Path(home).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "huggingface"
+
+
+def _hubs_cache() -> Path:
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(named).expanduser() if named else _hubs_home() / "hub"
+
+
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in _TRUE

