@@ -22,6 +22,7 @@ _targets: dict[str, str | type[Any]] = {
     "openai_completion": "modelwrap.models.openai_completion:OpenAICompletion",
     "openai_dall_e": "modelwrap.models.openai_dall_e:OpenAIDallE",
     "post_api": "modelwrap.models.post_api:PostAPI",
+    "llama_cpp": "modelwrap.local.llama_cpp:LlamaCpp",
 }
 _aliases: dict[str, str] = {
     # AgentScope's other names, and its classes, which its files may name as well.

@@ -281,6 +281,22 @@ class ImageReply(Reply):
         return [url for url in found if url]
 
 
+class Embedding(Wire):
+    index: int = 0
+    embedding: list[float] = Field(default_factory=list)
+
+
+class EmbeddingReply(Reply):
+    data: list[Embedding] = Field(default_factory=list)
+    model: str = ""
+    usage: Usage = Field(default_factory=Usage)
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """The vectors, in the order of the texts."""
+        return [item.embedding for item in sorted(self.data, key=lambda item: item.index)]
+
+
 class FunctionCallDelta(Wire):
     name: str | None = None
     arguments: str | None = None

@@ -7,17 +7,17 @@ import logging
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
 from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
+from modelwrap.models.attempts import Attempted, Opened, attempted
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.runtime.base import HttpResponse, Runtime, next_or_none, run_sync
 from modelwrap.secrets import Scrubber
-from modelwrap.types import JSON, Attempt, Change, ChatChunk, Reply
+from modelwrap.types import JSON, Change, ChatChunk, Reply
 from modelwrap.wire import sse
 from modelwrap.wire.failures import request_id_of
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -47,19 +47,6 @@ class Codec(Protocol):
 
     def lesson(self, error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
         """Tell what a refusal teaches about the endpoint; None where it teaches nothing."""
-
-
-@dataclass(slots=True)
-class _Attempt:
-    outcome: str = "abandoned"
-    status: int | None = None
-    request_id: str | None = None
-    refused_here: bool = False
-    """Whether it never went out, because HTTP cannot carry it."""
-
-    def answered(self, response: HttpResponse) -> None:
-        self.status = response.status
-        self.request_id = request_id_of(response.headers)
 
 
 class HttpModel(Model):
@@ -116,7 +103,7 @@ class HttpModel(Model):
                 if not (lessons_left and self._learn(error, request, call, traits)):
                     raise
             else:
-                return _Opened(first, chunks)
+                return Opened(first, chunks)
         raise AssertionError("the last round returns or raises")
 
     def describe(self, call: Call) -> Explanation:
@@ -146,10 +133,10 @@ class HttpModel(Model):
     # One attempt.
 
     async def _exchange(
-        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: _Attempt
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
     ) -> Reply:
         response = await runtime.send(request, call.deadline)
-        attempt.answered(response)
+        attempt.answered(response.status, request_id_of(response.headers))
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
         return self.codec.from_response(await response.read(), response.headers, wire, self.traits)
@@ -172,7 +159,7 @@ class HttpModel(Model):
         end = sse.End()
         with self._attempt(call, request, runtime) as attempt:
             response = await runtime.send(request, call.deadline)
-            attempt.answered(response)
+            attempt.answered(response.status, request_id_of(response.headers))
             try:
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
@@ -187,36 +174,17 @@ class HttpModel(Model):
         call.ended = True
 
     @contextmanager
-    def _attempt(self, call: Call, request: HttpRequest, runtime: Runtime) -> Iterator[_Attempt]:
+    def _attempt(self, call: Call, request: HttpRequest, runtime: Runtime) -> Iterator[Attempted]:
         """Write down what becomes of one request, and let no secret out with its error."""
-        attempt = _Attempt()
-        started = runtime.now()
-        try:
-            yield attempt
-            attempt.outcome = "ok"
-        except CallError as error:
-            attempt.outcome = type(error).__name__
-            attempt.refused_here = isinstance(error, BadRequest) and not error.sent
-            error.endpoint = self._origin
-            error.request_id = error.request_id or attempt.request_id
-            error.scrub(Scrubber(request.secrets))
-            if self.placeholders and isinstance(error, AuthenticationFailed):
-                error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
-            raise
-        finally:
-            seconds = runtime.now() - started
-            call.request_id = attempt.request_id
-            if not attempt.refused_here:
-                call.history.append(Attempt(self._origin, attempt.outcome, attempt.status, seconds, call.waited))
-            call.waited = 0.0
-            logger.debug(
-                "%s: attempt %d at %s: %s in %.3f s",
-                self.name,
-                len(call.history),
-                self._origin,
-                attempt.outcome,
-                seconds,
-            )
+        with attempted(call, self.name, self._origin, runtime) as attempt:
+            try:
+                yield attempt
+            except CallError as error:
+                attempt.refused_here = isinstance(error, BadRequest) and not error.sent
+                error.scrub(Scrubber(request.secrets))
+                if self.placeholders and isinstance(error, AuthenticationFailed):
+                    error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
+                raise
 
     def _wire_call(self, call: Call, prepared: Any) -> WireCall:
         return WireCall(
@@ -281,21 +249,3 @@ async def _drain(events: AsyncIterator[sse.Event], response: HttpResponse) -> No
     except CallError as error:
         # The reply is whole; a body that does not end only costs its connection, which is closed.
         logger.debug("the body of a stream did not end with its last event: %s", error)
-
-
-class _Opened:
-    """Be a stream whose first piece has come."""
-
-    def __init__(self, first: ChatChunk | None, rest: AsyncGenerator[ChatChunk, None]) -> None:
-        self._first = first
-        self._rest = rest
-
-    async def __anext__(self) -> ChatChunk:
-        first, self._first = self._first, None
-        return await anext(self._rest) if first is None else first
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def aclose(self) -> None:
-        await self._rest.aclose()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
 from modelwrap.capabilities import Traits, traits_for
 from modelwrap.config import ModelConfig, check_transport, key_from
 from modelwrap.models.call import Call
+from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.http import HttpModel
-from modelwrap.models.messages import messages_from
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
+from modelwrap.types import Message
 from modelwrap.wire import openai_chat
 from modelwrap.wire.http import Endpoint
-from modelwrap.wire.structured import response_format_of
 from modelwrap.wire.urls import host_of, normalised_base
 
 OWN_URL = "https://api.openai.com/v1"
@@ -68,28 +67,9 @@ class OpenAI(OpenAIModel):
         wanted = getattr(config, "replay_reasoning", "auto")
         return traits if wanted == "auto" else replace(traits, replay_reasoning=wanted == "always")
 
-    async def to_input(self, call: Call, runtime: Runtime) -> list[dict[str, Any]]:
-        if (given := call.parameters.get("response_format")) is not None:
-            written, response_model = response_format_of(given, call.lasting)
-            if response_model is not None:
-                call.parameters["response_format"] = written
-                call.response_model = response_model
+    async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
+        take_response_format(call)
         return await read_messages(call, runtime)
-
-
-async def read_messages(call: Call, runtime: Runtime) -> list[dict[str, Any]]:
-    """Give the call's messages as the wire wants them; files that they name are read where that may block."""
-    if _may_read_files(call.input):
-        return await runtime.run(messages_from, call.input)
-    return messages_from(call.input)
-
-
-def _may_read_files(messages: Any) -> bool:
-    """Tell whether messages have parts, which may be paths; a thread for each plain call would cost too much."""
-    return isinstance(messages, list) and any(
-        not isinstance(message.get("content") if isinstance(message, dict) else None, (str, NoneType))
-        for message in messages
-    )
 
 
 def _base_url(config: ModelConfig) -> str:

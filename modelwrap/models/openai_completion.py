@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modelwrap.models.call import Call
-from modelwrap.models.openai import OpenAIModel, read_messages
+from modelwrap.models.chat import read_messages
+from modelwrap.models.openai import OpenAIModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.wire import openai_completion
 

@@ -1,0 +1,108 @@
+"""Work in threads of its own, and answers that callers of either colour can wait for."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Feed(Generic[T]):
+    """Hand pieces from the thread that makes them to the one caller who wants them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: deque[T] = deque()
+        self._waiter: Future[T | None] | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+        self.unwanted = False
+        """Whether nobody will take another piece: whoever makes them should stop."""
+
+    def put(self, piece: T) -> None:
+        with self._lock:
+            waiter, self._waiter = self._waiter, None
+            if waiter is None or not waiter.set_running_or_notify_cancel():
+                self._pieces.append(piece)
+                return
+        waiter.set_result(piece)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no piece will follow, or why."""
+        with self._lock:
+            self._ended, self._error = True, error
+            waiter, self._waiter = self._waiter, None
+            if waiter is None or not waiter.set_running_or_notify_cancel():
+                return
+        _settle(waiter, None, error)
+
+    def next(self) -> Future[T | None]:
+        """Promise the next piece; None after the last."""
+        promise: Future[T | None] = Future()
+        with self._lock:
+            if not (self._pieces or self._ended):
+                self._waiter = promise
+                return promise
+            piece = self._pieces.popleft() if self._pieces else None
+            error = self._error if piece is None else None
+        _settle(promise, piece, error)
+        return promise
+
+    def abandon(self) -> None:
+        self.unwanted = True
+
+
+def _settle(promise: Future[T | None], piece: T | None, error: BaseException | None) -> None:
+    if error is not None:
+        promise.set_exception(error)
+    else:
+        promise.set_result(piece)
+
+
+class Crew:
+    """Run jobs in a bounded number of daemon threads, first come, first served.
+
+    They are daemons because an interpreter that ends must not wait for a model that talks.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._jobs.put(job)
+            if self._jobs.qsize() > self._idle and len(self._threads) < self._size:
+                name = f"{self._name}-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def dismiss(self) -> None:
+        """Let the threads go once they have done what was submitted before, and wait for that."""
+        with self._lock:
+            threads, self._threads = self._threads, []
+            for _ in threads:
+                self._jobs.put(None)
+        for thread in threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            job = self._jobs.get()
+            with self._lock:
+                self._idle -= 1
+            if job is None:
+                return
+            job()

