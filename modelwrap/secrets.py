@@ -112,6 +112,8 @@ def _forms(value: str) -> set[str]:
     value = value.strip()
     scheme, _, rest = value.partition(" ")
     candidates = {value, rest.strip()} if rest and scheme.isalpha() else {value}
+    if scheme.lower() == "basic":
+        candidates |= _login_in(rest.strip())
     forms: set[str] = set()
     for candidate in candidates:
         if len(candidate) < _SHORTEST_SCRUBBED:
@@ -128,3 +130,13 @@ def _forms(value: str) -> set[str]:
             repr(candidate)[1:-1],
         }
     return forms
+
+
+def _login_in(encoded: str) -> set[str]:
+    """Read the secret half of a Basic login; the user's name is the secret where there is no password."""
+    try:
+        login = base64.b64decode(encoded, validate=True).decode()
+    except ValueError:
+        return set()
+    name, _, password = login.partition(":")
+    return {login, password or name}

@@ -219,3 +219,13 @@ def test_a_cancelled_call_shows_no_key(server: Loopback) -> None:
 
     assert "CancelledError" in shown
     assert found_in(shown) == []
+
+
+def test_a_scrubber_reads_a_login() -> None:
+    def basic(login: str) -> Secret:
+        return Secret(f"Basic {base64.b64encode(login.encode()).decode()}")
+
+    scrub = Scrubber([basic("someone:pass-word"), basic("only-a-token:"), Secret("Basic ~")])
+
+    assert scrub("someone with pass-word") == "someone with ***"
+    assert scrub("only-a-token is wrong") == "*** is wrong"

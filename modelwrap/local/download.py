@@ -127,7 +127,7 @@ async def _persistently(
         try:
             return await work()
         except CallError as error:
-            failures = 1 if achieved() > before else failures + 1
+            failures = 0 if achieved() > before else failures + 1
             reached = error.sent or achieved() > begun_with
             if not error.retryable or not reached or failures >= _MOST_FAILURES:
                 raise

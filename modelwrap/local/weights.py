@@ -78,12 +78,17 @@ class _PathSource:
         return {}
 
     def find(self) -> Path | None:
-        try:
-            path = self.path.expanduser()
-        except RuntimeError:
-            return None
+        path = self._expanded()
         return path if is_file(path) else None
 
     def fetch(self, progress: Progress) -> Path:
-        words = "is a folder; give the file in it" if self.path.expanduser().is_dir() else "no such file"
-        raise WeightsUnavailable(words if self.path.is_absolute() else f"{words} (looked for in {Path.cwd()})")
+        path = self._expanded()
+        words = "is a folder; give the file in it" if path.is_dir() else "no such file"
+        raise WeightsUnavailable(words if path.is_absolute() else f"{words} (looked for in {Path.cwd()})")
+
+    def _expanded(self) -> Path:
+        try:
+            return self.path.expanduser()
+        except RuntimeError:
+            # There is no user of that name; the path stays as it was given.
+            return self.path
