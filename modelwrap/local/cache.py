@@ -73,8 +73,10 @@ def locked(target: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         file = carrier.open("ab")
     with file:
         with disk_errors(carrier):
-            if not _try_lock(file):
-                on_wait()
+            free = _try_lock(file)
+        if not free:
+            on_wait()
+            with disk_errors(carrier):
                 _wait_for_lock(file)
         try:
             yield

@@ -18,6 +18,7 @@ from modelwrap.errors import (
     NotFound,
     PermissionDenied,
     TimedOut,
+    TLSFailed,
     WeightsUnavailable,
 )
 from modelwrap.local.cache import Part, cache_folder, locked, make_folder, sha256_of
@@ -64,7 +65,7 @@ class HubSource:
     def files(self) -> list[str]:
         """The file and, where it is a shard, the others: an engine opens the first and finds them beside it."""
         shard = _SHARD.fullmatch(self.file)
-        if shard is None:
+        if shard is None or not int(shard["count"]):
             return [self.file]
         return [f"{shard['stem']}-{number:05}-of-{shard['count']}.gguf" for number in range(1, int(shard["count"]) + 1)]
 
@@ -133,6 +134,8 @@ class HubSource:
             return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
         if isinstance(error, NotFound):
             return f"the names of the files stand at {page}/tree/{quote(self.revision, safe='')}"
+        if isinstance(error, TLSFailed):
+            return "SSL_CERT_FILE names the certificates to trust"
         if isinstance(error, (ConnectionFailed, TimedOut)):
             return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a path instead"
         return "what has come is kept; try again later, or give a path instead"

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
-from modelwrap.errors import CallError, NotFound
+from modelwrap.errors import CallError, NotFound, TLSFailed
 from modelwrap.local.download import read_page
 from modelwrap.local.pip_settings import PipSettings
 from modelwrap.wire.urls import origin, shown
@@ -52,6 +52,9 @@ def wheels(settings: PipSettings, name: str, version: str, report: Callable[[str
             found = [link for link in _read(place, read, settings) if is_wheel_of(link.file_name, name, version)]
         except NotFound:
             found = []
+        except TLSFailed as error:
+            report(f"{shown(place)}: {error}; PIP_CERT names the certificates to trust")
+            continue
         except (CallError, OSError, ValueError) as error:
             report(f"{shown(place)}: {error}")
             continue

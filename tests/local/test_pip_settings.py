@@ -179,6 +179,15 @@ def test_proxy_certificates_and_trusted_hosts_are_taken_over(tmp_path: Path, mon
     assert "secret-word" not in repr(settings)
 
 
+def test_a_proxy_of_another_kind_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_PROXY", "socks5://user:secret-word@proxy.example")
+
+    with pytest.raises(ConfigError, match="pip's setting proxy: begins with http://") as caught:
+        pip_settings()
+
+    assert "secret-word" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url, secure",
     [

