@@ -1,8 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+RUNNABLE := .venv/.runnable
+export Q
 
-.PHONY: test check install format-check lint types floors docs bench format
+.PHONY: quickstart test check install format-check lint types floors docs bench format
+
+# A streamed answer of a real model, from nothing: no key, no GPU. Another question: make quickstart Q='…'
+quickstart: $(RUNNABLE)
+	$(BIN)/python examples/quickstart.py $(if $(value Q),"$$Q")
 
 # Everything, from nothing: the first run installs, later ones need no network.
 test: install format-check lint types floors
@@ -13,6 +19,11 @@ check: format-check lint types floors
 	$(BIN)/python -m pytest -n 2 -q
 
 install: $(INSTALLED)
+
+$(RUNNABLE): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[llama-cpp]'
+	touch $@
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

