@@ -58,7 +58,10 @@ def _text(file: BinaryIO) -> str:
     (length,) = _numbers(file, "<Q")
     if length > _LONGEST_TEXT:
         raise EOFError
-    return file.read(length).decode()
+    data = file.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data.decode()
 
 
 def _numbers(file: BinaryIO, form: str) -> tuple[Any, ...]:

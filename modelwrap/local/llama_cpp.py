@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, Self
+from weakref import WeakSet
 
 from pydantic import Field, ValidationError
 
@@ -61,6 +63,9 @@ class LlamaCppConfig(ModelConfig):
     )
     mmproj: str | None = Field(default=None, description="The projector of a model that sees; a source like `model`.")
     embedding: bool = Field(default=False, description="Give embeddings of texts in place of answers.")
+    pooling: Literal["mean", "cls", "last"] | None = Field(
+        default=None, description="How the vectors of tokens make one of a text; not given, as the model says."
+    )
 
 
 class LlamaCpp(Model):
@@ -72,7 +77,8 @@ class LlamaCpp(Model):
         self.name = config.config_name
         self.settings = config
         self.timeouts = config.client_args.timeouts()
-        self.generate_args = {**defaults_of(config.model).get("generate_args", {}), **config.generate_args}
+        defaults = {} if config.embedding else defaults_of(config.model).get("generate_args", {})
+        self.generate_args = {**defaults, **config.generate_args}
         self.streams_by_default = config.stream
         self.unsupported: Literal["error", "warn", "drop"] = config.unsupported
         self._lock = Lock()
@@ -187,6 +193,7 @@ class _Engine:
         self._crew = Crew(settings.n_parallel, f"modelwrap-{settings.config_name}")
         self._feeds: set[Feed[JSON]] = set()
         self._lock = Lock()
+        _running.add(self)
 
     def chat(self, body: JSON, hand_on: Callable[[JSON], bool]) -> None:
         self._server.handle_chat_completions({**body, "stream": True}, hand_on)
@@ -215,7 +222,8 @@ class _Engine:
             for feed in self._feeds:
                 feed.abandon()
         self._crew.dismiss()
-        del self._server
+        _running.discard(self)
+        self._server = None
 
     def _submit(self, work: Callable[[JSON, Callable[[JSON], bool]], None], body: JSON) -> Feed[JSON]:
         feed: Feed[JSON] = Feed()
@@ -241,6 +249,17 @@ class _Engine:
         return feed
 
 
+# An engine that still computes when the interpreter takes its threads down would take the process with it.
+_running: WeakSet[_Engine] = WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for engine in list(_running):
+        if engine.pid == os.getpid():
+            engine.close()
+
+
 async def _next(feed: Feed[JSON], limit: Limit, runtime: Runtime) -> JSON:
     try:
         return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
@@ -264,6 +283,9 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     parameters.verbosity = -1
     parameters.use_jinja = True
     parameters.embedding = settings.embedding
+    if settings.pooling:
+        kinds = xllamacpp.llama_pooling_type
+        parameters.pooling_type = getattr(kinds, f"LLAMA_POOLING_TYPE_{settings.pooling.upper()}")
     # The engine opens a port on loopback that we do not use; nobody else shall either.
     parameters.api_keys = [secrets.token_urlsafe(32)]
     parameters.ui = False

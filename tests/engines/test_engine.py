@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from modelwrap.local.engine import Crew, Feed
+
+
+def test_a_feed_hands_on_what_came_before_it_was_asked_for() -> None:
+    feed: Feed[int] = Feed()
+    feed.put(1)
+    feed.put(2)
+    feed.end()
+
+    pieces = [feed.next().result(0) for _ in range(4)]
+
+    assert pieces == [1, 2, None, None]
+
+
+def test_a_feed_answers_who_asked_before_it_came() -> None:
+    feed: Feed[int] = Feed()
+
+    first = feed.next()
+    feed.put(1)
+    second = feed.next()
+    feed.end()
+
+    assert (first.result(0), second.result(0)) == (1, None)
+
+
+def test_a_feed_raises_what_went_wrong_after_all_that_came() -> None:
+    feed: Feed[int] = Feed()
+    feed.put(1)
+    feed.end(KeyError("engine"))
+
+    assert feed.next().result(0) == 1
+    with pytest.raises(KeyError, match="engine"):
+        feed.next().result(0)
+
+    waiting: Feed[int] = Feed()
+    promise = waiting.next()
+    waiting.end(KeyError("engine"))
+    with pytest.raises(KeyError, match="engine"):
+        promise.result(0)
+
+
+def test_a_piece_that_nobody_waits_for_any_more_is_kept_for_the_next_who_asks() -> None:
+    feed: Feed[int] = Feed()
+    feed.next().cancel()
+
+    feed.put(1)
+
+    assert feed.next().result(0) == 1
+
+
+def test_the_end_reaches_who_asks_after_giving_up_once() -> None:
+    feed: Feed[int] = Feed()
+    feed.next().cancel()
+
+    feed.end()
+
+    assert feed.next().result(0) is None
+
+
+def test_a_crew_runs_as_many_jobs_at_once_as_it_has_hands() -> None:
+    crew = Crew(2, "test")
+    running, most = [0], [0]
+    lock = threading.Lock()
+    done: Feed[int] = Feed()
+
+    def job() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.02)
+        with lock:
+            running[0] -= 1
+        done.put(1)
+
+    for _ in range(5):
+        crew.submit(job)
+    for _ in range(5):
+        done.next().result(5)
+
+    assert most == [2]
+    crew.dismiss()
+
+
+def test_a_dismissed_crew_finishes_what_it_was_given_and_leaves() -> None:
+    crew = Crew(2, "leaving")
+    done: list[int] = []
+
+    for number in range(5):
+        crew.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+    crew.dismiss()
+
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("leaving")]
+
+
+def test_a_crew_has_no_more_threads_than_jobs() -> None:
+    crew = Crew(8, "few")
+
+    crew.submit(lambda: None)
+    named = [thread for thread in threading.enumerate() if thread.name.startswith("few")]
+
+    assert len(named) <= 1
+    crew.dismiss()
