@@ -21,4 +21,4 @@ def test_what_is_installed_by_name_is_there(target: str) -> None:
 
 
 def test_no_extra_promises_what_is_not_built() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"all", "cli", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"all", "cli", "dev", "llama-cpp"}
