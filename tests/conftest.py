@@ -13,16 +13,23 @@ from tests.loopback import Loopback
 # Loaded here and not by its entry point, so that the measuring of coverage has begun.
 pytest_plugins = ["modelwrap.testing.fixtures"]
 
-RECORDINGS = Path(__file__).parent / "recordings"
+TESTS = Path(__file__).parent
+
+# What not every machine has, and the variable by which a run says that this one has it.
+REQUIRED = {
+    TESTS / "recordings": "MODELWRAP_RECORDINGS_REQUIRED",
+    TESTS / "engines": "MODELWRAP_ENGINES_REQUIRED",
+}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test of the recordings that was skipped where they are required to be there."""
+    """Fail a test that was skipped for want of what is required to be there."""
     report = yield
-    if report.skipped and os.environ.get("MODELWRAP_RECORDINGS_REQUIRED") == "1" and RECORDINGS in item.path.parents:
-        report.outcome = "failed"
-        report.longrepr = f"MODELWRAP_RECORDINGS_REQUIRED is set, yet this was skipped: {report.longrepr}"
+    for folder, variable in REQUIRED.items():
+        if report.skipped and os.environ.get(variable) == "1" and folder in item.path.parents:
+            report.outcome = "failed"
+            report.longrepr = f"{variable} is set, yet this was skipped: {report.longrepr}"
     return report
 
 
