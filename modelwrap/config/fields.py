@@ -130,6 +130,7 @@ class CallArgs(ConfigPart):
     max_retries: Count = 0
     extra_headers: Headers = {}
     extra_body: dict[str, Any] = {}
+    extra_query: dict[str, str | int | float] = {}
 
 
 class ClientArgs(ConfigPart):
@@ -198,7 +199,7 @@ class ModelConfig(ConfigPart):
     ] = Field(
         default={},
         description="Parameters of every call, by the API's names; the arguments of a call win over them. `timeout`, "
-        "`max_retries`, `extra_headers` and `extra_body` may stand here too.",
+        "`max_retries`, `extra_headers`, `extra_query` and `extra_body` may stand here too.",
     )
     unsupported: Literal["error", "warn", "drop"] = Field(
         default="error", description="What becomes of a parameter that the provider cannot do."

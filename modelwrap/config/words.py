@@ -13,10 +13,10 @@ from modelwrap.suggestions import nearest
 
 # Parameters of calls, which people write beside `generate_args` instead of in it.
 _PARAMETERS = """
-audio extra_body extra_headers frequency_penalty function_call functions logit_bias logprobs max_completion_tokens
-max_new_tokens max_tokens metadata modalities n parallel_tool_calls prediction presence_penalty prompt_cache_key
-reasoning_effort response_format safety_identifier seed service_tier size stop store stream_options temperature
-tool_choice tools top_k top_logprobs top_p user verbosity web_search_options
+audio extra_body extra_headers extra_query frequency_penalty function_call functions logit_bias logprobs
+max_completion_tokens max_new_tokens max_tokens metadata modalities n parallel_tool_calls prediction
+presence_penalty prompt_cache_key reasoning_effort response_format safety_identifier seed service_tier size stop
+store stream_options temperature tool_choice tools top_k top_logprobs top_p user verbosity web_search_options
 """
 PARAMETERS = frozenset(_PARAMETERS.split())
 

@@ -18,6 +18,7 @@ from modelwrap.models.call import (
     header_texts,
     merged_timeouts,
     named_values,
+    query_texts,
     retry_count,
 )
 from modelwrap.models.streams import AsyncStream, Stream
@@ -59,12 +60,12 @@ class Model(ABC):
         self.close()
 
     @overload
-    def __call__(self, messages: Any, /, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
+    def __call__(self, messages: Any, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
     @overload
-    def __call__(self, messages: Any, /, *, stream: Literal[True], **parameters: Any) -> Stream: ...
+    def __call__(self, messages: Any, *, stream: Literal[True], **parameters: Any) -> Stream: ...
     @overload
-    def __call__(self, messages: Any, /, *, stream: bool | None, **parameters: Any) -> ChatReply | Stream: ...
-    def __call__(self, messages: Any, /, *, stream: bool | None = None, **parameters: Any) -> ChatReply | Stream:
+    def __call__(self, messages: Any, *, stream: bool | None, **parameters: Any) -> ChatReply | Stream: ...
+    def __call__(self, messages: Any, *, stream: bool | None = None, **parameters: Any) -> ChatReply | Stream:
         """Call the model with a string or OpenAI messages; `stream=True` gives what `stream()` gives."""
         if self._streams(stream):
             return self.stream(messages, **parameters)
@@ -72,29 +73,27 @@ class Model(ABC):
         return run_sync(self._answer(self._call(messages, parameters, runtime), runtime))
 
     @overload
-    async def acall(self, messages: Any, /, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
+    async def acall(self, messages: Any, *, stream: Literal[False] = False, **parameters: Any) -> ChatReply: ...
     @overload
-    async def acall(self, messages: Any, /, *, stream: Literal[True], **parameters: Any) -> AsyncStream: ...
+    async def acall(self, messages: Any, *, stream: Literal[True], **parameters: Any) -> AsyncStream: ...
     @overload
-    async def acall(self, messages: Any, /, *, stream: bool | None, **parameters: Any) -> ChatReply | AsyncStream: ...
-    async def acall(
-        self, messages: Any, /, *, stream: bool | None = None, **parameters: Any
-    ) -> ChatReply | AsyncStream:
+    async def acall(self, messages: Any, *, stream: bool | None, **parameters: Any) -> ChatReply | AsyncStream: ...
+    async def acall(self, messages: Any, *, stream: bool | None = None, **parameters: Any) -> ChatReply | AsyncStream:
         if self._streams(stream):
             return self.astream(messages, **parameters)
         runtime = runtimes.of_loop()
         return await self._answer(self._call(messages, parameters, runtime), runtime)
 
-    def stream(self, messages: Any, /, **parameters: Any) -> Stream:
+    def stream(self, messages: Any, **parameters: Any) -> Stream:
         """Give the reply's pieces as they come. Nothing is sent before the first is asked for."""
         runtime = runtimes.of_thread()
         return Stream(self._call(messages, parameters, runtime, stream=True), self, runtime)
 
-    def astream(self, messages: Any, /, **parameters: Any) -> AsyncStream:
+    def astream(self, messages: Any, **parameters: Any) -> AsyncStream:
         runtime = runtimes.of_loop()
         return AsyncStream(self._call(messages, parameters, runtime, stream=True), self, runtime)
 
-    def explain(self, messages: Any, /, *, stream: bool | None = None, **parameters: Any) -> Explanation:
+    def explain(self, messages: Any, *, stream: bool | None = None, **parameters: Any) -> Explanation:
         """Show the exact request that this call would send, without sending it."""
         call = self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream))
         try:
@@ -120,6 +119,7 @@ class Model(ABC):
             max_retries=retry_count(parameters.pop("max_retries", self.max_retries)),
             extra_headers=header_texts(parameters.pop("extra_headers", None)),
             extra_body=named_values("extra_body", parameters.pop("extra_body", None)),
+            extra_query=query_texts(parameters.pop("extra_query", None)),
             parameters=parameters,
         )
 

@@ -42,6 +42,7 @@ class Call:
     stream: bool = False
     extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_query: Mapping[str, str] = field(default_factory=dict)
     response_model: type[BaseModel] | None = None
     """The class that a reply's `.parsed` is an object of."""
     history: list[Attempt] = field(default_factory=list)
@@ -154,3 +155,13 @@ def header_texts(given: Any) -> Mapping[str, str | Secret]:
             raise ConfigError(f"extra_headers: {name} must be a string under a name, not {type(text).__name__}")
     # A key that one call brings is hidden as a config's is.
     return {name: Secret(reveal(text)) if is_sensitive(name) else text for name, text in headers.items()}
+
+
+def query_texts(given: Any) -> Mapping[str, str]:
+    query = named_values("extra_query", given)
+    for name, value in query.items():
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ConfigError(f"extra_query: {name} must be a text or a number under a name")
+        if is_sensitive(name):
+            raise ConfigError(f"extra_query: {name} is a credential by its name, and URLs end up in logs; use a header")
+    return {name: str(value) for name, value in query.items()}

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from modelwrap.capabilities import Traits
@@ -202,7 +203,10 @@ class HttpModel(Model):
         call.endpoint = self._origin
         call.deadline.check()
         call.changes[:] = call.lasting
-        request = self.codec.to_request(wire, self.endpoint, traits)
+        endpoint = self.endpoint
+        if call.extra_query:
+            endpoint = replace(endpoint, query={**endpoint.query, **call.extra_query})
+        request = self.codec.to_request(wire, endpoint, traits)
         if self.unsupported == "warn":
             for change in wire.changes:
                 if change.kind == "dropped":

@@ -140,7 +140,7 @@ def _unsendable(value: Any, place: str = "", above: tuple[int, ...] = ()) -> Ite
         if value != value or value in (float("inf"), float("-inf")):
             yield place, f"{value} is no number of JSON"
     elif not isinstance(value, (int, type(None))):
-        yield place, f"it is a {type(value).__name__}"
+        yield place, f"JSON has no form for {type(value).__name__}"
 
 
 def _is_utf8(text: str) -> bool:

@@ -91,12 +91,34 @@ def test_extras_of_a_call_go_where_openais_sdk_puts_them(colour: Colour, server:
     server.script(chat_answer())
     model = model_at(server, client_args={"default_headers": {"X-Team": "a"}, "default_query": {"v": "1"}})
 
-    colour.call(model, "Hi", extra_headers={"X-Run": "7"}, extra_body={"guided_choice": ["a"]})
+    extras = {"extra_headers": {"X-Run": "7"}, "extra_body": {"guided_choice": ["a"]}, "extra_query": {"run": 7}}
+    colour.call(model, "Hi", **extras)
 
     (asked,) = server.asked
     assert (asked.headers["x-team"], asked.headers["x-run"]) == ("a", "7")
     assert asked.body["guided_choice"] == ["a"]
-    assert asked.path == "/v1/chat/completions?v=1"
+    assert asked.path == "/v1/chat/completions?v=1&run=7"
+
+
+@pytest.mark.parametrize("query", [5, {"run": None}, {"api_key": "sk-canary-1"}])
+def test_a_query_that_no_url_should_hold_is_refused(server: Loopback, query: Any) -> None:
+    with pytest.raises(ConfigError, match="extra_query") as caught:
+        model_at(server)("Hi", extra_query=query)
+
+    assert "sk-canary-1" not in str(caught.value)
+    assert server.asked == []
+
+
+def test_messages_may_be_named_as_in_openais_sdk(colour: Colour, server: Loopback) -> None:
+    server.script(chat_answer())
+    model = model_at(server)
+
+    if colour.name == "blocking":
+        model(messages=[{"role": "user", "content": "Hi"}])
+    else:
+        asyncio.run(model.acall(messages=[{"role": "user", "content": "Hi"}]))
+
+    assert server.asked[0].body["messages"] == [{"role": "user", "content": "Hi"}]
 
 
 def test_organization_and_project_are_headers(server: Loopback) -> None:
@@ -449,7 +471,6 @@ def test_writes_one_line_an_attempt_for_those_who_listen(server: Loopback, caplo
     "wrong",
     [
         *({"timeout": 0}, {"timeout": {"conect": 1}}, {"timeout": "1"}, {"max_retries": -1}, {"max_retries": 1.5}),
-        {"messages": []},
         *({"api_key": "k"}, {"base_url": "x"}, {"default_headers": {}}, {"organization": "o"}),
     ],
 )
