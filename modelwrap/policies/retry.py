@@ -54,12 +54,16 @@ class Budget:
                 self._left = min(self.CAPACITY, self._left + amount)
 
 
+_BUDGETS: dict[str, Budget] = {}
+"""One for each endpoint of this process, whatever names stand for it."""
+
+
 class Retry(Wrapper):
     """Wrap a model so that its retryable failures are tried again: the only place where that happens."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, budgets: dict[str, Budget] = _BUDGETS) -> None:
         super().__init__(model)
-        self._budgets: dict[str, Budget] = {}
+        self._budgets = budgets
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         return await self._persist(lambda: self.model.complete(call, runtime), call, runtime)

@@ -58,6 +58,11 @@ class Scripted(Model):
         return Explanation("POST", "", {}, None)
 
 
+def retrying(model: Model) -> Retry:
+    """Give a policy whose budgets are its own."""
+    return Retry(model, {})
+
+
 def a_call(runtime: Runtime, *, retries: int = 2, total: float = 600) -> Call:
     timeouts = Timeouts(total=total)
     return Call(None, {}, timeouts, Deadline(total, runtime.now), retries)
@@ -68,7 +73,7 @@ def test_tries_again_what_may_pass() -> None:
     runtime = FakeRuntime()
     call = a_call(runtime)
 
-    reply = run_sync(Retry(model).complete(call, runtime))
+    reply = run_sync(retrying(model).complete(call, runtime))
 
     assert reply.id == "good"  # type: ignore[attr-defined]
     assert model.tried == 3
@@ -82,7 +87,7 @@ def test_gives_up_at_once_where_trying_again_cannot_help(kind: type[CallError]) 
     runtime = FakeRuntime()
 
     with pytest.raises(kind):
-        run_sync(Retry(model).complete(a_call(runtime), runtime))
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert model.tried == 1
     assert runtime.slept == []
@@ -93,7 +98,7 @@ def test_gives_up_after_the_last_attempt_with_the_last_error() -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(ServerFailed, match="three"):
-        run_sync(Retry(model).complete(a_call(runtime), runtime))
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert model.tried == 3
 
@@ -103,7 +108,7 @@ def test_stops_when_a_later_failure_cannot_be_helped() -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(BadRequest, match="two"):
-        run_sync(Retry(model).complete(a_call(runtime), runtime))
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
 
 
 def test_an_error_may_say_of_itself_that_it_is_final() -> None:
@@ -111,7 +116,7 @@ def test_an_error_may_say_of_itself_that_it_is_final() -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(TimedOut):
-        run_sync(Retry(model).complete(a_call(runtime), runtime))
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert model.tried == 1
 
@@ -121,7 +126,7 @@ def test_tries_nothing_again_when_told_so() -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(Overloaded):
-        run_sync(Retry(model).complete(a_call(runtime, retries=0), runtime))
+        run_sync(retrying(model).complete(a_call(runtime, retries=0), runtime))
 
     assert model.tried == 1
 
@@ -130,7 +135,7 @@ def test_waits_as_long_as_the_provider_asks() -> None:
     model = Scripted([RateLimited("slow down", retry_after=7.0), "good"])
     runtime = FakeRuntime()
 
-    run_sync(Retry(model).complete(a_call(runtime), runtime))
+    run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert 7.0 <= runtime.slept[0] <= 7.7
 
@@ -140,7 +145,7 @@ def test_waits_the_longest_that_it_may_whatever_the_dice_say(monkeypatch: pytest
     model = Scripted([RateLimited("slow down", retry_after=LONGEST_WAIT), "good"])
     runtime = FakeRuntime()
 
-    run_sync(Retry(model).complete(a_call(runtime), runtime))
+    run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert runtime.slept == [pytest.approx(LONGEST_WAIT * 1.1)]
 
@@ -169,7 +174,7 @@ def test_leaves_nothing_behind_for_the_garbage_collector() -> None:
     gc.disable()
 
     try:
-        run_sync(Retry(FailsOnce([])).complete(call, runtime))
+        run_sync(retrying(FailsOnce([])).complete(call, runtime))
         del call
         left = [reference() for reference in watched]
     finally:
@@ -184,7 +189,7 @@ def test_does_not_wait_absurdly_long(asked: float) -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(RateLimited) as caught:
-        run_sync(Retry(model).complete(a_call(runtime), runtime))
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert caught.value.retry_after == asked
     assert runtime.slept == []
@@ -195,7 +200,7 @@ def test_does_not_wait_past_the_deadline() -> None:
     runtime = FakeRuntime()
 
     with pytest.raises(RateLimited):
-        run_sync(Retry(model).complete(a_call(runtime, total=20), runtime))
+        run_sync(retrying(model).complete(a_call(runtime, total=20), runtime))
 
     assert runtime.slept == []
 
@@ -230,7 +235,7 @@ def test_a_long_outage_is_not_made_worse() -> None:
             call.endpoint = "http://one"
             raise Overloaded("down")
 
-    model, runtime = Retry(Down([])), FakeRuntime()
+    model, runtime = retrying(Down([])), FakeRuntime()
 
     for _ in range(10_000):
         with pytest.raises(Overloaded):
@@ -255,11 +260,26 @@ def test_answers_fill_the_budget_again() -> None:
 def test_a_retry_that_helped_costs_nothing() -> None:
     runtime = FakeRuntime()
     outcomes = [outcome for _ in range(100) for outcome in (ServerFailed("no"), "good")]
-    model = Retry(Scripted(outcomes))
+    model = retrying(Scripted(outcomes))
 
     replies = [run_sync(model.complete(a_call(runtime), runtime)) for _ in range(100)]
 
     assert len(replies) == 100
+
+
+def test_models_of_one_endpoint_share_its_budget() -> None:
+    budgets = {"http://one": Budget()}
+    while budgets["http://one"].take(Budget.COST):
+        pass
+    models = [Scripted([ServerFailed("no"), "good"]) for _ in range(2)]
+    runtime = FakeRuntime()
+
+    for model in models:
+        with pytest.raises(ServerFailed):
+            run_sync(Retry(model, budgets).complete(a_call(runtime), runtime))
+
+    assert [model.tried for model in models] == [1, 1]
+    assert Retry(models[0])._budgets is Retry(models[1])._budgets
 
 
 def test_a_stream_is_tried_again_only_while_nothing_was_delivered() -> None:
@@ -269,7 +289,7 @@ def test_a_stream_is_tried_again_only_while_nothing_was_delivered() -> None:
 
     async def read() -> list[str]:
         pieces = []
-        chunks = await Retry(model).open(call, runtime)
+        chunks = await retrying(model).open(call, runtime)
         try:
             async for chunk in chunks:
                 pieces.append(chunk.id)
