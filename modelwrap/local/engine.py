@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -73,36 +72,51 @@ class Crew:
     def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._name = name
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._dismissed = False
 
-    def submit(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._jobs.put(job)
-            if self._jobs.qsize() > self._idle and len(self._threads) < self._size:
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Have a job done; False from a crew that was dismissed, which does no more."""
+        with self._changed:
+            if self._dismissed:
+                return False
+            self._jobs.append(job)
+            if len(self._jobs) > self._idle and len(self._threads) < self._size:
                 name = f"{self._name}-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+            else:
+                self._changed.notify()
+            return True
+
+    def release(self) -> None:
+        """Let the threads go once they have done what was submitted before."""
+        with self._changed:
+            self._dismissed = True
+            self._changed.notify_all()
 
     def dismiss(self) -> None:
-        """Let the threads go once they have done what was submitted before, and wait for that."""
-        with self._lock:
-            threads, self._threads = self._threads, []
-            for _ in threads:
-                self._jobs.put(None)
-        for thread in threads:
+        """Let the threads go, and wait until they have."""
+        self.release()
+        for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                return
+        while (job := self._next_job()) is not None:
             job()
+            # A thread that waits for the next must not keep alive what this one holds.
+            del job
+
+    def _next_job(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._jobs:
+                if self._dismissed:
+                    return None
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            return self._jobs.popleft()

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from pydantic import Field, ValidationError
 
@@ -214,6 +214,8 @@ class _Engine:
         self._feeds: set[_Feed] = set()
         self._lock = Lock()
         _running.add(self)
+        # Who forgets a model without closing it leaves no threads behind.
+        finalize(self, self._crew.release).atexit = False
 
     def chat(self, body: JSON, hand_on: HandOn) -> None:
         if not self.template_has_tools:
@@ -278,7 +280,9 @@ class _Engine:
 
         with self._lock:
             self._feeds.add(feed)
-        self._crew.submit(job)
+        if not self._crew.submit(job):
+            # It was closed between its loading and here.
+            feed.end()
         return feed
 
 

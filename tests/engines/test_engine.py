@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from functools import partial
 
 import pytest
 
@@ -107,4 +109,49 @@ def test_a_crew_has_no_more_threads_than_jobs() -> None:
     named = [thread for thread in threading.enumerate() if thread.name.startswith("few")]
 
     assert len(named) <= 1
+    crew.dismiss()
+
+
+def test_a_dismissed_crew_takes_no_job_and_keeps_nobody_waiting() -> None:
+    crew = Crew(2, "late")
+    taken: list[bool] = []
+    crew.submit(lambda: None)
+
+    def submit_many() -> None:
+        while not taken or taken[-1]:
+            taken.append(crew.submit(lambda: None))
+
+    late = threading.Thread(target=submit_many)
+    late.start()
+    leaving = [threading.Thread(target=crew.dismiss, daemon=True) for _ in range(3)]
+    for thread in leaving:
+        thread.start()
+    for thread in (late, *leaving):
+        thread.join(5)
+
+    assert not taken[-1]
+    assert not any(thread.is_alive() for thread in leaving)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("late")]
+
+
+def test_a_hand_that_waits_keeps_nothing_of_the_job_it_did() -> None:
+    class Held:
+        pass
+
+    crew = Crew(1, "holding")
+    held = Held()
+    gone = weakref.ref(held)
+    done: Feed[int] = Feed()
+
+    def job(held: Held) -> None:
+        done.put(1)
+
+    crew.submit(partial(job, held))
+    del held
+    done.next().result(5)
+    deadline = time.monotonic() + 5
+    while gone() is not None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+    assert gone() is None
     crew.dismiss()
