@@ -180,11 +180,12 @@ class LlamaCpp(Model):
         said: list[str] = []
         finish: str | None = None
         with attempted(call, self.name, call.endpoint, runtime):
-            async for piece in engine.pieces(engine.chat, body, call, runtime):
-                chunk = reader.read(piece, piece)
-                said.append(chunk.text)
-                finish = chunk.choices[0].finish_reason if chunk.choices else finish
-                yield chunk
+            async with aclosing(engine.pieces(engine.chat, body, call, runtime)) as pieces:
+                async for piece in pieces:
+                    chunk = reader.read(piece, piece)
+                    said.append(chunk.text)
+                    finish = chunk.choices[0].finish_reason if chunk.choices else finish
+                    yield chunk
             if (rest := reader.rest()) is not None:
                 yield rest
             if not reader.complete:
@@ -199,8 +200,9 @@ class LlamaCpp(Model):
         call.endpoint = self.settings.model
         body = {"input": call.input, **self._parameters(call, frozenset()), **call.extra_body}
         with attempted(call, self.name, call.endpoint, runtime):
-            async for piece in engine.pieces(engine.embed, body, call, runtime):
-                return _embedding_reply(piece)
+            async with aclosing(engine.pieces(engine.embed, body, call, runtime)) as pieces:
+                async for piece in pieces:
+                    return _embedding_reply(piece)
         raise InvalidResponse("the engine gave no embeddings")
 
 

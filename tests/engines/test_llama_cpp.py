@@ -197,6 +197,25 @@ def test_a_stream_that_is_closed_frees_its_slot(model: modelwrap.Model) -> None:
     assert model("What is the capital of Egypt?", timeout=20).text
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_an_async_stream_that_is_not_read_to_its_end_frees_its_slot(model: modelwrap.Model, forgotten: bool) -> None:
+    async def begin_some() -> bool:
+        for _ in range(6):
+            stream = model.astream("Count.", max_tokens=1500, ignore_eos=True)
+            await anext(stream)
+            if forgotten:
+                del stream
+                await asyncio.sleep(0)
+            else:
+                await stream.aclose()
+        started = time.monotonic()
+        while model.model._engine._feeds and time.monotonic() - started < 1:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+        return time.monotonic() - started < 1
+
+    assert asyncio.run(begin_some())
+
+
 def test_a_cancelled_task_frees_its_slot(model: modelwrap.Model) -> None:
     async def cancel_some() -> str:
         tasks = [asyncio.create_task(model.acall("Count.", max_tokens=1500, ignore_eos=True)) for _ in range(8)]
