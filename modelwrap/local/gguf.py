@@ -13,6 +13,7 @@ _STRING, _ARRAY = 8, 9
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _LONGEST_TEXT = 16 * 2**20
 _MOST_KEYS = 100_000
+_LONGEST_VALUE = 2**40
 
 
 def read_text(path: Path, key: str) -> str | None:
@@ -22,7 +23,7 @@ def read_text(path: Path, key: str) -> str | None:
             raise ConfigError(f"{path} is no GGUF file")
         try:
             return _find(file, key)
-        except (struct.error, UnicodeDecodeError, EOFError):
+        except (struct.error, UnicodeDecodeError, EOFError, RecursionError):
             raise ConfigError(f"{path} is a GGUF file that is cut or broken") from None
 
 
@@ -40,18 +41,24 @@ def _find(file: BinaryIO, key: str) -> str | None:
 def _skip(file: BinaryIO, kind: int) -> None:
     if kind == _STRING:
         (length,) = _numbers(file, "<Q")
-        file.seek(length, 1)
+        _pass_over(file, length)
     elif kind == _ARRAY:
         inner, length = _numbers(file, "<IQ")
         if inner in _NUMBERS:
-            file.seek(length * struct.calcsize(_NUMBERS[inner]), 1)
+            _pass_over(file, length * struct.calcsize(_NUMBERS[inner]))
         else:
             for _ in range(length):
                 _skip(file, inner)
     elif kind in _NUMBERS:
-        file.seek(struct.calcsize(_NUMBERS[kind]), 1)
+        _pass_over(file, struct.calcsize(_NUMBERS[kind]))
     else:
         raise EOFError
+
+
+def _pass_over(file: BinaryIO, length: int) -> None:
+    if length > _LONGEST_VALUE:
+        raise EOFError
+    file.seek(length, 1)
 
 
 def _text(file: BinaryIO) -> str:

@@ -56,7 +56,16 @@ def test_what_is_no_such_file_is_named(tmp_path: Path) -> None:
         read_text(path, "any")
 
 
-@pytest.mark.parametrize("broken", [entry("x", 99, b""), text("x") + struct.pack("<IQ", 8, 2**60)])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        entry("x", 99, b""),
+        text("x") + struct.pack("<IQ", 8, 2**60),
+        *(entry("y", 8, struct.pack("<Q", length)) for length in (2**47, 2**63, 2**64 - 1)),
+        entry("y", 9, struct.pack("<IQ", 12, 2**62)),
+        entry("y", 9, struct.pack("<IQ", 9, 1) * 5000),
+    ],
+)
 def test_a_broken_file_is_named(tmp_path: Path, broken: bytes) -> None:
     path = file_of(tmp_path / "model.gguf", broken)
 
