@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import json
 import os
 import secrets
@@ -297,6 +298,20 @@ def _stop_all() -> None:
     for engine in list(_running):
         if engine.pid == os.getpid():
             engine.close()
+
+
+def _leave_to_parent() -> None:
+    """Free nothing in a forked child: that would wait for ever, for threads that only the parent has."""
+    engines = list(_running)
+    for engine in engines:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+    libc = ctypes.CDLL(None)
+    if engines and hasattr(libc, "on_exit"):
+        # The library frees more when the process ends. Python is done by then, so the child may just go.
+        libc.on_exit(libc._exit, None)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[JSON] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -334,6 +336,26 @@ def test_a_forked_child_loads_for_itself(model: modelwrap.Model) -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", script], timeout=25, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("last_words", ["", "model.close()", "del model"])
+def test_a_forked_child_that_leaves_the_model_alone_ends_as_any_other(last_words: str) -> None:
+    script = (
+        "import os, modelwrap\n"
+        f"model = modelwrap.load({{'config_name': 'smol', 'model_type': 'llama_cpp', 'model': {SOURCE!r}}})['smol']\n"
+        "model('Hi', max_tokens=1)\n"
+        "if os.fork() == 0:\n"
+        f"    {last_words}\n"
+        "    raise SystemExit(7)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+
+    try:
+        assert child.wait(timeout=25) == 7
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def test_ctrl_c_ends_a_call_and_the_program() -> None:
