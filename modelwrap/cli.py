@@ -246,7 +246,9 @@ def _accepts_embedded() -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print(_OFFER, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    # The end of the input is not the empty line that says yes.
+    answer = sys.stdin.readline()
+    return bool(answer) and answer.strip().lower() in ("", "y", "yes")
 
 
 def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
