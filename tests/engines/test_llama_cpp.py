@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import pydantic
 import pytest
 
 import modelwrap
-from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, TimedOut, UnsupportedParameter
+from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, InvalidResponse, TimedOut, UnsupportedParameter
 from modelwrap.local import weights
 from modelwrap.local.llama_cpp import LlamaCpp
 from tests.colours import Colour
@@ -122,7 +123,12 @@ def test_seed_stop_and_logprobs_do_what_they_say(model: modelwrap.Model) -> None
 
 @pytest.mark.parametrize(
     "parameter",
-    [{"tools": [{"type": "function", "function": {"name": "f"}}]}, {"n": 2}, {"audio": {}}, {"service_tier": "flex"}],
+    [
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"n": 2},
+        {"audio": {}},
+        {"extra_headers": {"a": "b"}},
+    ],
     ids=lambda parameter: next(iter(parameter)),
 )
 def test_what_it_cannot_do_is_refused_by_name(
@@ -154,7 +160,11 @@ def test_the_newer_name_of_the_limit_is_understood(model: modelwrap.Model) -> No
     [
         ("Hi", {"temperature": "hot"}, BadRequest),
         ("Hi", {"max_tokens": -5}, BadRequest),
-        ("Hi", {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "strin"}}}}, BadRequest),
+        (
+            "Hi",
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "strin"}}}},
+            InvalidResponse,
+        ),
         ([{"role": "user"}], {}, BadRequest),
         ("word " * 3000, {}, ContextTooLong),
         (
@@ -170,13 +180,70 @@ def test_the_newer_name_of_the_limit_is_understood(model: modelwrap.Model) -> No
     ],
 )
 def test_a_wrong_request_is_told_and_not_tried_again(
-    colour: Colour, model: modelwrap.Model, asked: Any, parameters: dict[str, Any], error: type[BadRequest]
+    colour: Colour, model: modelwrap.Model, asked: Any, parameters: dict[str, Any], error: type[modelwrap.CallError]
 ) -> None:
     with pytest.raises(error) as caught:
         colour.call(model, asked, **parameters)
 
     assert caught.value.attempts <= 1
     assert not caught.value.retryable
+
+
+# The way in which Qwen and others write tools.
+TEMPLATE = (Path(__file__).parent / "tools.jinja").read_text(encoding="utf-8")
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+]
+
+
+def weather_calls(*cities: str) -> list[dict[str, Any]]:
+    """Show a small model by examples what to do."""
+    messages: list[dict[str, Any]] = []
+    for city in cities:
+        call = {"name": "get_weather", "arguments": json.dumps({"city": city})}
+        messages += [
+            {"role": "user", "content": f"What is the weather in {city}?"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": city, "type": "function", "function": call}]},
+            {"role": "tool", "tool_call_id": city, "content": "sunny"},
+            {"role": "assistant", "content": "It is sunny."},
+        ]
+    return [*messages, {"role": "user", "content": "What is the weather in Paris?"}]
+
+
+@pytest.fixture(scope="module")
+def model_with_tools() -> Iterator[modelwrap.Model]:
+    model = load(chat_template=TEMPLATE)
+    yield model
+    model.close()
+
+
+def test_calls_tools_where_the_template_has_them(colour: Colour, model_with_tools: modelwrap.Model) -> None:
+    messages = weather_calls("Rome", "Berlin", "Madrid", "Oslo")
+
+    whole = colour.call(model_with_tools, messages, tools=TOOLS, tool_choice="required", max_tokens=60)
+    _, streamed = colour.stream(model_with_tools, messages, tools=TOOLS, max_tokens=60)
+
+    for reply in (whole, streamed):
+        (call,) = reply.choices[0].message.tool_calls or []
+        assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"city": "Paris"})
+        assert call.id
+        assert reply.choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_a_tool_that_was_to_be_called_and_was_not_is_an_error(
+    colour: Colour, model_with_tools: modelwrap.Model, choice: Any
+) -> None:
+    with pytest.raises(InvalidResponse, match="the model made none") as caught:
+        colour.call(model_with_tools, "What is 2+2?", tools=TOOLS, tool_choice=choice, max_tokens=10)
+
+    assert "get_weather" in str(caught.value) or choice == "required"
 
 
 def test_the_total_limit_stops_the_engine(colour: Colour, model: modelwrap.Model) -> None:
@@ -334,19 +401,25 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
         load(model=str(tmp_path / "model.gguf"))("Hi")
 
 
-def test_a_forked_child_loads_for_itself(model: modelwrap.Model) -> None:
-    model("Hi", max_tokens=1)
+@pytest.mark.parametrize("parent_calls", [False, True])
+def test_a_forked_child_calls_unless_its_parent_did(parent_calls: bool) -> None:
     script = (
         "import os, modelwrap\n"
         f"model = modelwrap.load({CONFIG!r})['smol']\n"
-        "model('Hi', max_tokens=1)\n"
+        f"if {parent_calls}:\n"
+        "    model('Hi', max_tokens=1)\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
-        "    os._exit(0 if 'Paris' in model('What is the capital of France?').text else 1)\n"
+        "    try:\n"
+        "        os._exit(1 if 'Paris' in model('What is the capital of France?').text else 3)\n"
+        "    except modelwrap.ConfigError as error:\n"
+        "        os._exit(2 if 'spawn' in str(error) else 3)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
 
-    assert subprocess.run([sys.executable, "-c", script], timeout=25, check=False).returncode == 0
+    ended = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+
+    assert ended.returncode == (2 if parent_calls else 1)
 
 
 @pytest.mark.parametrize("last_words", ["", "model.close()", "del model"])
