@@ -64,11 +64,13 @@ class LlamaCppConfig(ModelConfig):
     )
     n_ctx: Annotated[Count, Field(ge=1)] | None = Field(
         default=None,
-        description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}, and for the embedded model 1024.",
+        description=f"How many tokens one call may hold, prompt and answer together; {_CONTEXT}, and 1024 for the "
+        "embedded model.",
     )
     n_parallel: Annotated[Count, Field(ge=1)] | None = Field(
         default=None,
-        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}, and for the embedded model 32.",
+        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}, and 32 "
+        "for the embedded model.",
     )
     n_gpu_layers: int = Field(default=-1, ge=-1, description="How many layers go to a GPU; -1: as many as fit.")
     n_threads: Count = Field(default=0, description="Threads that compute; 0: as many as there are cores.")
