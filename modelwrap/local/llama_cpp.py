@@ -69,8 +69,8 @@ class LlamaCppConfig(ModelConfig):
     )
     n_parallel: Annotated[Count, Field(ge=1)] | None = Field(
         default=None,
-        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}, and 32 "
-        "for the embedded model.",
+        description=f"How many calls run at once, each with memory for `n_ctx` tokens; others wait; {_PARALLEL}, and "
+        "32 for the embedded model.",
     )
     n_gpu_layers: int = Field(default=-1, ge=-1, description="How many layers go to a GPU; -1: as many as fit.")
     n_threads: Count = Field(default=0, description="Threads that compute; 0: as many as there are cores.")
