@@ -31,15 +31,17 @@ from modelwrap.runtime.lock import Lock
 from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply, Reply
 from modelwrap.wire import failures
 from modelwrap.wire.assembly import Assembly
+from modelwrap.wire.body import loads
 from modelwrap.wire.chat_chunks import ChunkReader
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.openai_chat import to_bytes
 
 _CONTEXT = 4096
 _PARALLEL = 8
 
-_Feed: TypeAlias = Feed[list[JSON]]
+_Feed: TypeAlias = Feed[list[bytes]]
 
-HandOn: TypeAlias = Callable[[JSON], bool]
+HandOn: TypeAlias = Callable[[bytes], bool]
 """Take a piece of an answer, and say whether nobody wants another."""
 
 # What llama.cpp's chat completions read. It passes over anything else in silence, so that is refused here.
@@ -231,10 +233,11 @@ class _Engine:
     def chat(self, body: JSON, hand_on: HandOn) -> None:
         if not self.template_has_tools:
             body = bound_by_grammar(body)
-        self._server.handle_chat_completions({**body, "stream": True}, hand_on)
+        # Bytes come back as bytes, which are read by whoever waits for them and not by the thread that computes.
+        self._server.handle_chat_completions(to_bytes({**body, "stream": True}), hand_on)
 
     def embed(self, body: JSON, hand_on: HandOn) -> None:
-        hand_on(self._server.handle_embeddings(body))
+        hand_on(self._server.handle_embeddings(to_bytes(body)))
 
     async def pieces(
         self, work: Callable[[JSON, HandOn], None], body: JSON, call: Call, runtime: Runtime
@@ -245,7 +248,8 @@ class _Engine:
         limit = Limit(patience, call.deadline, "first_token")
         try:
             while (pieces := await _next(feed, limit, runtime)) is not None:
-                for piece in pieces:
+                for data in pieces:
+                    piece = loads(data)
                     if "error" in piece:
                         raise failures.refused(failures.read(piece), 200)
                     yield piece
@@ -265,9 +269,9 @@ class _Engine:
     def _submit(self, work: Callable[[JSON, HandOn], None], body: JSON, *, at_once: bool) -> _Feed:
         """Queue work; its pieces are fed at once, or together when all is done, which costs a caller one wake-up."""
         feed = _Feed()
-        held: list[JSON] = []
+        held: list[bytes] = []
 
-        def hand_on(piece: JSON) -> bool:
+        def hand_on(piece: bytes) -> bool:
             if at_once:
                 feed.put([piece])
             else:
@@ -335,7 +339,7 @@ def _check_not_forked() -> None:
     _loaded_by.add(os.getpid())
 
 
-async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[JSON] | None:
+async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[bytes] | None:
     try:
         return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
     except TimedOut:
@@ -362,6 +366,8 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     has_tools = "tools" in (template or read_text(path, "tokenizer.chat_template") or "")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
+    # What replies call the model, in place of a path of this machine.
+    parameters.model_alias = {settings.model}
     parameters.n_parallel = _settled(settings, "n_parallel", _PARALLEL)
     # Each call has a memory of its own: shared, a long call would take the room of others, and it is slower, too.
     parameters.kv_unified = False

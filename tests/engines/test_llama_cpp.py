@@ -74,6 +74,7 @@ def test_answers_with_true_usage_and_finish_reason(colour: Colour, model: modelw
     assert whole.meta.usage is not None
     assert whole.meta.usage.total == 24
     assert (whole.meta.config_name, whole.meta.endpoint, whole.meta.attempts) == ("smol", SOURCE, 1)
+    assert whole.model == SOURCE
 
 
 def test_streams_token_by_token(colour: Colour, model: modelwrap.Model) -> None:
