@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from typing import Any
 
 import httpcore2
 
+from modelwrap.runtime.addresses import check_public, numeric
 from modelwrap.runtime.base import Limit
 
 _WRITE_PIECE = 1024 * 1024
@@ -54,6 +56,9 @@ class _ClampedStream(httpcore2.NetworkStream):
 
 
 class ClampedBackend(httpcore2.SyncBackend):
+    def __init__(self, *, public_only: bool = False) -> None:
+        self._public_only = public_only
+
     def connect_tcp(
         self,
         host: str,
@@ -63,8 +68,11 @@ class ClampedBackend(httpcore2.SyncBackend):
         socket_options: Any = None,
     ) -> httpcore2.NetworkStream:
         failed: Exception | None = None
+        addresses = _addresses(host, port)
+        if self._public_only:
+            check_public(host, addresses)
         # One by one, because the client would give each address of a name the whole limit.
-        for address in _addresses(host, port):
+        for address in addresses:
             seconds = _seconds(timeout, httpcore2.ConnectTimeout)
             try:
                 return _ClampedStream(super().connect_tcp(address, port, seconds, local_address, socket_options))
@@ -75,10 +83,9 @@ class ClampedBackend(httpcore2.SyncBackend):
 
 def _addresses(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return numeric(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError as error:
         raise httpcore2.ConnectError(str(error)) from error
-    return [str(address[0]) for _, _, _, _, address in found]
 
 
 class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
@@ -109,8 +116,9 @@ class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
 
 
 class ClampedAsyncBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, backend: httpcore2.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend, *, public_only: bool = False) -> None:
         self._backend = backend
+        self._public_only = public_only
 
     async def connect_tcp(
         self,
@@ -120,9 +128,32 @@ class ClampedAsyncBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore2.AsyncNetworkStream:
+        if not self._public_only:
+            return await self._connect(host, port, timeout, local_address, socket_options)
+        failed: Exception | None = None
+        addresses = await _addresses_in_loop(host, port, timeout)
+        check_public(host, addresses)
+        for address in addresses:
+            try:
+                return await self._connect(address, port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failed = error
+        raise failed or httpcore2.ConnectError(f"{host} has no address")
+
+    async def _connect(self, host: str, port: int, timeout: float | None, *rest: Any) -> httpcore2.AsyncNetworkStream:
         seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        stream = await self._backend.connect_tcp(host, port, seconds, local_address, socket_options)
-        return _ClampedAsyncStream(stream)
+        return _ClampedAsyncStream(await self._backend.connect_tcp(host, port, seconds, *rest))
 
     async def sleep(self, seconds: float) -> None:
         await self._backend.sleep(seconds)
+
+
+async def _addresses_in_loop(host: str, port: int, timeout: float | None) -> list[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_seconds(timeout, httpcore2.ConnectTimeout)):
+            return numeric(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except TimeoutError as error:
+        raise httpcore2.ConnectTimeout(f"{host} was not resolved") from error
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error

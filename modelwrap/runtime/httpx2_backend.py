@@ -80,7 +80,7 @@ class _Pools:
                 transport = self.blocking.get(key)
                 if transport is None:
                     transport = httpx2.HTTPTransport(**_transport_options(*key))
-                    transport._pool._network_backend = ClampedBackend()
+                    transport._pool._network_backend = ClampedBackend(public_only=request.connection.public_only)
                     self.blocking[key] = transport
         return transport
 
@@ -100,7 +100,9 @@ class _Pools:
         key = _pool_key(request)
         if key not in transports:
             transport = httpx2.AsyncHTTPTransport(**_transport_options(*key))
-            transport._pool._network_backend = ClampedAsyncBackend(transport._pool._network_backend)
+            transport._pool._network_backend = ClampedAsyncBackend(
+                transport._pool._network_backend, public_only=request.connection.public_only
+            )
             transports[key] = transport
         return transports[key]
 
@@ -210,11 +212,12 @@ class Response:
     async def read(self) -> bytes:
         parts: list[bytes] = []
         size = 0
+        largest = LARGEST_BODY if self._request.largest_body is None else self._request.largest_body
         try:
             while (part := await self._part()) is not None:
                 size += len(part)
-                if size > LARGEST_BODY:
-                    raise ResponseTooLarge(f"the answer is larger than {LARGEST_BODY // 2**20} MiB")
+                if size > largest:
+                    raise ResponseTooLarge(f"the answer is larger than {_in_words(largest)}")
                 parts.append(part)
         finally:
             await self.aclose()
@@ -264,6 +267,10 @@ class ConcurrentResponse(Response):
         await self._native.aclose()
         # The client's own generators end here, where a task runs in which they can.
         self._parts = None
+
+
+def _in_words(size: int) -> str:
+    return f"{size // 2**20} MiB" if size >= 2**20 else f"{size} bytes"
 
 
 def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -340,6 +347,9 @@ def _origin(url: str) -> str:
 
 def _transport_options(origin: str, connection: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {"limits": _LIMITS, "verify": _tls(origin, connection), "trust_env": False}
+    if connection.public_only:
+        # A proxy would resolve the name anew, and nobody here would know to what.
+        return options
     if proxy := connection.proxy or Secret(_environment_proxy(origin) or ""):
         options["proxy"] = _proxy(proxy, origin)
     return options

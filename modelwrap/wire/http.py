@@ -34,6 +34,8 @@ class Connection:
     proxy: Secret | None = None
     verify: bool | str = True
     """False trusts anyone; a string is the path of a file of certificates."""
+    public_only: bool = False
+    """Whether only addresses on the open internet may be reached; for URLs that strangers wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class HttpRequest:
     connection: Connection = Connection()
     timeouts: Timeouts = Timeouts()
     stream: bool = False
+    largest_body: int | None = None
+    """How many bytes of an answer are read; None leaves the limit that all have."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
