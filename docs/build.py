@@ -157,7 +157,8 @@ Given in a call, or in `generate_args` for every call; the call's win. Beside th
 
 A call takes a string, a message, or a list of messages: dicts as in OpenAI's API, or what an earlier call gave. They
 are never changed. Inside a content list, parts may be dicts, strings, and media in the forms below. A local file is
-read only where the caller names it, by a `pathlib.Path` or a `file://` URL.
+read only where the caller names it, by a `pathlib.Path` or a `file://` URL. Base64 that cannot be decoded is a
+`BadRequest` that says where it stands.
 
 {messages}
 
@@ -183,6 +184,7 @@ message_vendor_keys | a vendor's own keys, in messages and parts | as they are
 message_text_parts | text in a content list | a `text` part
 media_image_url | `{"type": "image_url", "image_url": {"url": "https://…"}}` | as it is
 media_image_data_url | … with a `data:` URL | as it is
+media_image_wrong_type | … with a `data:` URL whose bytes are of another kind | with the media type of its bytes, told in `changes`
 media_image_file_url | … with a `file://` URL | `image_url` with a `data:` URL
 media_image_path_in_part | … with a `pathlib.Path`, bytes or a `PIL.Image` | `image_url` with a `data:` URL
 media_image_path | the `pathlib.Path` of an image | `image_url` with a `data:` URL

@@ -14,30 +14,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from modelwrap.errors import BadRequest
+from modelwrap.types import Change
+from modelwrap.wire.media_parts import LARGEST, check_length, checked, held
+from modelwrap.wire.media_types import format_of_type, is_text, sniff
 
-LARGEST = 64 * 1024 * 1024
-
-_PREFIXES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
-    (b"fLaC", "audio/flac"),
-    (b"OggS", "audio/ogg"),
-    (b"%PDF-", "application/pdf"),
-)
-_FORM_TYPES = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AIFF": "audio/aiff", b"AIFC": "audio/aiff"}
-_BRANDS = {
-    **dict.fromkeys((b"M4A ", b"M4B ", b"F4A "), "audio/mp4"),
-    **dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1"), "image/heic"),
-    b"avif": "image/avif",
-}
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 # What would lose its transparency or its depth as RGB.
 _PNG_MODE_FOR = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "I": "I;16", "I;16B": "I;16", "I;16L": "I;16"}
-_AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +38,21 @@ class _Blob:
         return f"data:{self.type};base64,{self.base64}"
 
 
-def content_part(item: Any, where: str) -> Any:
+def content_part(item: Any, where: str, changes: list[Change]) -> Any:
     """Turn one item of a content list into a part; `where` names it in errors.
 
-    A part that holds no local media is given back as it is.
+    Media that are in the part already are checked, and `changes` tells what was put right. A part in which nothing
+    was to be read or put right is given back as it is.
     """
     if isinstance(item, str):
         return {"type": "text", "text": item}
     if _is_media(item):
         return _part_of(_read(item, where))
+    if hasattr(item, "model_dump") and not isinstance(item, Mapping):
+        item = item.model_dump(exclude_none=True)
     if isinstance(item, Mapping):
-        return _with_media_read(item, where)
-    if hasattr(item, "model_dump"):
-        return _with_media_read(item.model_dump(exclude_none=True), where)
+        part = _with_media_read(item, where)
+        return part if part is not item else checked(item, where, changes)
     raise BadRequest(
         f"{where}: {type(item).__name__} is no content part; give text, a dict, a pathlib.Path, bytes or a PIL image",
         sent=False,
@@ -79,8 +64,7 @@ def _with_media_read(part: Mapping[str, Any], where: str) -> Any:
     if not isinstance(kind, str) or kind not in _WRITERS:
         return part
     field, write = _WRITERS[kind]
-    held = part.get(kind)
-    inner = dict(held) if isinstance(held, Mapping) else {field: held}
+    inner = held(part)
     if not _is_local(inner.get(field)):
         return part
     where = f"{where}.{kind}.{field}"
@@ -88,20 +72,38 @@ def _with_media_read(part: Mapping[str, Any], where: str) -> Any:
 
 
 def _image(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
-    _expect("image", blob, where)
+    return _at_url("image", blob, inner, where)
+
+
+def _sound(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
+    return _at_url("audio", blob, inner, where)
+
+
+def _film(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
+    return _at_url("video", blob, inner, where)
+
+
+def _at_url(family: str, blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
+    _expect(family, blob, where)
     return {**inner, "url": blob.url}
 
 
-def _audio(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
+def _input_audio(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
     _expect("audio", blob, where)
-    return {**inner, "data": blob.base64, "format": inner.get("format") or _audio_format(blob)}
+    return {**inner, "data": blob.base64, "format": inner.get("format") or format_of_type(blob.type)}
 
 
 def _file(blob: _Blob, inner: dict[str, Any], where: str) -> dict[str, Any]:
     return {**inner, "filename": inner.get("filename") or _file_name(blob), "file_data": blob.url}
 
 
-_WRITERS = {"image_url": ("url", _image), "input_audio": ("data", _audio), "file": ("file_data", _file)}
+_WRITERS = {
+    "image_url": ("url", _image),
+    "audio_url": ("url", _sound),
+    "video_url": ("url", _film),
+    "input_audio": ("data", _input_audio),
+    "file": ("file_data", _file),
+}
 
 
 def _part_of(blob: _Blob) -> dict[str, Any]:
@@ -109,17 +111,13 @@ def _part_of(blob: _Blob) -> dict[str, Any]:
     if family == "image":
         return {"type": "image_url", "image_url": {"url": blob.url}}
     if family == "audio":
-        return {"type": "input_audio", "input_audio": {"data": blob.base64, "format": _audio_format(blob)}}
+        return {"type": "input_audio", "input_audio": {"data": blob.base64, "format": format_of_type(blob.type)}}
     return {"type": "file", "file": {"filename": _file_name(blob), "file_data": blob.url}}
 
 
 def _expect(family: str, blob: _Blob, where: str) -> None:
     if not blob.type.startswith(f"{family}/"):
         raise BadRequest(f"{where}: {blob.name or 'the data'} is {blob.type}, no {family}", sent=False)
-
-
-def _audio_format(blob: _Blob) -> str:
-    return _AUDIO_FORMATS.get(blob.type, blob.type.partition("/")[2])
 
 
 def _file_name(blob: _Blob) -> str:
@@ -148,7 +146,7 @@ def _read(value: Any, where: str) -> _Blob:
     if _is_pil_image(value):
         return _encode(value, where)
     data = bytes(value)
-    _check_size(len(data), where)
+    check_length(len(data), where)
     kind = sniff(data)
     if kind is None:
         raise BadRequest(f"{where}: bytes of no known kind; give a pathlib.Path, or text as str", sent=False)
@@ -159,12 +157,12 @@ def _read_path(path: Path, where: str) -> _Blob:
     try:
         if not path.is_file():
             raise FileNotFoundError("no such file" if not path.exists() else "not a file")
-        _check_size(path.stat().st_size, where)
+        check_length(path.stat().st_size, where)
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
         raise BadRequest(f"{where}: {path}: {error.strerror or error}", sent=False) from error
-    _check_size(len(data), where)
+    check_length(len(data), where)
     kind = sniff(data) or _kind_by_name(path, data)
     if kind is None:
         raise BadRequest(f"{where}: {path}: holds nothing of a known kind", sent=False)
@@ -192,51 +190,9 @@ def _encode(image: Any, where: str) -> _Blob:
     return _Blob(buffer.getvalue(), "image/png")
 
 
-def sniff(data: bytes) -> str | None:
-    """Tell the media type by the first bytes; None where they say nothing."""
-    for prefix, kind in _PREFIXES:
-        if data.startswith(prefix):
-            return kind
-    if data[:4] in (b"RIFF", b"FORM"):
-        return _FORM_TYPES.get(data[8:12])
-    if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], "video/mp4")
-    # Two and three letters may begin any text; the bytes after them decide.
-    if data[:2] == b"BM" and data[6:10] == bytes(4):
-        return "image/bmp"
-    if data[:3] == b"ID3" and data[3:4] in (b"\x02", b"\x03", b"\x04"):
-        return "audio/mpeg"
-    return _mpeg_audio(data)
-
-
-def _mpeg_audio(data: bytes) -> str | None:
-    """Read the header of an MPEG audio frame: eleven set bits, then version, layer and rates that exist."""
-    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
-        return None
-    layer = data[1] & 0x06
-    if layer == 0:
-        return "audio/aac" if data[1] & 0xF0 == 0xF0 else None
-    bit_rate, sample_rate = data[2] & 0xF0, data[2] & 0x0C
-    return None if bit_rate in (0x00, 0xF0) or sample_rate == 0x0C else "audio/mpeg"
-
-
 def _kind_by_name(path: Path, data: bytes) -> str | None:
     """Tell what has no mark in its bytes; a name cannot make a picture or a sound of what is none."""
     kind, _ = mimetypes.MimeTypes().guess_type(path.name)
     if kind and not kind.startswith(("image/", "audio/", "video/")) and kind != "application/pdf":
         return kind
-    return "text/plain" if kind is None and _is_text(data) else None
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        return "\x00" not in data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-
-
-def _check_size(size: int, where: str) -> None:
-    if size > LARGEST:
-        raise BadRequest(f"{where}: more than {LARGEST // 2**20} MiB in one part", sent=False)
-    if size == 0:
-        raise BadRequest(f"{where}: empty, there is nothing to send", sent=False)
+    return "text/plain" if kind is None and is_text(data) else None

@@ -24,8 +24,8 @@ def take_response_format(call: Call) -> None:
 async def read_messages(call: Call, runtime: Runtime) -> list[Message]:
     """Give the call's messages as dicts; files that they name are read where that may block."""
     if _may_read_files(call.input):
-        return await runtime.run(messages_from, call.input)
-    return messages_from(call.input)
+        return await runtime.run(messages_from, call.input, call.lasting)
+    return messages_from(call.input, call.lasting)
 
 
 def _may_read_files(messages: Any) -> bool:

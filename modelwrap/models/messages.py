@@ -6,28 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwrap.errors import BadRequest
-from modelwrap.types import AssistantMessage, ChatReply, Message
+from modelwrap.types import AssistantMessage, Change, ChatReply, Message
 
 
-def messages_from(given: Any) -> list[Message]:
+def messages_from(given: Any, changes: list[Change] | None = None) -> list[Message]:
     """Read a string, a message, or a list of messages; what was given is never changed.
 
     A message is a dict, a pydantic object (`reply.choices[0].message`), or a whole reply. `BadRequest` names what is
-    wrong, as in `messages[3].content[1]`.
+    wrong, as in `messages[3].content[1]`; `changes` tells which media were not what they said.
     """
+    changes = [] if changes is None else changes
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     if isinstance(given, Mapping) or hasattr(given, "model_dump"):
         given = [given]
     if isinstance(given, (bytes, bytearray)) or not isinstance(given, Sequence):
         raise _wrong("messages", f"give a string or a list of messages, not {type(given).__name__}")
-    messages = [_message(item, f"messages[{position}]") for position, item in enumerate(given)]
+    messages = [_message(item, f"messages[{position}]", changes) for position, item in enumerate(given)]
     if not messages:
         raise _wrong("messages", "the list is empty; give at least one message")
     return messages
 
 
-def _message(item: Any, where: str) -> Message:
+def _message(item: Any, where: str, changes: list[Change]) -> Message:
     message = item if isinstance(item, dict) else _as_dict(item, where)
     role = message.get("role")
     if not isinstance(role, str):
@@ -39,13 +40,13 @@ def _message(item: Any, where: str) -> Message:
         return message
     if not isinstance(content, (list, tuple)):
         raise _wrong(f"{where}.content", f"must be text or a list of parts, not {type(content).__name__}")
-    return _with_parts(message, content, f"{where}.content")
+    return _with_parts(message, content, f"{where}.content", changes)
 
 
-def _with_parts(message: Message, content: list[Any] | tuple[Any, ...], where: str) -> Message:
+def _with_parts(message: Message, content: list[Any] | tuple[Any, ...], where: str, changes: list[Change]) -> Message:
     from modelwrap.media import content_part
 
-    parts = [content_part(part, f"{where}[{position}]") for position, part in enumerate(content)]
+    parts = [content_part(part, f"{where}[{position}]", changes) for position, part in enumerate(content)]
     same = isinstance(content, list) and all(new is old for new, old in zip(parts, content, strict=True))
     return message if same else {**message, "content": parts}
 

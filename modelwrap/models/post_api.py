@@ -119,7 +119,7 @@ class PostAPI(HttpModel):
     async def to_input(self, call: Call, runtime: Runtime) -> dict[str, Any]:
         # Whatever their names, they belong to the JSON: a `timeout` among them is the service's own.
         call.parameters = {**self.json_args, **call.parameters}
-        given = call.input if isinstance(call.input, str) else messages_from(call.input)
+        given = call.input if isinstance(call.input, str) else messages_from(call.input, call.lasting)
         return {self.messages_key: given}
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:

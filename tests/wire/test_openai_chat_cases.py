@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from modelwrap.capabilities import Traits, traits_for
 from modelwrap.errors import CallError
 from modelwrap.models.messages import messages_from
-from modelwrap.types import JSON, ChatReply
+from modelwrap.types import JSON, Change, ChatReply
 from modelwrap.wire import openai_chat, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import Endpoint, WireCall
@@ -60,12 +60,14 @@ class Case:
         parameters = made(self.given.get("parameters", {}), folder)
         if "response_format" in parameters:
             parameters["response_format"], _ = response_format_of(parameters["response_format"])
+        changes: list[Change] = []
         self.call = WireCall(
             model=model,
-            input=messages_from(made(self.given.get("messages", "Hello"), folder)),
+            input=messages_from(made(self.given.get("messages", "Hello"), folder), changes),
             parameters=parameters,
             stream=self.given.get("stream", False),
             extra_body=self.given.get("extra_body", {}),
+            changes=changes,
         )
 
     def json(self, name: str) -> JSON:
