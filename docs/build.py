@@ -184,7 +184,7 @@ message_vendor_keys | a vendor's own keys, in messages and parts | as they are
 message_text_parts | text in a content list | a `text` part
 media_image_url | `{"type": "image_url", "image_url": {"url": "https://…"}}` | as it is
 media_image_data_url | … with a `data:` URL | as it is
-media_image_wrong_type | … with a `data:` URL whose bytes are of another kind | with the media type of its bytes, told in `changes`
+media_image_wrong_type | … with a `data:` URL whose bytes are of another kind | with the type of its bytes
 media_image_file_url | … with a `file://` URL | `image_url` with a `data:` URL
 media_image_path_in_part | … with a `pathlib.Path`, bytes or a `PIL.Image` | `image_url` with a `data:` URL
 media_image_path | the `pathlib.Path` of an image | `image_url` with a `data:` URL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -70,6 +70,9 @@ class FakeRuntime:
 
     async def wait(self, future: Any, deadline: Any) -> Any:
         return future.result(timeout=0)
+
+    async def each(self, function: Callable[[Any], Coroutine[Any, Any, T]], items: Iterable[Any]) -> list[T]:
+        return [await function(item) for item in items]
 
     async def send(self, request: Any, deadline: Any) -> HttpResponse:
         self.sent.append(request)

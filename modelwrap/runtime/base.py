@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from types import coroutine
@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from modelwrap.errors import TimedOut
 from modelwrap.wire.http import HttpRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # Some three weeks, in seconds: more is a number too large for the system calls that wait.
@@ -121,6 +122,9 @@ class Runtime(Protocol):
 
     async def wait(self, future: Future[T], deadline: Deadline) -> T:
         """Wait for what another thread will answer."""
+
+    async def each(self, function: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S]) -> list[T]:
+        """Await a function for each of some items, at the same time where the colour can; one error ends them all."""
 
 
 class StrayAwait(BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from modelwrap.runtime import httpx2_backend
 from modelwrap.runtime.base import Deadline, HttpResponse
 from modelwrap.wire.http import HttpRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -37,3 +38,6 @@ class Blocking:
             if not future.cancel() and future.done():
                 return future.result()
             raise deadline.passed() from None
+
+    async def each(self, function: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S]) -> list[T]:
+        return [await function(item) for item in items]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from modelwrap.runtime import httpx2_backend
 from modelwrap.runtime.base import Deadline, HttpResponse
 from modelwrap.wire.http import HttpRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -45,6 +46,16 @@ class Concurrent:
             if future.done() and not future.cancelled():
                 return future.result()
             raise deadline.passed() from None
+
+    async def each(self, function: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S]) -> list[T]:
+        _check_asyncio()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(function(item)) for item in items]
+        except BaseExceptionGroup as failed:
+            # The others failed beside it, or because of it.
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
 
 def _check_asyncio() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from modelwrap.secrets import Scrubber, Secret
 from modelwrap.types import JSON
 from modelwrap.wire.http import HttpRequest
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _MOST_DIFFERENCES = 8
@@ -147,6 +148,9 @@ class _Wrapped:
 
     async def wait(self, future: Future[T], deadline: Deadline) -> T:
         return await self._inner.wait(future, deadline)
+
+    async def each(self, function: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S]) -> list[T]:
+        return await self._inner.each(function, items)
 
 
 class _Recording(_Wrapped):
