@@ -57,8 +57,7 @@ class Decoder:
         self._largest = largest_event
         self._line = bytearray()
         self._name: str | None = None
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data: bytes | bytearray | None = None
         self._unknown = bytearray()
         self._any = False
         self._bare = False
@@ -115,8 +114,8 @@ class Decoder:
                 return b""
             held = held.removeprefix(_BOM)
             self._past_mark = True
-        held = held.lstrip(b"\r\n")
         start = held.lstrip()
+        held = _last_blank(held[: len(held) - len(start)]) + start
         if last or not start:
             self._keep(held)
         if not (last or start):
@@ -138,40 +137,45 @@ class Decoder:
 
     def _field(self, line: bytes, events: list[Event]) -> None:
         if line.startswith(b"data:"):
-            value = line[6:] if line.startswith(b"data: ") else line[5:]
-            self._data.append(value)
-            self._size += len(value) + 1
-            self._check(self._size)
+            self._add(line[6:] if line.startswith(b"data: ") else line[5:])
             return
         if line.startswith(b":"):
             return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
-            self._size += 1
+            self._add(value)
         elif name == b"event":
-            self._name = _decoded(value, cut=True)
+            self._name = _decoded(value, cut=True) or None
         elif name == b"error":
             self._name = "error"
-            self._data.append(value)
+            self._add(value)
         elif name not in (b"id", b"retry"):
             self._other(line, events)
 
+    def _add(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value
+        else:
+            # Of one piece: as a list, lines of a few bytes would take ten times their size.
+            if isinstance(self._data, bytes):
+                self._data = bytearray(self._data)
+            self._data += b"\n"
+            self._data += value
+        self._check(len(self._data))
+
     def _other(self, line: bytes, events: list[Event]) -> None:
-        if line.startswith(b"{") and not self._data:
-            self._data.append(line)
+        if line.startswith(b"{") and self._data is None:
+            self._add(line)
             self._dispatch(events)
         elif not self._any and len(self._unknown) < 2048:
             self._unknown += line + b"\n"
 
     def _dispatch(self, events: list[Event], *, unfinished: bool = False) -> None:
-        if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            events.append(Event(self._name, _decoded(data, cut=unfinished), unfinished))
+        if self._data is not None:
+            events.append(Event(self._name, _decoded(self._data, cut=unfinished), unfinished))
             self._any = True
-            self._data = []
-            self._size = 0
+            self._data = None
         self._name = None
 
     def _keep(self, data: bytes) -> None:
@@ -181,6 +185,15 @@ class Decoder:
     def _check(self, size: int) -> None:
         if size > self._largest:
             raise ResponseTooLarge(f"one event of the stream is larger than {self._largest} bytes")
+
+
+def _last_blank(blanks: bytes) -> bytes:
+    """Keep of what precedes the first word of a stream only that its line begins with a blank.
+
+    Endless blanks would else be held, and copied with every piece.
+    """
+    line = blanks[max(blanks.rfind(b"\n"), blanks.rfind(b"\r")) + 1 :]
+    return line[:1]
 
 
 def _decoded(data: bytes | bytearray, *, cut: bool = False) -> str:

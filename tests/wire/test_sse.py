@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+import tracemalloc
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwrap.errors import InvalidResponse, ResponseTooLarge
@@ -22,62 +26,6 @@ def data_of(*pieces: bytes) -> list[str]:
     return [event.data for event in decoded(*pieces)]
 
 
-# The vectors of web-platform-tests, eventsource/format-*, with the events that a browser gives.
-VECTORS = {
-    "field-bogus": (b"data:1\nbogus\ndata:2\nbogus:3\n\n", ["1\n2"]),
-    "field-data": (b"data:\n\ndata\ndata\n\ndata:test\n\n", ["", "\n", "test"]),
-    "field-event-empty": (b"event: \ndata:data\n\n", ["data"]),
-    "field-id": (b"id: 1\ndata:a\n\n", ["a"]),
-    "field-id-null": (b"id: 1\0\ndata:a\n\n", ["a"]),
-    "field-parsing": (
-        (
-            b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\n"
-            b"da-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n"
-        ),
-        ["\0\n 2\n1\n3\n\n4"],
-    ),
-    "field-retry-bogus": (b"retry:3000\nretry:1000x\ndata:x\n\n", ["x"]),
-    "field-retry-empty": (b"retry\ndata:test\n\n", ["test"]),
-    "field-unknown": (
-        b"data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacomment\ndata:test\n\n",
-        ["test\n\ntest"],
-    ),
-    "leading-space": (b"data:\ttest\rdata: \ndata:test\n\n", ["\ttest\n\ntest"]),
-    "newlines": (b"data:test\r\ndata\ndata:test\r\n\r\n", ["test\n\ntest"]),
-    "null-character": (b"data:\0\n\n\n\n", ["\0"]),
-    "utf-8": ("data:ok…\n\n".encode(), ["ok…"]),
-    "bom": (BOM + b"data:1\n\n" + BOM + b"data:2\n\ndata:3\n\n", ["1", "3"]),
-    "bom-twice": (BOM + BOM + b"data:1\n\ndata:2\n\ndata:3\n\n", ["2", "3"]),
-    "comments": (
-        b"data:1\r:\0\n:\r\ndata:2\n:" + b"x" * 2048 + b"\rdata:3\n:data:fail\r:" + b"x" * 2048 + b"\ndata:4\n\n",
-        ["1\n2\n3\n4"],
-    ),
-    "mime": ("data: \u2028\u0085\x1c\x1d\x1e|\n\n".encode(), ["\u2028\u0085\x1c\x1d\x1e|"]),
-    "blocks-without-data": (b"id: 1\n\nretry: 5\n\nevent: ping\n\n: comment\n\ndata:1\n\n", ["1"]),
-}
-
-
-@pytest.mark.parametrize("name", VECTORS)
-def test_stream_is_read_as_a_browser_reads_it(name: str) -> None:
-    stream, expected = VECTORS[name]
-
-    assert data_of(stream) == expected
-
-
-@pytest.mark.parametrize("name", VECTORS)
-def test_where_a_stream_is_cut_makes_no_difference(name: str) -> None:
-    stream, expected = VECTORS[name]
-    short = stream[:160]
-    whole = decoded(short)
-
-    assert data_of(*(bytes([byte]) for byte in stream)) == expected
-    for first in range(len(short) + 1):
-        assert decoded(short[:first], short[first:]) == whole
-    for first in range(0, len(short), 3):
-        for second in range(first, len(short), 7):
-            assert decoded(short[:first], short[first:second], short[second:]) == whole
-
-
 pieces = st.sampled_from(
     [
         *(b"data:", b"data: ", b"event: x", b"error: {}", b"id", b"retry: 1", b":", b"text", b" ", b"\0", b"[DONE]"),
@@ -86,8 +34,22 @@ pieces = st.sampled_from(
 )
 
 
-@given(st.lists(pieces, max_size=30), st.lists(st.integers(0, 200), max_size=6))
+any_cutting = given(st.lists(pieces, max_size=30), st.lists(st.integers(0, 200), max_size=6))
+
+
+@any_cutting
 def test_pieces_and_the_whole_are_read_alike(parts: list[bytes], cuts: list[int]) -> None:
+    _check_alike(parts, cuts)
+
+
+@pytest.mark.prove
+@settings(max_examples=10_000, deadline=None)
+@any_cutting
+def test_ten_thousand_streams_in_pieces_are_read_like_the_whole(parts: list[bytes], cuts: list[int]) -> None:
+    _check_alike(parts, cuts)
+
+
+def _check_alike(parts: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(parts)
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     cut = [stream[start:end] for start, end in pairwise(places)]
@@ -157,30 +119,145 @@ def test_bytes_that_are_no_utf8_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "stream", [b"data: " + b"x" * 101, b"data: " + b"x" * 60 + b"\n" + b"data: " + b"x" * 60 + b"\n", b"{" + b"x" * 101]
+    "line", [b"data: " + b"x" * 20, b"data", b"data:", b"error: {}", b"error", b"data:" + b"x" * 60], ids=bytes.decode
 )
-def test_event_beyond_the_limit_is_an_error(stream: bytes) -> None:
+def test_event_of_many_lines_beyond_the_limit_is_an_error(line: bytes) -> None:
+    decoder = Decoder(largest_event=100)
+
+    with pytest.raises(ResponseTooLarge, match="one event of the stream is larger than 100 bytes"):
+        for _ in range(120):
+            decoder.feed(line + b"\n")
+
+
+@pytest.mark.parametrize("start", [b"data: ", b"event: ", b": ", b"{", b'{"', b"<html>", b"nothing known"])
+@pytest.mark.parametrize("piece", [1, 10, 1000])
+def test_line_beyond_the_limit_is_an_error(start: bytes, piece: int) -> None:
     decoder = Decoder(largest_event=100)
 
     with pytest.raises(ResponseTooLarge):
-        for start in range(0, len(stream), 10):
-            decoder.feed(stream[start : start + 10])
+        for data in [start, *[b"x" * piece] * 101]:
+            decoder.feed(data)
 
 
-def test_reading_takes_linear_time() -> None:
-    def seconds(size: int) -> float:
-        decoder = Decoder()
-        pieces = [b"x" * 50] * (size // 50)
-        started = time.process_time()
-        decoder.feed(b"data: ")
-        for piece in pieces:
-            decoder.feed(piece)
-        decoder.feed(b"\n\n")
-        return time.process_time() - started
+def test_events_up_to_the_limit_are_read_one_after_the_other() -> None:
+    decoder = Decoder(largest_event=100)
+    largest = b"data:" + b"x" * 49 + b"\ndata:" + b"y" * 50 + b"\n\n"
 
-    small, large = (min(seconds(size) for _ in range(3)) for size in (500_000, 2_000_000))
+    events = [event for _ in range(5) for event in decoder.feed(largest)]
+
+    assert [len(event.data) for event in events] == [100] * 5
+
+
+ENDLESS = {
+    "one line": b"x" * 65536,
+    "short lines": b"data:ab\n" * 8192,
+    "empty lines": b"data\n" * 13107,
+    "error lines": b"error:\n" * 9362,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_endless_event_is_refused_before_it_takes_much_memory(name: str) -> None:
+    decoder, fed = Decoder(largest_event=2**18), 0
+    tracemalloc.start()
+
+    try:
+        with pytest.raises(ResponseTooLarge):
+            decoder.feed(b"data: ")
+            while fed < 200 * 2**20:
+                decoder.feed(ENDLESS[name])
+                fed += len(ENDLESS[name])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert fed < 9 * 2**18
+    assert most < 8 * 2**18
+
+
+@pytest.mark.parametrize(
+    "piece", [b": ping\n\n" * 8192, b"\n" * 65536, b" " * 65536, b"no field\n" * 7281, b"id: 1\n" * 9362]
+)
+def test_what_is_no_event_takes_no_memory_however_long_it_goes_on(piece: bytes) -> None:
+    decoder = Decoder()
+    tracemalloc.start()
+
+    try:
+        decoder.feed(b": first\n" if piece[:1] == b":" else b"")
+        events = [event for _ in range(16) for event in decoder.feed(piece)]
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert events == []
+    assert left < 2**17
+
+
+@pytest.mark.prove
+def test_event_of_200_megabytes_is_refused_at_sixteen() -> None:
+    program = """
+import resource
+from modelwrap.errors import ResponseTooLarge
+from modelwrap.wire.sse import Decoder
+
+def memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+decoder, piece, before = Decoder(), b"x" * 65536, memory()
+decoder.feed(b"data: ")
+for fed in range(200 * 2**20 // len(piece)):
+    try:
+        decoder.feed(piece)
+    except ResponseTooLarge:
+        break
+print(fed * len(piece), (memory() - before) * 1024)
+"""
+
+    fed, grown = map(int, subprocess.check_output([sys.executable, "-c", program]).split())
+
+    assert 15 * 2**20 < fed <= 16 * 2**20
+    assert grown < 100 * 2**20
+
+
+STREAMS: dict[str, Callable[[int], Iterable[bytes]]] = {
+    "one event in small pieces": lambda size: [b"data: ", *[b"x" * 50] * (size // 50), b"\n\n"],
+    "one event of short lines": lambda size: [b"data:a\n" * 10] * (size // 70),
+    "small events": lambda size: [b"data: {}\n\n" * 5] * (size // 50),
+    "one body that is no stream": lambda size: [b"{", *[b"x" * 50] * (size // 50)],
+    "blanks before anything": lambda size: [b" " * 50] * (size // 50),
+    "comments": lambda size: [b": ping\n" * 7] * (size // 49),
+}
+
+
+def _seconds(pieces: Iterable[bytes]) -> float:
+    decoder = Decoder()
+    started = time.process_time()
+    for piece in pieces:
+        decoder.feed(piece)
+    decoder.finish()
+    return time.process_time() - started
+
+
+def _best(name: str, sizes: tuple[int, int], rounds: int) -> tuple[float, float]:
+    """Take both in turn, and of each the round that was disturbed least."""
+    taken = [[_seconds(STREAMS[name](size)) for size in sizes] for _ in range(rounds)]
+    small, large = (min(times) for times in zip(*taken, strict=True))
+    return small, large
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_reading_four_times_as_much_takes_no_sixteen_times_as_long(name: str) -> None:
+    small, large = _best(name, (250_000, 1_000_000), rounds=3)
 
     assert large < small * 12
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", STREAMS)
+def test_reading_twice_as_much_takes_twice_as_long(name: str) -> None:
+    small, large = _best(name, (7_000_000, 14_000_000), rounds=9)
+
+    assert large < small * 2.3
 
 
 @pytest.mark.parametrize("start", [b"d", b"data", b"even", b"i", b"data: 1\n\nda"])
