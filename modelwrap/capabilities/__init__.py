@@ -1,0 +1,7 @@
+"""What models and their hosts accept, as data with sources and dates; codecs ask it, configs override it."""
+
+from modelwrap.capabilities.facts import Facts
+from modelwrap.capabilities.keys import mistakes
+from modelwrap.capabilities.traits import Traits, traits_for
+
+__all__ = ["Facts", "Traits", "mistakes", "traits_for"]

@@ -1,0 +1,84 @@
+"""The rows: one JSON file a provider, read when it is first asked for, and which row speaks of which model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Hold what speaks of one model, the later over the earlier: provider, family, platform."""
+
+    default: Row | None = None
+    family: Row | None = None
+    overlays: tuple[Row, ...] = ()
+
+    def __iter__(self) -> Iterator[Row]:
+        if self.default is not None and (self.family is None or kind_of(self.family) == "chat"):
+            yield self.default
+        if self.family is not None:
+            yield self.family
+        yield from self.overlays
+
+
+def provider_at(host: str) -> tuple[str, str]:
+    """Give the provider whose models a host serves in OpenAI's format, and the platform; empty where nobody knows."""
+    for known in _read("hosts"):
+        if any(fnmatchcase(host, pattern) for pattern in known["hosts"]):
+            return known.get("provider", ""), known.get("platform", "")
+    return "", ""
+
+
+def providers() -> list[str]:
+    """List the providers that speak OpenAI's format."""
+    return list(dict.fromkeys(known["provider"] for known in _read("hosts") if "provider" in known))
+
+
+def layers(model: str, provider: str, platform: str = "") -> Layers:
+    table = _read(provider)
+    name = _bare(model, table.get("prefixes", ()))
+    rows = [row for row in table["rows"] if row.get("platform", platform) == platform]
+    families = [row for row in rows if kind_of(row) not in ("default", "overlay")]
+    family = next((row for row in families if name in row["match"]), None)
+    return Layers(
+        default=next((row for row in rows if kind_of(row) == "default"), None),
+        family=family or next((row for row in families if _fits(name, row)), None),
+        overlays=tuple(row for row in rows if kind_of(row) == "overlay" and _fits(name, row)),
+    )
+
+
+def kind_of(row: Row) -> str:
+    """Tell rows of models (`chat`, `embedding`, `image`, `other`) from `default` and `overlay`."""
+    return str(row.get("kind", "chat"))
+
+
+def models(provider: str) -> list[str]:
+    """List the names and patterns of a provider's models."""
+    named = (row["match"] for row in _read(provider)["rows"] if kind_of(row) not in ("default", "overlay"))
+    return [name for names in named for name in names]
+
+
+def _bare(model: str, prefixes: list[str]) -> str:
+    """Take off what platforms put in front of a name, and around that of a fine-tuned model."""
+    # "ft:gpt-4o-mini-2024-07-18:company::id" speaks as the model that it was made from.
+    if model.startswith("ft:") and model.count(":") > 1:
+        return model.split(":")[1]
+    prefix = next((prefix for prefix in prefixes if model.startswith(prefix)), "")
+    return model[len(prefix) :]
+
+
+def _fits(name: str, row: Row) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in row["match"])
+
+
+@cache
+def _read(name: str) -> Any:
+    return json.loads(files("modelwrap").joinpath(f"data/capabilities/{name}.json").read_text(encoding="utf-8"))

@@ -1,0 +1,103 @@
+"""How one endpoint wants to be spoken to: the table's facts, a config's word over them, and what refusals taught."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelwrap.capabilities import table
+from modelwrap.capabilities.facts import Facts
+from modelwrap.capabilities.keys import LIKE, flat
+from modelwrap.errors import ConfigError
+from modelwrap.suggestions import nearest
+from modelwrap.wire.urls import host_of
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Say how one endpoint wants to be spoken to; learned from its refusals where no table knew."""
+
+    token_limit: str = "as_written"
+    """`max_tokens`, `max_completion_tokens`, or `as_written`: the name under which the limit goes out."""
+    stream_usage: bool = True
+    """Whether `stream_options.include_usage` is asked for."""
+    replay_reasoning: bool = True
+    """Whether reasoning stays on assistant messages that go back."""
+    reasoning_field: str = ""
+    """The one name under which reasoning goes back; empty where it goes back as it was written."""
+    think_tags: bool = True
+    """Whether a leading `<think>` in an answer is read as reasoning."""
+    facts: Facts = field(default_factory=Facts)
+    """What the model accepts."""
+
+
+def traits_for(
+    model: str, base_url: str, *, provider: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Traits:
+    """Look up what a model accepts at an address; of what no row names, nothing is known.
+
+    `provider` is given by wires that only one has; otherwise the host tells it. `overrides` are facts of a config, over
+    those of the table; `like` among them names the model whose row is taken.
+    """
+    at_host, platform = table.provider_at(host_of(base_url))
+    facts = _facts_for(model, provider or at_host, platform, flat(overrides or {}))
+    habits = {name: facts.get(f"wire.{name}") for name in _HABITS}
+    name = facts.get("max_tokens_name")
+    return Traits(
+        token_limit=name if name in ("max_tokens", "max_completion_tokens") else "as_written",
+        facts=facts,
+        **{name: value for name, value in habits.items() if value is not None},
+    )
+
+
+_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags")
+
+
+def _facts_for(model: str, provider: str, platform: str, overrides: dict[str, Any]) -> Facts:
+    like = overrides.pop(LIKE, None)
+    if like is not None:
+        provider = _provider_of(like, provider, platform)
+    if not provider:
+        return Facts(model=model, values=_known(overrides)) if overrides else Facts()
+    layers = table.layers(like or model, provider, platform)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values.update(flat(layer["facts"]))
+    values.update(overrides)
+    speaks = layers.family or layers.default or {}
+    return Facts(
+        model=model,
+        provider=provider,
+        platform=platform,
+        kind=table.kind_of(layers.family) if layers.family else "",
+        source=tuple(speaks.get("source", ())),
+        as_of=speaks.get("as_of", ""),
+        confidence=speaks.get("confidence", ""),
+        values=_known(values),
+        conditions=tuple(
+            dict(condition, set=changes)
+            for layer in layers
+            for condition in layer.get("conditions", ())
+            if (changes := flat({name: value for name, value in condition["set"].items() if name not in overrides}))
+        ),
+    )
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is said to be unknown."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _provider_of(like: str, provider: str, platform: str) -> str:
+    """Find the provider that has a row for the model which a config names as its like."""
+    asked = [provider] if provider else table.providers()
+    for candidate in asked:
+        if table.layers(like, candidate, platform).family:
+            return candidate
+    names = (name.rstrip("*") for candidate in asked for name in table.models(candidate))
+    meant = nearest(like, names)
+    raise ConfigError(
+        f"capabilities.{LIKE}: no row of the capability table names {like!r}"
+        + (f"; did you mean {meant!r}?" if meant else "")
+    )
