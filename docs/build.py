@@ -1,4 +1,4 @@
-"""Write docs/configs.md from the config classes and the cases, so that it says what the code does."""
+"""Write docs/configs.md, and the table of faults in docs/testing.md, so that they say what the code does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ import modelwrap
 from modelwrap import registry
 from modelwrap.config import ClientArgs, ConfigPart, Limits, ModelConfig, config_class_of
 from modelwrap.config.sources import OLD_NAMES
+from modelwrap.testing import FaultServer
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configs.md"
 CASES = ROOT / "tests" / "cases" / "openai_chat"
+
+TESTING = ROOT / "docs" / "testing.md"
+FAULTS_BEGIN = "<!-- faults: written by docs/build.py (make docs) -->\n"
+FAULTS_END = "<!-- end of faults -->\n"
 
 OPENING = """\
 <!-- Written by docs/build.py (make docs): change the config classes or that script, not this page. -->
@@ -341,8 +346,24 @@ def error_of(text: str) -> str:
     raise AssertionError("the example should be wrong")
 
 
+def with_faults(text: str) -> str:
+    """Write the table of faults anew into a page that has one."""
+    before, _, rest = text.partition(FAULTS_BEGIN)
+    _, _, after = rest.partition(FAULTS_END)
+    return f"{before}{FAULTS_BEGIN}{faults()}\n{FAULTS_END}{after}"
+
+
+def faults() -> str:
+    rows = [
+        (f"`{fault.name}`", fault.summary, ", ".join(f"`{name}={value!r}`" for name, value in fault.options.items()))
+        for fault in FaultServer().faults()
+    ]
+    return table(("fault", "what the server does", "options"), rows)
+
+
 def main() -> int:
     PAGE.write_text(page(), "utf-8")
+    TESTING.write_text(with_faults(TESTING.read_text("utf-8")), "utf-8")
     return 0
 
 

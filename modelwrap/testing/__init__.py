@@ -1,4 +1,4 @@
-"""What tests of code that calls models need: models that answer by script, recordings, and a ban on real requests."""
+"""What tests of code that calls models need: scripted models, recordings, faults, and a ban on real requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelwrap.testing.fake import FakeCall as FakeCall
     from modelwrap.testing.fake import FakeModel as FakeModel
+    from modelwrap.testing.faults import FaultServer as FaultServer
     from modelwrap.testing.installing import use_fake as use_fake
     from modelwrap.testing.recording import forbid_requests as forbid_requests
     from modelwrap.testing.recording import record as record
@@ -18,13 +19,14 @@ _HOMES = {
     "Cut": "script",
     "FakeCall": "fake",
     "FakeModel": "fake",
+    "FaultServer": "faults",
     "forbid_requests": "recording",
     "record": "recording",
     "replay": "recording",
     "use_fake": "installing",
 }
 
-__all__ = ["Cut", "FakeCall", "FakeModel", "forbid_requests", "record", "replay", "use_fake"]
+__all__ = ["Cut", "FakeCall", "FakeModel", "FaultServer", "forbid_requests", "record", "replay", "use_fake"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 import modelwrap
 from modelwrap.testing import fake, installing
+from modelwrap.testing.faults import server as faults
 from tests.loopback import Answer, Asked, Loopback, json_answer
 
 pytest_plugins = ["pytester"]
@@ -65,11 +66,18 @@ def test_what_the_document_shows_works(folder: pytest.Pytester, server: Loopback
     played = folder.runpytest_inprocess(*options)
 
     recorded.assert_outcomes(passed=2)
-    played.assert_outcomes(passed=9)
+    played.assert_outcomes(passed=12)
     assert asked == len(server.asked) == 4
 
 
-@pytest.mark.parametrize("module", [fake, installing], ids=lambda module: module.__name__)
+def test_the_table_of_faults_is_what_the_code_says() -> None:
+    build = runpy.run_path(str(DOCUMENT.parent / "build.py"))
+    text = DOCUMENT.read_text("utf-8")
+
+    assert build["with_faults"](text) == text, "docs/testing.md is stale: run make docs"
+
+
+@pytest.mark.parametrize("module", [fake, faults, installing], ids=lambda module: module.__name__)
 def test_what_the_docstrings_show_works(module: ModuleType) -> None:
     result = doctest.testmod(module)
 
