@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ _SHORTEST_START = 3
 _SENSITIVE_NAME = re.compile(
     r"authorization|api[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$", re.IGNORECASE
 )
+
+_ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")
 
 
 class Secret:
@@ -119,13 +122,15 @@ def _forms(value: str) -> set[str]:
         if len(candidate) < _SHORTEST_SCRUBBED:
             continue
         encoded = candidate.encode("utf-8", "surrogatepass")
+        in_urls = {quote(encoded), quote(encoded, safe=""), quote_plus(encoded)}
         forms |= {
             candidate,
-            quote(candidate, safe=""),
-            quote_plus(candidate),
+            *in_urls,
+            *(_ESCAPED_BYTE.sub(lambda byte: byte[0].lower(), url) for url in in_urls),
             base64.b64encode(encoded).decode().rstrip("="),
             base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-            candidate.replace("\\", "\\\\").replace('"', '\\"'),
+            json.dumps(candidate)[1:-1],
+            json.dumps(candidate, ensure_ascii=False)[1:-1],
             candidate.replace("/", "\\/"),
             repr(candidate)[1:-1],
         }

@@ -1,0 +1,182 @@
+"""What a secret shows of itself, and what a scrubber finds of it in the words of others."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+import re
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from modelwrap.secrets import Scrubber, Secret, is_sensitive, reveal
+
+KEY = "sk-é/Zq3+7 9x\"\\'"
+
+
+def test_a_secret_shows_itself_only_when_revealed() -> None:
+    secret = Secret("sk-canary")
+
+    shown = [repr(secret), str(secret), f"{secret}", f"{secret:>5}", repr([secret]), repr({"key": secret})]
+
+    assert shown == ["Secret('***')", "***", "***", "  ***", "[Secret('***')]", "{'key': Secret('***')}"]
+    assert secret.reveal() == "sk-canary"
+    assert (reveal(secret), reveal("plain")) == ("sk-canary", "plain")
+
+
+def test_a_secret_is_a_value() -> None:
+    secret = Secret("sk-canary")
+
+    assert secret == Secret("sk-canary")
+    assert secret != Secret("sk-other")
+    assert secret != "sk-canary"
+    assert len({secret, Secret("sk-canary"), Secret("sk-other")}) == 2
+    assert hash(secret) not in (hash("sk-canary"), hash(None))
+    assert (bool(secret), bool(Secret(""))) == (True, False)
+
+
+def test_a_secret_stays_where_it_is() -> None:
+    secret = Secret("sk-canary")
+
+    assert copy.copy(secret) is secret
+    assert copy.deepcopy({"key": secret})["key"] is secret
+    with pytest.raises(TypeError, match="^a Secret is not pickled: load the config in the process that needs it$"):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        vars(secret)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "proxy-authorization", "api-key", "API_KEY", "apikey", "x-api-key", "X-Goog-Api-Key"),
+        *("key", "x-key", "goog-key", "sig", "X-Amz-Signature", "X-Auth-Token", "client_secret", "password"),
+        *("passwd", "Cookie", "set-cookie", "credential", "id_token"),
+    ],
+)
+def test_names_of_credentials_are_known(name: str) -> None:
+    assert is_sensitive(name)
+
+
+@pytest.mark.parametrize("name", ["content-type", "keyboard", "monkey", "x-request-id", "signal", "design", "keys"])
+def test_other_names_are_left_alone(name: str) -> None:
+    assert not is_sensitive(name)
+
+
+FORMS = {
+    "raw": KEY,
+    "in a URL": quote(KEY, safe=""),
+    "in a path": quote(KEY),
+    "in a form": quote_plus(KEY),
+    "in a URL, in small letters": re.sub("%..", lambda byte: byte[0].lower(), quote(KEY, safe="")),
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "base64 without its end": base64.b64encode(KEY.encode()).decode().rstrip("="),
+    "base64 for URLs": base64.urlsafe_b64encode(KEY.encode()).decode(),
+    "JSON": json.dumps(KEY, ensure_ascii=False)[1:-1],
+    "JSON in ASCII": json.dumps(KEY)[1:-1],
+    "JSON of PHP": KEY.replace("/", "\\/"),
+    "Python": repr(KEY)[1:-1],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scheme", ["", "Bearer ", "token  "])
+def test_a_scrubber_finds_a_secret_in_every_form(form: str, scheme: str) -> None:
+    scrub = Scrubber([Secret("another"), Secret(f" {scheme}{KEY} ")])
+    text = f"before {FORMS[form]} and {FORMS[form]} after"
+
+    scrubbed = scrub(text)
+
+    assert scrubbed.rstrip("=") in (
+        "before *** and *** after",
+        "before ***= and ***= after",
+        "before ***== and ***== after",
+    )
+    assert scrub.holds_secret(text)
+    assert not scrub.holds_secret(scrubbed)
+
+
+def test_a_scrubber_leaves_everything_else() -> None:
+    scrub = Scrubber([Secret("Bearer sk-canary"), Secret("short"), Secret("")])
+    text = "Bearer of short news: sk-cana, nary; …sk-canar"
+
+    assert scrub(text) == text
+    assert not scrub.holds_secret(text)
+    assert not Scrubber([]).holds_secret("")
+
+
+def test_a_scrubber_takes_a_scheme_for_no_secret_and_the_whole_for_one() -> None:
+    scrub = Scrubber([Secret("Credential sk-canary"), Secret("x-9 sk-other")])
+
+    assert (
+        scrub("Credential of: sk-canary; Credential sk-canary; sk-other; x-9 sk-other")
+        == "Credential of: ***; ***; sk-other; ***"
+    )
+
+
+def test_a_secret_of_six_letters_is_long_enough_to_be_found() -> None:
+    scrub = Scrubber([Secret("123456"), Secret("abcde")])
+
+    assert scrub("123456 abcde") == "*** abcde"
+
+
+def test_a_longer_secret_goes_before_a_shorter_one_in_it() -> None:
+    scrub = Scrubber([Secret("canary-1"), Secret("canary-1-and-more"), Secret("canary-1-and")])
+
+    assert scrub("canary-1-and-more canary-1") == "*** ***"
+
+
+@pytest.mark.parametrize(
+    "text, scrubbed",
+    [
+        ("the key is sk-canar…", "the key is ***…"),
+        ("the key is sk-c…", "the key is ***…"),
+        ("the key is sk-…", "the key is sk-…"),
+        ("the key is sk-canary…", "the key is ***…"),
+        ("sk-canary and sk-cana…", "*** and ***…"),
+        ("sk-can and more…", "sk-can and more…"),
+        ("nothing…", "nothing…"),
+        ("…", "…"),
+    ],
+)
+def test_the_start_of_a_secret_that_a_cut_left_is_found(text: str, scrubbed: str) -> None:
+    scrub = Scrubber([Secret("sk-canary")])
+
+    assert scrub(text) == scrubbed
+
+
+def test_a_value_is_scrubbed_wherever_it_holds_text() -> None:
+    scrub = Scrubber([Secret("sk-canary")])
+    value = {"a": ["is sk-canary", 1, None, 2.5], "sk-canary": (True, {"b": "sk-canary"}), 3: "c"}
+
+    scrubbed = scrub.value(value)
+
+    assert scrubbed == {"a": ["is ***", 1, None, 2.5], "***": [True, {"b": "***"}], 3: "c"}
+
+
+def basic(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
+
+
+def test_a_scrubber_reads_a_login() -> None:
+    scrub = Scrubber([Secret(f"Basic {basic('someone:pass:word')}"), Secret(f"basic  {basic('only-a-token:')}")])
+
+    assert scrub("someone with pass:word") == "someone with ***"
+    assert scrub("only-a-token is wrong") == "*** is wrong"
+    assert scrub("someone:pass:word") == "***"
+    assert scrub(f"sent {basic('someone:pass:word')}") == "sent ***"
+
+
+@pytest.mark.parametrize("login", ["Basic ~not~base64~", f"Basic {base64.b64encode(bytes(range(128, 160))).decode()}"])
+def test_a_login_that_cannot_be_read_is_hidden_as_it_is(login: str) -> None:
+    scrub = Scrubber([Secret(login)])
+
+    assert scrub(f"sent {login.removeprefix('Basic ')}") == "sent ***"
+
+
+def test_half_a_character_in_a_secret_is_no_obstacle() -> None:
+    scrub = Scrubber([Secret("sk-\ud800-canary")])
+
+    assert scrub("it is sk-\ud800-canary") == "it is ***"
