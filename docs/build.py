@@ -165,6 +165,10 @@ are never changed. Inside a content list, parts may be dicts, strings, and media
 read only where the caller names it, by a `pathlib.Path` or a `file://` URL. Base64 that cannot be decoded is a
 `BadRequest` that says where it stands.
 
+Media that stand somewhere else are left to the provider as URLs where it takes them. Other models get the bytes, which
+are fetched before the request goes out: over https, from hosts with public addresses, without redirects or proxies,
+within the limits under `media` of the model's config; `changes` tells which.
+
 {messages}
 
 ## Answers of a chat
@@ -274,17 +278,22 @@ def same(config_class: type[ModelConfig], key: str) -> bool:
 
 
 def keys(part: type[ConfigPart], only: Iterable[str] | None = None) -> str:
-    schema = part.model_json_schema()
-    rows = [
-        (
-            f"`{name}`",
-            kind(schema["properties"][name]),
-            default(part, name),
-            schema["properties"][name].get("description", ""),
-        )
-        for name in (part.model_fields if only is None else only)
-    ]
+    rows = rows_of_keys(part, part.model_fields if only is None else only)
+    if only is not None:
+        # The objects that only one model type has are told here, for they have no section of their own.
+        objects = ((name, part.model_fields[name].annotation) for name in only)
+        for name, inner in objects:
+            if isinstance(inner, type) and issubclass(inner, ConfigPart):
+                rows += rows_of_keys(inner, inner.model_fields, f"{name}.")
     return table(("key", "type", "default", "meaning"), rows)
+
+
+def rows_of_keys(part: type[ConfigPart], names: Iterable[str], before: str = "") -> list[tuple[str, str, str, str]]:
+    known = part.model_json_schema()["properties"]
+    return [
+        (f"`{before}{name}`", kind(known[name]), default(part, name), known[name].get("description", ""))
+        for name in names
+    ]
 
 
 def kind(schema: dict[str, Any]) -> str:

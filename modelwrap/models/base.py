@@ -94,7 +94,10 @@ class Model(ABC):
         return AsyncStream(self._call(messages, parameters, runtime, stream=True), self, runtime)
 
     def explain(self, messages: Any, *, stream: bool | None = None, **parameters: Any) -> Explanation:
-        """Show the exact request that this call would send, without sending it."""
+        """Show the exact request that this call would send, without sending it.
+
+        Media that stand in messages as URLs are fetched where the model takes nothing but bytes.
+        """
         call = self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream))
         try:
             return self.describe(call)

@@ -16,6 +16,7 @@ from modelwrap.runtime.base import Deadline
 from modelwrap.secrets import Secret, is_sensitive, reveal
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
 from modelwrap.wire.http import Timeouts
+from modelwrap.wire.media_parts import Media
 from modelwrap.wire.usage import token_usage
 
 # One call may ask for another model, and for a stream.
@@ -43,6 +44,8 @@ class Call:
     extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     extra_query: Mapping[str, str] = field(default_factory=dict)
+    fetched: dict[str, Media] = field(default_factory=dict)
+    """Media of the messages that were fetched for the call, by their URLs."""
     response_model: type[BaseModel] | None = None
     """The class that a reply's `.parsed` is an object of."""
     history: list[Attempt] = field(default_factory=list)

@@ -10,6 +10,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
+from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
 from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
@@ -108,9 +109,7 @@ class HttpModel(Model):
         raise AssertionError("the last round returns or raises")
 
     def describe(self, call: Call) -> Explanation:
-        from modelwrap.runtime.blocking import Blocking
-
-        wire = self._wire_call(call, run_sync(self.to_input(call, Blocking())))
+        wire = self._wire_call(call, run_sync(self.to_input(call, runtimes.of_thread())))
         request = self._request(wire, call, self.traits)
         scrub = Scrubber(request.secrets)
         return Explanation(

@@ -53,8 +53,8 @@ class Concurrent:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(function(item)) for item in items]
         except BaseExceptionGroup as failed:
-            # The others failed beside it, or because of it.
-            raise failed.exceptions[0] from None
+            first = failed.exceptions[0]
+            raise first from first.__cause__
         return [task.result() for task in tasks]
 
 

@@ -42,6 +42,11 @@ class Media:
     """The name of a file that the provider keeps."""
     name: str | None = None
 
+    @classmethod
+    def of(cls, data: bytes, kind: str, otherwise: Kind, name: str | None = None) -> Media:
+        """Hold bytes of a known media type, or of none, which are then what their part says."""
+        return cls(_kind_by_type(kind, otherwise), kind, base64_codec.b64encode(data).decode("ascii"), name=name)
+
     @property
     def data(self) -> bytes:
         return base64_codec.b64decode(self.base64)
@@ -120,9 +125,11 @@ def media_of(part: Mapping[str, Any], where: str) -> Media | None:
         url = DataUrl.parse(value, where)
         _, text = ((), url.payload) if url.is_base64 else url.decoded(where)
         return Media(_kind_by_type(url.type, kind), url.type, text, name=name)
+    if _is_url(value):
+        return Media(kind, url=value, name=name)
     if part["type"] == "input_audio":
         return Media(kind, type_of_format(str(inner.get("format") or "")) or "", value)
-    if part["type"] == "file" and "://" not in value[:16]:
+    if part["type"] == "file":
         data, text = decode_base64(value, where)
         return Media(kind, sniff(data) or "", text, name=name)
     return Media(kind, url=value, name=name)
@@ -145,13 +152,26 @@ def checked(part: Mapping[str, Any], where: str, changes: list[Change]) -> Mappi
     where = f"{where}.{kind}.{field}"
     if is_data_url(value):
         right = {field: _checked_url(value, where, changes, may_lack_type=kind == "input_audio")}
-    elif kind == "input_audio" and isinstance(part[kind], Mapping):
+    elif kind == "input_audio" and isinstance(part[kind], Mapping) and not _is_url(value):
         right = _checked_audio(value, inner, where, changes)
     else:
         return part
     if all(inner.get(name) == given for name, given in right.items()):
         return part
     return {**part, kind: {**inner, **right} if isinstance(part[kind], Mapping) else right[field]}
+
+
+def with_media(part: Mapping[str, Any], media: Media) -> dict[str, Any]:
+    """Give a part with other media in it."""
+    kind = part["type"]
+    inner = held(part)
+    if kind == "input_audio":
+        inner.update(data=media.base64, format=format_of_type(media.type))
+    else:
+        inner[_PLACES[kind][0]] = media.data_url
+    if kind == "file" and media.name:
+        inner.setdefault("filename", media.name)
+    return {**part, kind: inner if isinstance(part[kind], Mapping) else media.data_url}
 
 
 def held(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +183,10 @@ def held(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_data_url(value: str) -> bool:
     return value[:5].lower() == "data:"
+
+
+def _is_url(value: str) -> bool:
+    return "://" in value[:16]
 
 
 def decode_base64(text: str, where: str) -> tuple[bytes, str]:
