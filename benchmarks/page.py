@@ -1,0 +1,169 @@
+"""What a run found, as the tables of docs/performance.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from contenders import BARE, OPENAI, OURS, OURS_ON_AIOHTTP, Contender
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- Written by make bench: -->\n", "<!-- until here. -->\n"
+
+
+class Row(Protocol):
+    contender: Contender
+    version: str
+    failures: list[str]
+
+    def median(self, name: str) -> float | None: ...
+
+
+class Column(NamedTuple):
+    title: str
+    measured: str
+    shown: Callable[[float], str]
+    with_ratio: bool = True
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f} ms"
+
+
+def microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:,.{0 if seconds > 1e-4 else 1}f} µs"
+
+
+def mebibytes(size: float) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def per_second(count: float) -> str:
+    return f"{count:,.0f}/s"
+
+
+COSTS = [
+    Column("import to first reply", "first reply", milliseconds),
+    Column("one call", "call", microseconds),
+    Column("one piece of a stream", "piece", microseconds),
+    Column("memory", "memory", mebibytes),
+    Column("growth over 10,000 calls", "growth", mebibytes, with_ratio=False),
+]
+SPEEDS = [
+    Column("50 at once", "50 at once", per_second),
+    Column("500 at once", "500 at once", per_second),
+    Column("50 at once: one call", "50 at once, call", microseconds),
+    Column("500 at once: one call", "500 at once, call", microseconds),
+]
+
+
+class Budget(NamedTuple):
+    """Promise that a number, or its ratio to another contender's, stays on one side of a bound."""
+
+    what: str
+    contender: str
+    measured: str
+    bound: float
+    base: str | None = None
+    at_most: bool = True
+    unit: float = 1.0
+
+    def value(self, rows: Sequence[Row]) -> float | None:
+        own = found(rows, self.contender, self.measured)
+        base = found(rows, self.base, self.measured) if self.base else self.unit
+        return own / base if own is not None and base else None
+
+    def verdict(self, rows: Sequence[Row]) -> str:
+        value = self.value(rows)
+        if value is None:
+            return "not measured"
+        return "met" if (value <= self.bound if self.at_most else value >= self.bound) else "missed"
+
+
+BUDGETS = [
+    Budget("import to first reply ÷ openai's", OURS, "first reply", 0.6, OPENAI),
+    Budget("`import modelwrap` ÷ `import openai`", OURS, "import", 0.1, OPENAI),
+    Budget("processor time of one call ÷ bare httpx2's", OURS, "call", 1.2, BARE),
+    Budget("processor time of one piece of a stream, µs", OURS, "piece", 20, unit=1e-6),
+    Budget("calls per second, 500 at once, on aiohttp", OURS_ON_AIOHTTP, "500 at once", 6_000, at_most=False),
+    Budget("calls per second, 500 at once, on httpx2", OURS, "500 at once", 1_300, at_most=False),
+]
+
+
+def missed(rows: Sequence[Row]) -> int:
+    return sum(budget.verdict(rows) != "met" for budget in BUDGETS)
+
+
+def write(rows: Sequence[Row], most: float) -> None:
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{results(rows, most)}\n{END}{after}", "utf-8")
+
+
+def results(rows: Sequence[Row], most: float) -> str:
+    """Give the whole of what a run found, as Markdown."""
+    parts = [
+        circumstances(),
+        "Blocking, one call after another. Calls and pieces cost processor time; × is the ratio to bare httpx2.",
+        comparison([row for row in rows if row.contender.blocking], COSTS),
+        f"Concurrent, on one event loop. The server alone answers {most:,.0f} requests a second.",
+        comparison([row for row in rows if row.contender.concurrent], SPEEDS),
+        "The budgets.",
+        table(["", "measured", "budget", ""], [verdict_line(budget, rows) for budget in BUDGETS]),
+        *[f"{row.contender.name}: {failure}." for row in rows for failure in row.failures],
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def circumstances() -> str:
+    return (
+        f"`make bench` on {datetime.now(UTC):%d %B %Y}, {os.cpu_count()} cores ({platform.machine()}), "
+        f"{platform.system()}, Python {platform.python_version()}."
+    )
+
+
+def comparison(rows: Sequence[Row], columns: list[Column]) -> str:
+    lines = [[f"{row.contender.name} {row.version}", *(cell(row, rows, column) for column in columns)] for row in rows]
+    return table(["", *(column.title for column in columns)], lines)
+
+
+def cell(row: Row, rows: Sequence[Row], column: Column) -> str:
+    value = row.median(column.measured)
+    if value is None:
+        return "–"
+    base = found(rows, BARE, column.measured)
+    if not (column.with_ratio and base) or row.contender.name == BARE:
+        return column.shown(value)
+    return (
+        f"{column.shown(value)} ({value / base:.2g} ×)"
+        if value / base < 10
+        else f"{column.shown(value)} ({value / base:.0f} ×)"
+    )
+
+
+def verdict_line(budget: Budget, rows: Sequence[Row]) -> list[str]:
+    value = budget.value(rows)
+    bound = f"{'at most' if budget.at_most else 'at least'} {budget.bound:,g}"
+    return [budget.what, "–" if value is None else f"{value:,.{2 if value < 10 else 0}f}", bound, budget.verdict(rows)]
+
+
+def found(rows: Sequence[Row], name: str, measured: str) -> float | None:
+    return next((row.median(measured) for row in rows if row.contender.name == name), None)
+
+
+def table(titles: list[str], lines: list[list[str]]) -> str:
+    """Lay out a table of Markdown whose columns stand under each other in plain text, too."""
+    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+    aligned = [["-" * width if number == 0 else "-" * (width - 1) + ":" for number, width in enumerate(widths)]]
+    padded = [
+        [
+            text.ljust(width) if number == 0 else text.rjust(width)
+            for number, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in [titles, *lines]
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], *aligned, *padded[1:]])

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.timeout(120)
+def test_a_benchmark_measures_what_is_installed_and_leaves_its_page_alone() -> None:
+    page = ROOT / "docs" / "performance.md"
+    before = page.read_text("utf-8")
+
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "run.py", "--brief", "bare httpx2", "modelwrap"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    ours = [line.split("|")[2:-1] for line in done.stdout.splitlines() if line.startswith("| modelwrap ")]
+    assert len(ours) == 2, done.stderr
+    assert all(" ms" in table[0] or "/s" in table[0] for table in ours)
+    assert page.read_text("utf-8") == before
