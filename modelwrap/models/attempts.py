@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -61,9 +61,13 @@ class Opened:
         self._first = first
         self._rest = rest
 
-    async def __anext__(self) -> ChatChunk:
+    def __anext__(self) -> Awaitable[ChatChunk]:
+        return anext(self._rest) if self._first is None else self._take_first()
+
+    async def _take_first(self) -> ChatChunk:
         first, self._first = self._first, None
-        return await anext(self._rest) if first is None else first
+        assert first is not None
+        return first
 
     def __aiter__(self) -> Self:
         return self

@@ -237,7 +237,7 @@ async def _events(response: HttpResponse, idle: float) -> AsyncGenerator[sse.Eve
                     yield event
                 # Counted from when the reader came back: how long it took over an event is its own affair.
                 limit.begin()
-            if limit.left() <= 0:
+            elif limit.left() <= 0:
                 raise limit.passed()
     for event in decoder.finish():
         yield event

@@ -63,7 +63,8 @@ class _Reading:
                 await self._hang_up()
 
     async def _next(self) -> ChatChunk | None:
-        await self.open()
+        if self._chunks is None:
+            await self.open()
         if self._chunks is None:
             if self._broken:
                 raise self._without_end("the stream broke before its end")

@@ -393,11 +393,14 @@ def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> C
     choices = value.get("choices")
     if value.get("error") or event.event == "error" or (not choices and failures.says_error(value)):
         return _stream_error(value, event.data, reader)
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and choice.get("error"):
+                return _stream_error(choice, event.data, reader)
     # Groq says there why it stopped early.
-    places = [value.get("x_groq"), *(choices if type(choices) is list else ())]
-    for place in places:
-        if type(place) is dict and place.get("error"):
-            return _stream_error(place, event.data, reader)
+    stopped = value.get("x_groq")
+    if type(stopped) is dict and stopped.get("error"):
+        return _stream_error(stopped, event.data, reader)
     return None
 
 
