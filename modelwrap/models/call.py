@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ _NO_PARAMETERS = NOT_PARAMETERS.keys() - {"model", "stream"}
 class Chunks(Protocol):
     """Be the pieces of a reply; an async generator is one."""
 
-    async def __anext__(self) -> ChatChunk: ...
+    def __anext__(self) -> Awaitable[ChatChunk]: ...
 
     def __aiter__(self) -> AsyncIterator[ChatChunk]: ...
 
