@@ -58,7 +58,7 @@ it; in a folder of configs, `*.schema.json` is not taken for one.
         {
             "config_name": "gpt", // the name that get_model takes
             "model_type": "openai",
-            "model": "gpt-4.1-mini",
+            "model": "gpt-5.4-mini",
             "api_key": "${OPENAI_API_KEY}",
             "client_args": {"timeout": {"idle": 30, "total": 120}},
             "generate_args": {"temperature": 0.5}
@@ -208,6 +208,7 @@ media_file_path | the `pathlib.Path` of a PDF, or its bytes | `file` with a name
 media_file_text | the `pathlib.Path` of a text | `file` with its name and a `data:` URL
 reasoning_replayed_to_compatible | `reasoning_content` on an assistant message | as it is, to servers that take it
 reasoning_replayed_under_its_own_name | a reply whose server names it `reasoning` | `reasoning`
+reasoning_renamed_at_groq | `reasoning_content` on an assistant message, to Groq | `reasoning`
 reasoning_details_replayed | a reply with `reasoning_details` | as they came
 reasoning_dropped_at_openai | any of the three, to OpenAI | left out, which `meta.changes` tells
 """

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 JSON: TypeAlias = Any
 Message: TypeAlias = dict[str, Any]
 
-ChangeKind = Literal["dropped", "renamed", "emulated", "clamped", "defaulted", "converted", "learned", "repaired"]
+ChangeKind = Literal[
+    "dropped", "renamed", "emulated", "clamped", "defaulted", "converted", "ignored", "learned", "repaired"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from modelwrap import registry
+from modelwrap.models import hosted
 from tests.colours import COLOURS, Colour
 from tests.loopback import Loopback
 
@@ -31,6 +33,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"{variable} is set, yet this was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def on_the_day_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no model be retired while the tests grow old."""
+    monkeypatch.setattr(hosted, "today", lambda: date(2026, 11, 20))
 
 
 @pytest.fixture(params=COLOURS, ids=lambda colour: colour.name)

@@ -287,9 +287,9 @@ def test_names_of_platforms_are_understood() -> None:
 @pytest.mark.parametrize(
     "provider, model, today, said",
     [
-        ("openai", "gpt-4", date(2026, 11, 20), "gpt-4 is retired since 2026-10-23"),
+        ("openai", "gpt-4", date(2026, 11, 20), "gpt-4 was retired on 2026-10-23"),
         ("openai", "gpt-5-mini", date(2026, 12, 10), ""),
-        ("openai", "gpt-5-mini", date(2026, 12, 11), "gpt-5-mini is retired since 2026-12-11"),
+        ("openai", "gpt-5-mini", date(2026, 12, 11), "gpt-5-mini was retired on 2026-12-11"),
         ("openai", "gpt-4o-audio-preview", date(2027, 1, 1), ""),
         ("gemini", "gemini-2.5-pro", date(2026, 11, 30), ""),
         (
@@ -463,3 +463,9 @@ def test_every_provider_is_reached_by_a_host_or_by_a_model_class(provider: str) 
     hosts = json.loads((FOLDER / "hosts.json").read_text(encoding="utf-8"))
 
     assert provider in {"anthropic", "gemini", "bedrock"} | {known.get("provider") for known in hosts}
+
+
+def test_every_fact_stands_in_the_documentation() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "capabilities.md").read_text(encoding="utf-8")
+
+    assert [key for key in KEYS if f"| `{key}` |" not in page] == []

@@ -27,7 +27,7 @@ from modelwrap.wire.http import HttpRequest
 from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "docs/architecture.md", "docs/add-a-model-type.md"]
+DOCUMENTS = ["README.md", "docs/architecture.md", "docs/add-a-model-type.md", "docs/capabilities.md"]
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"(?:#|//) ([\w/]+\.\w+)\n")

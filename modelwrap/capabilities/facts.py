@@ -127,11 +127,11 @@ class Facts:
         past = bool(since) and since <= today.isoformat()
         if status == "disputed" or not (past or status in ("retired", "redirected")):
             return ""
-        when = f" since {since}" if past else ""
         if successor:
-            return f"{self.model} answers from {successor}{when}"
+            return f"{self.model} answers from {successor}" + (f" since {since}" if past else "")
+        gone = f"was retired on {since}" if past else "is retired"
         advice = f"; its successor is {self.get('replaced_by')}" if self.get("replaced_by") else ""
-        return f"{self.model} is retired{when}{advice}"
+        return f"{self.model} {gone}{advice}"
 
     def _thinking(self, given: bool | str | None, effort: str | None) -> str:
         if given is None and effort is not None:

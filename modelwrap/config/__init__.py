@@ -1,6 +1,6 @@
 """Configs: JSON with comments, `${VARIABLES}`, and errors that say file, line and what was meant."""
 
-from modelwrap.config.credentials import Headers, SecretString, is_placeholder, key_from
+from modelwrap.config.credentials import Headers, SecretString, is_placeholder, key_from, mistakes
 from modelwrap.config.fields import ClientArgs, ConfigPart, Count, Limits, ModelConfig, Query, Seconds, Verify
 from modelwrap.config.problems import Problems
 from modelwrap.config.sources import Entry, read
@@ -26,6 +26,7 @@ __all__ = [
     "config_class_of",
     "is_placeholder",
     "key_from",
+    "mistakes",
     "read",
     "validate",
 ]

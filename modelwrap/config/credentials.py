@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
@@ -33,8 +33,16 @@ _PLACEHOLDER = re.compile(
 
 def mistake(message: str, *path: str) -> ValidationError:
     """Make an error of validation that stands at a key below the one being validated; it repeats no value."""
-    error = PydanticCustomError("mistake", "{message}", {"message": message})
-    return ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=path, input=None)])
+    return mistakes([(path, message)])
+
+
+def mistakes(found: Iterable[tuple[Path, str]]) -> ValidationError:
+    """Make one error of several mistakes, each at its place below the key being validated."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("mistake", "{message}", {"message": message}), loc=path, input=None)
+        for path, message in found
+    ]
+    return ValidationError.from_exception_data("", details)
 
 
 def _secret(value: object) -> Secret:

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from modelwrap.capabilities import Traits, traits_for
+from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig, check_transport, key_from
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.hosted import HostedConfig
 from modelwrap.models.http import HttpModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Message
 from modelwrap.wire import openai_chat
 from modelwrap.wire.http import Endpoint
-from modelwrap.wire.urls import host_of, normalised_base
+from modelwrap.wire.urls import host_of
 
-OWN_URL = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
+
+
+class HostedByOpenAI(HostedConfig):
+    own_url = "https://api.openai.com/v1"
 
 
 class OpenAIModel(HttpModel):
     """Share what all of OpenAI's operations have: where they are, and who asks."""
 
-    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    Config: ClassVar[type[HostedConfig]] = HostedByOpenAI
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> Self:
-        base_url = _base_url(config)
+    def from_config(cls, config: HostedConfig) -> Self:
+        base_url = config.base_url()
         endpoint = Endpoint(
             base_url=base_url,
             headers=_headers(config, base_url),
             query=config.client_args.default_query,
             connection=config.client_args.connection(base_url),
         )
-        model = cls(config.config_name, config.model, endpoint, cls.traits_from(config, base_url))
+        model = cls(config.config_name, config.model, endpoint, config.traits())
         model.configure(config)
         return model
 
-    @classmethod
-    def traits_from(cls, config: ModelConfig, base_url: str) -> Traits:
-        return traits_for(config.model, base_url)
 
-
-class OpenAIConfig(ModelConfig):
+class OpenAIConfig(HostedByOpenAI):
     replay_reasoning: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the reasoning on assistant messages goes back to the server: `auto` asks a table of what "
         "servers and models want.",
     )
+
+    def traits(self) -> Traits:
+        traits = super().traits()
+        if self.replay_reasoning == "auto":
+            return traits
+        return replace(traits, replay_reasoning=self.replay_reasoning == "always")
 
 
 class OpenAI(OpenAIModel):
@@ -59,26 +66,9 @@ class OpenAI(OpenAIModel):
     Config = OpenAIConfig
     codec = openai_chat
 
-    @classmethod
-    def traits_from(cls, config: ModelConfig, base_url: str) -> Traits:
-        from dataclasses import replace
-
-        traits = super().traits_from(config, base_url)
-        wanted = getattr(config, "replay_reasoning", "auto")
-        return traits if wanted == "auto" else replace(traits, replay_reasoning=wanted == "always")
-
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call)
         return await read_messages(call, runtime)
-
-
-def _base_url(config: ModelConfig) -> str:
-    try:
-        return normalised_base(config.client_args.base_url or OWN_URL)
-    except ValueError as error:
-        from modelwrap.errors import ConfigError
-
-        raise ConfigError(f"client_args.base_url: {error}") from None
 
 
 def _headers(config: ModelConfig, base_url: str) -> dict[str, str | Secret]:

@@ -109,3 +109,14 @@ class WireCall:
         if self.unsupported == "error":
             raise UnsupportedParameter(f"{parameter}: {reason}", code=parameter, sent=False)
         self.changes.append(Change("dropped", parameter, reason))
+
+    def leaves_out(self, parameter: str, reason: str, *, ignored: bool = False) -> bool:
+        """Tell whether to leave out what the model refuses or ignores; by itself it goes out, and a refusal will speak.
+
+        Of what is ignored no refusal will come, so that is reported either way.
+        """
+        if self.unsupported != "error":
+            self.changes.append(Change("dropped", parameter, reason))
+        elif ignored:
+            self.changes.append(Change("ignored", parameter, reason))
+        return self.unsupported != "error"

@@ -29,12 +29,12 @@ from modelwrap.wire import failures, sse
 from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader, by_position
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.openai_parameters import TOKEN_LIMITS, to_parameters
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
 from modelwrap.wire.urls import join
 from modelwrap.wire.usage import token_usage
 
-_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 # Requests.
@@ -61,7 +61,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     body["messages"] = _to_messages(call, traits)
-    body.update(_to_parameters(call, traits))
+    body.update(to_parameters(call, traits))
     if call.stream:
         body["stream"] = True
         if traits.stream_usage and "stream_options" not in call.parameters:
@@ -91,32 +91,28 @@ def to_bytes(body: JSON) -> bytes:
 
 
 def _to_messages(call: WireCall, traits: Traits) -> list[Any]:
-    if traits.replay_reasoning:
+    if traits.replay_reasoning and not traits.reasoning_field:
         return list(call.input)
-    messages = []
-    dropped: set[str] = set()
-    for message in call.input:
-        found = [field for field in _REASONING_FIELDS if field in message]
-        if found and message.get("role") == "assistant":
-            dropped.update(found)
-            message = {name: value for name, value in message.items() if name not in found}
-        messages.append(message)
-    for field in sorted(dropped):
-        call.changes.append(Change("dropped", f"messages.{field}", "this endpoint does not want reasoning sent back"))
+    changes: dict[Change, None] = {}
+    messages = [_with_reasoning_as_wanted(message, traits, changes) for message in call.input]
+    call.changes += changes
     return messages
 
 
-def _to_parameters(call: WireCall, traits: Traits) -> dict[str, Any]:
-    parameters = call.parameters
-    if "stream_options" in parameters and parameters["stream_options"] is None:
-        parameters = {name: value for name, value in parameters.items() if name != "stream_options"}
-    wanted = traits.token_limit
-    if wanted in _TOKEN_LIMITS and wanted not in parameters:
-        for name in _TOKEN_LIMITS:
-            if parameters.get(name) is not None:
-                call.changes.append(Change("renamed", name, f"sent as {wanted}"))
-                return {wanted if key == name else key: value for key, value in parameters.items()}
-    return parameters
+def _with_reasoning_as_wanted(message: dict[str, Any], traits: Traits, changes: dict[Change, None]) -> dict[str, Any]:
+    """Take reasoning off an assistant message, or put its text under the one name that the endpoint knows."""
+    found = [field for field in _REASONING_FIELDS if field in message]
+    if not found or message.get("role") != "assistant":
+        return message
+    wanted = traits.reasoning_field if traits.replay_reasoning else ""
+    sent = next((name for name in (wanted, *found) if wanted and isinstance(message.get(name), str)), "")
+    for name in sorted(found):
+        if name != sent:
+            changes[Change("dropped", f"messages.{name}", "this endpoint does not want reasoning sent back")] = None
+        elif name != wanted:
+            changes[Change("renamed", f"messages.{name}", f"sent as {wanted}")] = None
+    kept = {name: value for name, value in message.items() if name not in found}
+    return {**kept, wanted: message[sent]} if sent else kept
 
 
 def _unsendable(value: Any, place: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -475,7 +471,7 @@ def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Cha
         return replace(traits, stream_usage=False), change
     if _ABOUT_THE_VALUE.search(error.message):
         return None
-    for refused, wanted in (_TOKEN_LIMITS, _TOKEN_LIMITS[::-1]):
+    for refused, wanted in (TOKEN_LIMITS, TOKEN_LIMITS[::-1]):
         if refused in request and traits.token_limit != wanted and re.search(rf"\b{refused}\b", words):
             return replace(traits, token_limit=wanted), Change("learned", refused, f"this endpoint takes {wanted}")
     return None

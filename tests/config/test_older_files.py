@@ -98,7 +98,9 @@ def test_a_server_that_takes_a_post_loads(text: str, path: Path) -> None:
     assert explained.body == {"inputs": "Hi", "max_length": 4096, "temperature": 0.5}
 
 
-def test_a_list_with_a_comment_and_a_trailing_comma_loads_and_warns_of_each_placeholder(path: Path) -> None:
+def test_a_list_with_a_comment_and_a_trailing_comma_loads_and_warns_of_placeholders_and_of_models_that_are_gone(
+    path: Path,
+) -> None:
     path.write_text(HOSTED)
 
     with pytest.warns(ModelwrapWarning) as caught:
@@ -106,7 +108,9 @@ def test_a_list_with_a_comment_and_a_trailing_comma_loads_and_warns_of_each_plac
 
     assert [str(warning.message).partition(": a placeholder")[0] for warning in caught] == [
         f"{path}:6:20: [0].api_key",
+        f"{path}:5:18: [0].model: gpt-4 was retired on 2026-10-23",
         f"{path}:14:20: [1].api_key",
+        f"{path}:13:18: [1].model: dall-e-3 was retired on 2026-05-12",
     ]
     assert models["gpt-cold"].explain("Hi").body["model"] == "gpt-4"
     assert models["pictures-square"].explain("A cat").body["size"] == "1024x1024"

@@ -56,7 +56,7 @@ class Case:
         base_url = self.given.get("base_url", "https://api.example.com/v1")
         self.endpoint = Endpoint(base_url)
         model = self.given.get("model", "a-model")
-        self.traits: Traits = traits_for(model, base_url)
+        self.traits: Traits = traits_for(model, base_url, overrides=self.given.get("capabilities"))
         parameters = made(self.given.get("parameters", {}), folder)
         if "response_format" in parameters:
             parameters["response_format"], _ = response_format_of(parameters["response_format"])
@@ -67,6 +67,7 @@ class Case:
             parameters=parameters,
             stream=self.given.get("stream", False),
             extra_body=self.given.get("extra_body", {}),
+            unsupported=self.given.get("unsupported", "error"),
             changes=changes,
         )
 
