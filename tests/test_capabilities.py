@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from modelwrap.capabilities import Facts, Traits, mistakes, traits_for
+from modelwrap.capabilities import table as rows_of_models
 from modelwrap.capabilities.keys import CONDITIONS, KEYS, flat
+from modelwrap.capabilities.table import _matches, _read
 from modelwrap.errors import ConfigError
 
 OPENAI = "https://api.openai.com/v1"
@@ -200,6 +202,22 @@ def test_what_is_ignored_is_not_refused() -> None:
     assert facts.ignores("sampling.temperature")
     assert not facts.refuses("sampling.temperature", 0.5)
     assert facts.reason("sampling.temperature") == "deepseek-flash takes it without effect"
+
+
+def test_a_rejection_is_a_refusal() -> None:
+    facts = claude("claude-sonnet-4-5").under(params=["temperature", "top_p"])
+
+    assert facts.refuses("request")
+    assert facts.refuses("later_system")
+    assert facts.reason("later_system") == "claude-sonnet-4-5 refuses it"
+    assert claude("claude-sonnet-5").ignores("later_system")
+
+
+def test_what_is_certain_is_stated_by_a_config_or_by_a_good_row_of_the_model() -> None:
+    assert claude("claude-opus-5").certain("prefill")
+    assert not claude("claude-mythos-preview").certain("prefill")
+    assert not claude("claude-next-7").certain("prefill")
+    assert claude("claude-next-7", prefill=False).certain("prefill")
 
 
 def test_reasons_are_words_for_people() -> None:
@@ -406,6 +424,38 @@ def test_mistakes_in_a_config_are_named_with_what_was_meant(
 
     assert place == path
     assert said in message
+
+
+@pytest.mark.parametrize(
+    "name, pattern, fits",
+    [
+        ("gpt-5", "gpt-5", True),
+        ("gpt-5-mini", "gpt-5", False),
+        ("gpt-5-mini", "gpt-5*", True),
+        ("gpt-5", "gpt-5-*", False),
+        ("o3-deep-research-1", "o*-deep-research*", True),
+        ("gpt-tts", "gpt-*-tts*", False),
+        ("gpt--tts", "gpt-*-tts*", True),
+        ("aba", "ab*ba", False),
+        ("abba", "ab*ba", True),
+        ("a-x-b", "*-x-*", True),
+        ("a-b", "*-x-*", False),
+        ("a.b", "a?b", False),
+        ("", "*", True),
+    ],
+)
+def test_patterns_know_one_star(name: str, pattern: str, fits: bool) -> None:
+    assert _matches(name, pattern) is fits
+
+
+def test_only_the_file_of_the_provider_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(rows_of_models, "_read", lambda name: read.append(name) or _read(name))
+
+    traits_for("claude-opus-5", ANTHROPIC, provider="anthropic")
+    traits_for("gpt-5", "http://localhost:8000/v1")
+
+    assert read == ["hosts", "anthropic", "hosts"]
 
 
 # The rows themselves.

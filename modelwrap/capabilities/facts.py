@@ -28,6 +28,8 @@ class Facts:
     source: tuple[str, ...] = ()
     as_of: str = ""
     confidence: str = ""
+    stated: frozenset[str] = frozenset()
+    """The facts that a config states, over what any row says."""
     values: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     conditions: tuple[Mapping[str, Any], ...] = field(default=(), hash=False, repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
@@ -41,9 +43,13 @@ class Facts:
     @property
     def assumption(self) -> str:
         """Say what stands in for a row of the model's own; empty where it has one, or nothing is assumed."""
-        if self.model_known or not self.values:
+        if self.model_known or not self.provider or not self.values:
             return ""
         return f"no row of the capability table names {self.model}; what holds for {self.provider} is assumed"
+
+    def certain(self, key: str) -> bool:
+        """Tell whether a fact is no guess and no hearsay: a config states it, or a good row of the model's own."""
+        return key in self.stated or (self.model_known and self.confidence != "low")
 
     def get(self, key: str) -> Any:
         """Give a fact, such as `thinking.style`; None where nobody knows. `KeyError` for what is no fact's name."""
@@ -57,7 +63,7 @@ class Facts:
         state = self.get(key)
         if value is None or state is None or state is True or state == "ignored":
             return False
-        if state is False:
+        if state is False or state == "rejected":
             return True
         if state == "only_default":
             return bool(value != _DEFAULTS.get(key, _NOT_GIVEN))
@@ -81,7 +87,7 @@ class Facts:
             return f"{self.model} takes nothing but the default{default}"
         if is_range(state):
             return f"{self.model} takes it from {state[0]} to {state[1]}"
-        if state is False:
+        if state is False or state == "rejected":
             return f"{self.model} refuses it"
         return f"{self.model} takes nothing but {state}"
 
@@ -112,11 +118,17 @@ class Facts:
             "params": params,
             "platform": self.platform,
         }
+        holding = [
+            condition
+            for condition in self.conditions
+            if all(_holds(name, wanted, asked) for name, wanted in condition["when"].items())
+        ]
+        if not holding:
+            return self
         values, reasons = dict(self.values), dict(self.reasons)
-        for condition in self.conditions:
-            if all(_holds(name, wanted, asked) for name, wanted in condition["when"].items()):
-                values.update(condition["set"])
-                reasons.update(dict.fromkeys(condition["set"], condition["why"]))
+        for condition in holding:
+            values.update(condition["set"])
+            reasons.update(dict.fromkeys(condition["set"], condition["why"]))
         return replace(self, values=values, reasons=reasons, conditions=())
 
     def retirement(self, today: date) -> str:

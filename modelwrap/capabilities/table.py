@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from pydantic_core import from_json
+
+# Not by importlib.resources, whose first use costs as much as reading a file.
+_FOLDER = Path(__file__).parent.parent / "data" / "capabilities"
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -32,7 +35,7 @@ class Layers:
 def provider_at(host: str) -> tuple[str, str]:
     """Give the provider whose models a host serves in OpenAI's format, and the platform; empty where nobody knows."""
     for known in _read("hosts"):
-        if any(fnmatchcase(host, pattern) for pattern in known["hosts"]):
+        if _fits(host, known["hosts"]):
             return known.get("provider", ""), known.get("platform", "")
     return "", ""
 
@@ -50,8 +53,8 @@ def layers(model: str, provider: str, platform: str = "") -> Layers:
     family = next((row for row in families if name in row["match"]), None)
     return Layers(
         default=next((row for row in rows if kind_of(row) == "default"), None),
-        family=family or next((row for row in families if _fits(name, row)), None),
-        overlays=tuple(row for row in rows if kind_of(row) == "overlay" and _fits(name, row)),
+        family=family or next((row for row in families if _fits(name, row["match"])), None),
+        overlays=tuple(row for row in rows if kind_of(row) == "overlay" and _fits(name, row["match"])),
     )
 
 
@@ -75,10 +78,26 @@ def _bare(model: str, prefixes: list[str]) -> str:
     return model[len(prefix) :]
 
 
-def _fits(name: str, row: Row) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in row["match"])
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(_matches(name, pattern) for pattern in patterns)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Match as a shell does, with `*` only; `fnmatch` would compile a hundred patterns for one lookup."""
+    start, *pieces = pattern.split("*")
+    if not pieces:
+        return name == pattern
+    if not name.startswith(start):
+        return False
+    position, end = len(start), pieces.pop()
+    for piece in pieces:
+        found = name.find(piece, position)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return len(name) - len(end) >= position and name.endswith(end)
 
 
 @cache
 def _read(name: str) -> Any:
-    return json.loads(files("modelwrap").joinpath(f"data/capabilities/{name}.json").read_text(encoding="utf-8"))
+    return from_json((_FOLDER / f"{name}.json").read_bytes())

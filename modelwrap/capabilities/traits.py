@@ -59,7 +59,7 @@ def _facts_for(model: str, provider: str, platform: str, overrides: dict[str, An
     if like is not None:
         provider = _provider_of(like, provider, platform)
     if not provider:
-        return Facts(model=model, values=_known(overrides)) if overrides else Facts()
+        return Facts(model=model, stated=frozenset(overrides), values=_known(overrides)) if overrides else Facts()
     layers = table.layers(like or model, provider, platform)
     values: dict[str, Any] = {}
     for layer in layers:
@@ -74,6 +74,7 @@ def _facts_for(model: str, provider: str, platform: str, overrides: dict[str, An
         source=tuple(speaks.get("source", ())),
         as_of=speaks.get("as_of", ""),
         confidence=speaks.get("confidence", ""),
+        stated=frozenset(overrides),
         values=_known(values),
         conditions=tuple(
             dict(condition, set=changes)

@@ -42,8 +42,9 @@ def _with_limit_named(parameters: dict[str, Any], call: WireCall, traits: Traits
     written = next((name for name in TOKEN_LIMITS if parameters.get(name) is not None), None)
     if written is None:
         return parameters
-    if traits.facts.assumption and wanted == traits.facts.get("max_tokens_name"):
-        call.changes.append(Change("defaulted", "model", traits.facts.assumption))
+    facts = traits.facts
+    if facts.assumption and not facts.certain("max_tokens_name") and wanted == facts.get("max_tokens_name"):
+        call.changes.append(Change("defaulted", "model", facts.assumption))
     call.changes.append(Change("renamed", written, f"sent as {wanted}"))
     return {wanted if name == written else name: value for name, value in parameters.items()}
 

@@ -46,6 +46,17 @@ def test_a_guess_about_a_model_that_no_row_names_is_told() -> None:
     assert unchanged.changes == ()
 
 
+def test_what_a_config_states_is_no_guess() -> None:
+    capabilities = {"max_tokens_name": "max_completion_tokens"}
+    at_openai = modelwrap.load(config(model="gpt-9", capabilities=capabilities))["m"]
+    elsewhere = modelwrap.load(
+        config(model="x", capabilities=capabilities, client_args={"base_url": "http://localhost:8000/v1"})
+    )["m"]
+
+    for model in (at_openai, elsewhere):
+        assert [change.kind for change in model.explain("Hi", max_tokens=5).changes] == ["renamed"]
+
+
 def test_every_mistake_in_capabilities_is_told_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     path.write_text(
