@@ -291,6 +291,15 @@ def test_platforms_differ() -> None:
     assert foundry.facts.get("later_system") == "rejected"
 
 
+def test_a_row_of_the_platform_itself_is_taken_as_it_is() -> None:
+    vertex = "https://europe-west1-aiplatform.googleapis.com/v1"
+
+    facts = traits_for("text-embedding-005", vertex, provider="gemini").facts
+
+    assert facts.get("retired_on") == "2027-04-01"
+    assert not traits_for("text-embedding-005", "https://example.com", provider="gemini").facts.model_known
+
+
 def test_names_of_platforms_are_understood() -> None:
     bedrock = "https://bedrock-runtime.us-east-1.amazonaws.com"
 

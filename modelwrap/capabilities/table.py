@@ -25,7 +25,7 @@ class Layers:
     overlays: tuple[Row, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
-        if self.default is not None and (self.family is None or kind_of(self.family) == "chat"):
+        if self.default is not None and (self.family is None or kind_of(self.family) in ("chat", "image")):
             yield self.default
         if self.family is not None:
             yield self.family
@@ -50,11 +50,14 @@ def layers(model: str, provider: str, platform: str = "") -> Layers:
     name = _bare(model, table.get("prefixes", ()))
     rows = [row for row in table["rows"] if row.get("platform", platform) == platform]
     families = [row for row in rows if kind_of(row) not in ("default", "overlay")]
-    family = next((row for row in families if name in row["match"]), None)
+    exact = next((row for row in families if name in row["match"]), None)
+    family = exact or next((row for row in families if _fits(name, row["match"])), None)
+    # A row of the platform's own says already what is different there.
+    overlaid = not (family and "platform" in family)
     return Layers(
         default=next((row for row in rows if kind_of(row) == "default"), None),
-        family=family or next((row for row in families if _fits(name, row["match"])), None),
-        overlays=tuple(row for row in rows if kind_of(row) == "overlay" and _fits(name, row["match"])),
+        family=family,
+        overlays=tuple(row for row in rows if overlaid and kind_of(row) == "overlay" and _fits(name, row["match"])),
     )
 
 
