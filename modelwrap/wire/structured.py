@@ -1,4 +1,4 @@
-"""Pydantic classes as the JSON schemas that OpenAI's strict mode accepts."""
+"""Structured answers: pydantic classes as the JSON schemas of OpenAI's strict mode, and answers held to them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, PydanticUserError
 
-from modelwrap.errors import BadRequest
-from modelwrap.types import Change
+from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.types import Change, ChatReply
+from modelwrap.wire import body as bodies
+from modelwrap.wire.json_schema import mistake
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -29,12 +31,12 @@ _TYPED_BY = ("type", "$ref", "anyOf", "enum", "const")
 
 
 def response_format_of(
-    value: Any, changes: list[Change] | None = None
+    value: Any, changes: list[Change] | None = None, *, strict: bool = True
 ) -> tuple[dict[str, Any], type[BaseModel] | None]:
     """Give the wire's `response_format` for a dict or a pydantic class, and the class to parse the answer with.
 
     A class whose schema strict mode cannot hold (free-form dicts, tuples, Any) goes out with `strict: false`, which is
-    reported in `changes`; the answer is validated by the class either way.
+    reported in `changes`; the answer is validated by the class either way. Without `strict` it is the class's own.
     """
     if isinstance(value, Mapping):
         return value if isinstance(value, dict) else dict(value), None
@@ -43,12 +45,21 @@ def response_format_of(
             f"response_format: give a dict or a pydantic class, not {type(value).__name__}",
             sent=False,
         )
-    schema, loose = _schema_of(value)
+    schema, loose = _schema_of(value) if strict else (_opened(_plain_schema(value)), "")
     if loose and changes is not None:
         changes.append(Change("converted", "response_format", f"not strict, because strict mode has no {loose}"))
     name = re.sub(r"[^a-zA-Z0-9_-]+", "_", value.__name__).strip("_")[:64] or "answer"
-    wire = {"name": name, "schema": copy.deepcopy(schema), "strict": not loose}
+    wire = {"name": name, "schema": copy.deepcopy(schema), "strict": strict and not loose}
     return {"type": "json_schema", "json_schema": wire}, value
+
+
+def wanted_schema(response_format: Any) -> Schema | None:
+    """Give the schema that an answer is asked to keep to; None where it is not asked to keep to one."""
+    if not isinstance(response_format, Mapping) or response_format.get("type") != "json_schema":
+        return None
+    asked = response_format.get("json_schema")
+    schema = asked.get("schema") if isinstance(asked, Mapping) else None
+    return dict(schema) if isinstance(schema, Mapping) else {}
 
 
 def strict_schema(schema: Schema) -> tuple[Schema, str]:
@@ -59,16 +70,20 @@ def strict_schema(schema: Schema) -> tuple[Schema, str]:
 
 @lru_cache(maxsize=256)
 def _schema_of(kind: type[BaseModel]) -> tuple[Schema, str]:
-    try:
-        plain = _opened(kind.model_json_schema())
-    except PydanticUserError as error:
-        raise BadRequest(f"response_format: {kind.__name__} has no JSON schema: {error.message}", sent=False) from error
+    plain = _opened(_plain_schema(kind))
     strict, loose = strict_schema(plain)
     if strict.get("type") != "object":
         raise BadRequest(
             f"response_format: the top of {kind.__name__} is no object; put it into a field of a class", sent=False
         )
     return (plain, loose) if loose else (strict, "")
+
+
+def _plain_schema(kind: type[BaseModel]) -> Schema:
+    try:
+        return kind.model_json_schema()
+    except PydanticUserError as error:
+        raise BadRequest(f"response_format: {kind.__name__} has no JSON schema: {error.message}", sent=False) from error
 
 
 def _opened(schema: Schema) -> Schema:
@@ -160,3 +175,24 @@ class _StrictWriter:
 
     def _cannot(self, what: str) -> None:
         self.loose = self.loose or what
+
+
+# Answers.
+
+
+def check_answer(reply: ChatReply, response_format: Any) -> None:
+    """Hold a finished answer to what was asked; `InvalidResponse` carries the reply and says where it does not fit.
+
+    One that was cut, refused or that calls a tool was not to be finished, and is not judged.
+    """
+    schema = wanted_schema(response_format)
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if (schema is None and kind != "json_object") or not reply.choices or reply.choices[0].finish_reason != "stop":
+        return
+    try:
+        value = bodies.loads(reply.text.encode("utf-8", "surrogatepass"))
+    except InvalidResponse as error:
+        raise InvalidResponse(f"the answer is not what was asked for: {error.message}", partial=reply) from None
+    wrong = mistake(value, {"type": "object"} if schema is None else schema)
+    if wrong is not None:
+        raise InvalidResponse(f"the answer does not keep to the schema: {wrong}", body=reply.text, partial=reply)

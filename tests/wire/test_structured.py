@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, RootModel
 
-from modelwrap.errors import BadRequest
-from modelwrap.types import Change
-from modelwrap.wire.structured import response_format_of, strict_schema
+from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.types import Change, ChatReply
+from modelwrap.wire.structured import check_answer, response_format_of, strict_schema
 
 
 class Colour(Enum):
@@ -299,3 +299,61 @@ def test_what_is_given_out_can_be_changed_without_harm() -> None:
 
     assert schema_of(Car) == before
     assert Car.model_json_schema()["properties"]
+
+
+def test_without_strict_mode_a_class_goes_out_as_its_own_schema() -> None:
+    class Named(BaseModel):
+        name: str = Field("x", min_length=1)
+
+    written, kind = response_format_of(Named, strict=False)
+
+    assert kind is Named
+    assert written["json_schema"]["schema"] == Named.model_json_schema()
+    assert written["json_schema"]["strict"] is False
+
+
+NAMES = {"type": "json_schema", "json_schema": {"name": "names", "schema": {"type": "array", "maxItems": 1}}}
+
+
+def answer(text: str, finish_reason: str = "stop") -> ChatReply:
+    message = {"role": "assistant", "content": text}
+    return ChatReply.model_validate({"choices": [{"message": message, "finish_reason": finish_reason}]})
+
+
+@pytest.mark.parametrize(
+    "text, asked",
+    [
+        ('["a"]', NAMES),
+        ("{}", {"type": "json_object"}),
+        ("anything", {"type": "text"}),
+        ("anything", None),
+        ("7", {"type": "json_schema", "json_schema": {"name": "anything"}}),
+    ],
+)
+def test_an_answer_that_is_what_was_asked_for_passes(text: str, asked: Any) -> None:
+    check_answer(answer(text), asked)
+
+
+@pytest.mark.parametrize(
+    "text, asked, words",
+    [
+        ('["a", "b"]', NAMES, "does not keep to the schema: ['a', 'b'] is more than 1 items"),
+        ("Here: []", NAMES, "is not what was asked for: the answer is not JSON"),
+        ("[]", {"type": "json_object"}, "does not keep to the schema: [] is no object"),
+    ],
+)
+def test_an_answer_that_is_not_what_was_asked_for_is_an_error_that_carries_it(
+    text: str, asked: Any, words: str
+) -> None:
+    reply = answer(text)
+
+    with pytest.raises(InvalidResponse) as caught:
+        check_answer(reply, asked)
+
+    assert words in caught.value.message
+    assert caught.value.partial is reply
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "content_filter", "tool_calls"])
+def test_an_answer_that_was_not_to_be_finished_is_not_judged(finish_reason: str) -> None:
+    check_answer(answer('["a', finish_reason), NAMES)
