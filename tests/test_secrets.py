@@ -13,7 +13,7 @@ import pytest
 
 from modelwrap.secrets import Scrubber, Secret, is_sensitive, reveal
 
-KEY = "sk-é/Zq3+7 9x\"\\'"
+KEY = "sk-é/Zq3+7 ~>?9x\"\\'"
 
 
 def test_a_secret_shows_itself_only_when_revealed() -> None:
@@ -74,6 +74,7 @@ FORMS = {
     "base64": base64.b64encode(KEY.encode()).decode(),
     "base64 without its end": base64.b64encode(KEY.encode()).decode().rstrip("="),
     "base64 for URLs": base64.urlsafe_b64encode(KEY.encode()).decode(),
+    "base64 for URLs without its end": base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("="),
     "JSON": json.dumps(KEY, ensure_ascii=False)[1:-1],
     "JSON in ASCII": json.dumps(KEY)[1:-1],
     "JSON of PHP": KEY.replace("/", "\\/"),

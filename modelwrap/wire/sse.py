@@ -92,8 +92,6 @@ class Decoder:
     def finish(self) -> list[Event]:
         """Give what is left when the stream has ended."""
         events: list[Event] = []
-        if not self._began:
-            self._begin(b"", last=True)
         if self._bare:
             return [Event(None, _decoded(self._line, cut=True), bare=True)]
         if self._line and not any(field.startswith(self._line) for field in _FIELDS):
@@ -101,24 +99,23 @@ class Decoder:
         self._line.clear()
         self._dispatch(events, unfinished=True)
         if not self._any and self._unknown:
-            events.append(Event(None, _decoded(self._unknown, cut=True), bare=True))
+            events.append(Event(None, _decoded(self._unknown[:-1], cut=True), bare=True))
         return events
 
-    def _begin(self, data: bytes, *, last: bool = False) -> bytes:
+    def _begin(self, data: bytes) -> bytes:
         """Drop a byte order mark and blank lines, and see whether what follows is an event stream."""
         held = bytes(self._line) + data
         self._line.clear()
         if not self._past_mark:
-            if not last and len(held) < len(_BOM) and _BOM.startswith(held):
+            if len(held) < len(_BOM) and _BOM.startswith(held):
                 self._line += held
                 return b""
             held = held.removeprefix(_BOM)
             self._past_mark = True
         start = held.lstrip()
         held = _last_blank(held[: len(held) - len(start)]) + start
-        if last or not start:
+        if not start:
             self._keep(held)
-        if not (last or start):
             return b""
         self._began = True
         self._bare = start.startswith(_NO_EVENT_STREAM)

@@ -4,6 +4,7 @@ import gc
 import statistics
 import weakref
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ class Scripted(Model):
 
     async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
         self.tried += 1
+        runtime.now()
         call.endpoint = "http://one"
         outcome = next(self.outcomes)
         call.history.append(Attempt("http://one", str(outcome), None, 0.0, call.waited))
@@ -129,6 +131,15 @@ def test_tries_nothing_again_when_told_so() -> None:
         run_sync(retrying(model).complete(a_call(runtime, retries=0), runtime))
 
     assert model.tried == 1
+
+
+def test_tries_once_more_when_told_so() -> None:
+    model = Scripted([Overloaded("busy"), "good", "never asked for"])
+    runtime = FakeRuntime()
+
+    run_sync(retrying(model).complete(a_call(runtime, retries=1), runtime))
+
+    assert model.tried == 2
 
 
 def test_waits_as_long_as_the_provider_asks() -> None:
@@ -225,36 +236,69 @@ def test_throttling_is_given_more_time_than_a_fault() -> None:
     assert 0.9 < max(waits) <= 1.0
 
 
+def requests_in_an_outage(error: CallError, calls: int) -> int:
+    """Count what goes out while an endpoint refuses everything."""
+    model = Scripted(repeat(error))
+    policy, runtime = retrying(model), FakeRuntime()
+    for _ in range(calls):
+        with pytest.raises(type(error)):
+            run_sync(policy.complete(a_call(runtime), runtime))
+    return model.tried
+
+
 def test_a_long_outage_is_not_made_worse() -> None:
-    requests = 0
-
-    class Down(Scripted):
-        async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
-            nonlocal requests
-            requests += 1
-            call.endpoint = "http://one"
-            raise Overloaded("down")
-
-    model, runtime = retrying(Down([])), FakeRuntime()
-
-    for _ in range(10_000):
-        with pytest.raises(Overloaded):
-            run_sync(model.complete(a_call(runtime), runtime))
-
-    assert requests <= 10_036
+    assert requests_in_an_outage(Overloaded("down"), 1000) == 1000 + Budget.CAPACITY // Budget.COST
 
 
-def test_answers_fill_the_budget_again() -> None:
+def test_throttling_uses_less_of_the_budget_than_a_fault() -> None:
+    assert requests_in_an_outage(RateLimited("slow down"), 200) == 200 + Budget.CAPACITY // Budget.COST_THROTTLED
+
+
+def emptied() -> Budget:
     budget = Budget()
-    while budget.take(Budget.COST):
+    while budget.take(1):
         pass
+    return budget
 
-    emptied = budget.take(Budget.COST)
-    for _ in range(Budget.COST):
-        budget.give(1)
 
-    assert not emptied
-    assert budget.take(Budget.COST)
+def test_a_budget_gives_all_that_it_has_and_holds_no_more_than_it_may() -> None:
+    budget = emptied()
+
+    budget.give(Budget.COST)
+    taken = [budget.take(Budget.COST), budget.take(1)]
+    budget.give(Budget.CAPACITY + 1)
+    budget.give(1)
+
+    assert taken == [True, False]
+    assert [budget.take(Budget.CAPACITY), budget.take(1)] == [True, False]
+
+
+def test_an_answer_gives_its_endpoint_one_back() -> None:
+    budgets = {"http://one": emptied()}
+    runtime = FakeRuntime()
+    model = Retry(Scripted(["good"] * 3), budgets)
+
+    for _ in range(3):
+        run_sync(model.complete(a_call(runtime), runtime))
+
+    assert [budgets["http://one"].take(3), budgets["http://one"].take(1)] == [True, False]
+
+
+def test_a_retry_that_helped_gives_back_what_it_cost() -> None:
+    budgets: dict[str, Budget] = {}
+    runtime = FakeRuntime()
+    model = Retry(
+        Scripted([ServerFailed("no"), "good", RateLimited("slow down"), RateLimited("slow down"), "good"]), budgets
+    )
+
+    run_sync(model.complete(a_call(runtime), runtime))
+    whole = budgets["http://one"].take(Budget.CAPACITY)
+    budgets["http://one"].give(Budget.CAPACITY)
+    run_sync(model.complete(a_call(runtime), runtime))
+
+    assert whole
+    assert budgets["http://one"].take(Budget.CAPACITY - Budget.COST_THROTTLED)
+    assert not budgets["http://one"].take(1)
 
 
 def test_a_retry_that_helped_costs_nothing() -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
-from modelwrap.runtime.base import StrayAwait, run_sync
+from modelwrap.runtime.base import StrayAwait, next_or_none, run_sync
 
 
 async def _never_suspends() -> int:
@@ -35,7 +36,7 @@ def test_stops_a_stray_await_that_catches_everything_it_may() -> None:
         finally:
             cleaned.append("finally")
 
-    with pytest.raises(StrayAwait, match="other than its runtime"):
+    with pytest.raises(StrayAwait, match="^a blocking call awaited something other than its runtime$"):
         run_sync(strays())
 
     assert cleaned == ["finally"]
@@ -60,3 +61,24 @@ def test_leaves_the_hooks_of_a_running_loop_as_they_were() -> None:
         return sys.get_asyncgen_hooks() == before
 
     assert asyncio.run(inside())
+
+
+def test_a_running_loop_adopts_no_generator_of_a_blocking_call() -> None:
+    async def hooks() -> sys._asyncgen_hooks:
+        return sys.get_asyncgen_hooks()
+
+    async def inside() -> tuple[object, object]:
+        return tuple(run_sync(hooks()))
+
+    assert asyncio.run(inside()) == (None, None)
+
+
+def test_the_end_of_an_iterator_is_none() -> None:
+    async def one() -> AsyncIterator[int]:
+        yield 7
+
+    async def take() -> list[int | None]:
+        iterator = one()
+        return [await next_or_none(iterator) for _ in range(3)]
+
+    assert run_sync(take()) == [7, None, None]

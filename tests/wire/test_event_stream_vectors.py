@@ -88,6 +88,17 @@ MORE = {
         [message("1"), message('{"error": 2}'), message("3")],
     ),
     "last event cut": (b'data:1\n\ndata: {"a', [message("1"), Event(None, '{"a', unfinished=True)]),
+    "an object at the end without its field": (b'data:1\n\n{"error": 2}', [message("1"), message('{"error": 2}')]),
+    "cut within a character": ("data:1\n\ndata:é".encode()[:-1], [message("1"), Event(None, "", unfinished=True)]),
+    "cut within a name": ("data:1\nevent:é".encode()[:-1], [Event(None, "1", unfinished=True)]),
+    "blank lines with blanks before the first event": (b"\n \n\r \r\rdata:1\n\n", [message("1")]),
+    "nothing": (b"", []),
+    "a mark alone": (BOM, []),
+    "only numbers and waits": (b"id: 1\n\nretry: 5\n\n", []),
+    "lines of no event stream": (b"method=POST\npath=/\n", [Event(None, "method=POST\npath=/", bare=True)]),
+    "blanks before no event stream": (b"   no\n", [Event(None, " no", bare=True)]),
+    "no event stream, cut within a character": ("né".encode()[:-1], [Event(None, "n", bare=True)]),
+    "a body, cut within a character": ('{"é'.encode()[:-1], [Event(None, '{"', bare=True)]),
     "only comments": (b": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n", []),
 }
 

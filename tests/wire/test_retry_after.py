@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from modelwrap.wire.retry_after import retry_after
@@ -20,7 +22,13 @@ NOW = 1_443_543_990.0  # Tue, 29 Sep 2015 16:26:30 GMT
         ("Tue, 29 Sep 2015 16:26:57 GMT", 27.0),
         ("Tue, 29 Sep 2015 18:26:57 +0200", 27.0),
         ("Zun, 29 Sep 2015 16:26:57 GMT", 27.0),
+        ("Tue, 29 Sep 2015 16:26:31 GMT", 1.0),
+        ("Tue, 29 Sep 2015 16:26:60 GMT", 29.0),
+        ("Tue, 29 Sep 2015 16:26:30 GMT", None),
         ("Tue, 29 Sep 2015 16:26:00 GMT", None),
+        ("Tue, ٢٩ Sep 2015 16:26:57 GMT", None),
+        ("X5X", None),
+        ("\x0b5", None),
         ("Tue, 99 Sep 2015 16:26:57 GMT", None),
         ("Zun, 29 Sep", None),
         ("Tue, 29999999999999999999999999 Sep 2015 16:26:57 GMT", None),
@@ -53,6 +61,26 @@ def test_retry_after_is_read(value: str, seconds: float | None) -> None:
 def test_milliseconds_come_first_where_they_can_be_read() -> None:
     assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
     assert retry_after({"retry-after-ms": "soon", "retry-after": "9"}) == 9.0
+
+
+def test_a_date_is_read_in_any_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+
+    try:
+        found = retry_after({"retry-after": "Tue, 29 Sep 2015 16:26:57 GMT"}, NOW)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert found == 27.0
+
+
+def test_years_go_on_after_the_calendar_ends() -> None:
+    last, next_one = (retry_after({"retry-after": f"Fri, 29 Sep {year} 16:26:57 GMT"}, NOW) for year in (9999, 10000))
+
+    assert last is not None
+    assert next_one == pytest.approx(last + 365.25 * 24 * 3600, abs=24 * 3600)
 
 
 def test_far_future_is_far_away() -> None:

@@ -109,8 +109,23 @@ def _lenient(body: bytes) -> list[Event]:
 
 
 def test_bytes_that_are_no_utf8_are_an_error() -> None:
-    with pytest.raises(InvalidResponse, match="UTF-8"):
+    with pytest.raises(
+        InvalidResponse, match="^an event of the stream is not UTF-8: invalid start byte at byte 7$"
+    ) as caught:
         decoded(b'data: {"a": "\xff"}\n\n')
+
+    assert caught.value.body == '{"a": "\ufffd"}'
+
+
+def test_half_a_character_in_a_finished_event_is_an_error() -> None:
+    with pytest.raises(InvalidResponse, match="unexpected end of data"):
+        decoded("data: é".encode()[:-1] + b"\n\n")
+
+
+def test_of_what_is_no_event_stream_the_beginning_is_given() -> None:
+    (event,) = decoded(b"no field\n" * 10_000)
+
+    assert 2000 < len(event.data) < 2100
 
 
 @pytest.mark.parametrize(
