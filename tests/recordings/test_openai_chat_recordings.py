@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modelwrap import errors
-from modelwrap.capabilities import Traits
+from modelwrap.capabilities import Traits, traits_for
 from modelwrap.runtime.base import run_sync
 from modelwrap.types import ChatChunk, ChatReply, Usage
 from modelwrap.wire import openai_chat, sse
@@ -165,6 +165,21 @@ def test_recorded_request_goes_out_as_it_was(recorded: Interaction) -> None:
     assert json.loads(request.content) == expected
     assert request.json == expected
     assert not call.changes
+
+
+@_only(ok=True)
+def test_nothing_that_a_recorded_server_took_is_refused_by_the_table(recorded: Interaction) -> None:
+    body = recorded.request["body"]
+    if body is None:
+        return
+    parameters = {name: value for name, value in body.items() if name not in ("model", "messages", "stream")}
+    call = WireCall(body.get("model", ""), [], parameters, unsupported="drop")
+    traits = traits_for(call.model, recorded.request["url"])
+
+    openai_chat.to_request(call, Endpoint("https://example.com/v1"), traits)
+
+    dropped = [change for change in call.changes if change.kind == "dropped"]
+    assert all("without effect" in change.detail for change in dropped), dropped
 
 
 @_only(ok=True, foreign=True)
