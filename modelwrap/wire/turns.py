@@ -1,0 +1,77 @@
+"""What every wire with turns of its own makes of OpenAI's messages in the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.types import Change, Message
+from modelwrap.wire import body as bodies
+from modelwrap.wire.repair import tell
+
+# What stands where a wire wants something of the user and the caller has nothing.
+PLACEHOLDER = "."
+
+SYSTEM = ("system", "developer")
+
+_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")
+
+
+def spelled(text: str, forbidden: re.Pattern[str], longest: int | None) -> str:
+    """Give a name or an id in the letters that a wire takes, the same for the same text; most are so already."""
+    written = forbidden.sub("_", text)
+    if written == text and text and (longest is None or len(text) <= longest):
+        return text
+    # Two that differ must not become one.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{written if longest is None else written[: longest - 9]}_{digest}"
+
+
+def arguments_of(arguments: Any, where: str) -> dict[str, Any]:
+    """Read a tool call's arguments, which wires other than OpenAI's take as an object; none are an empty one."""
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return {}
+    try:
+        value = bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
+    except InvalidResponse:
+        value = None
+    if not isinstance(value, dict):
+        raise BadRequest(f"{where}: is no JSON object, and this wire takes nothing else", sent=False)
+    return value
+
+
+def with_speaker(message: Message, changes: list[Change]) -> Any:
+    """Give a user's content, with who speaks in front where `name` tells more than the role."""
+    name, content = message.get("name"), message.get("content")
+    if not isinstance(name, str) or not name or name.lower() == "user":
+        return content
+    tell(changes, Change("emulated", "messages.name", "written in front of what the user says"))
+    if isinstance(content, str):
+        return f"{name}: {content}"
+    parts = content if isinstance(content, list) else [content]
+    return [{"type": "text", "text": f"{name}:"}, *(part for part in parts if part is not None)]
+
+
+def native_extra(holder: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
+    """Give what a provider left of its own on a message or on a tool call; empty where it left nothing."""
+    extra = holder.get("extra_content")
+    own = extra.get(provider) if isinstance(extra, Mapping) else None
+    return own if isinstance(own, Mapping) else {}
+
+
+def tell_of_foreign(message: Message, provider: str, changes: list[Change], *, own: bool) -> None:
+    """Tell once of what other providers left on a message, and of reasoning that is not one's `own`: it stays here."""
+    calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+    others: set[str] = set()
+    for holder in (message, *calls):
+        extra = holder.get("extra_content")
+        others |= extra.keys() - {provider} if isinstance(extra, Mapping) else set()
+    for name in sorted(others):
+        tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
+    if not own and any(message.get(name) for name in _REASONING):
+        tell(changes, Change("dropped", "reasoning_content", "a model takes back only what it thought itself"))
