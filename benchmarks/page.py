@@ -35,7 +35,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def microseconds(seconds: float) -> str:
-    return f"{seconds * 1e6:,.{0 if seconds > 1e-4 else 1}f} µs"
+    return f"{number(seconds * 1e6, 3)} µs"
 
 
 def mebibytes(size: float) -> str:
@@ -138,17 +138,17 @@ def cell(row: Row, rows: Sequence[Row], column: Column) -> str:
     base = found(rows, BARE, column.measured)
     if not (column.with_ratio and base) or row.contender.name == BARE:
         return column.shown(value)
-    return (
-        f"{column.shown(value)} ({value / base:.2g} ×)"
-        if value / base < 10
-        else f"{column.shown(value)} ({value / base:.0f} ×)"
-    )
+    return f"{column.shown(value)} ({number(value / base, 2)} ×)"
 
 
 def verdict_line(budget: Budget, rows: Sequence[Row]) -> list[str]:
     value = budget.value(rows)
     bound = f"{'at most' if budget.at_most else 'at least'} {budget.bound:,g}"
-    return [budget.what, "–" if value is None else f"{value:,.{2 if value < 10 else 0}f}", bound, budget.verdict(rows)]
+    return [budget.what, "–" if value is None else number(value, 3), bound, budget.verdict(rows)]
+
+
+def number(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def found(rows: Sequence[Row], name: str, measured: str) -> float | None:
@@ -157,13 +157,11 @@ def found(rows: Sequence[Row], name: str, measured: str) -> float | None:
 
 def table(titles: list[str], lines: list[list[str]]) -> str:
     """Lay out a table of Markdown whose columns stand under each other in plain text, too."""
-    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
-    aligned = [["-" * width if number == 0 else "-" * (width - 1) + ":" for number, width in enumerate(widths)]]
-    padded = [
-        [
-            text.ljust(width) if number == 0 else text.rjust(width)
-            for number, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in [titles, *lines]
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], *aligned, *padded[1:]])
+    first, *others = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+
+    def line(texts: list[str]) -> str:
+        numbers = [text.rjust(width) for text, width in zip(texts[1:], others, strict=True)]
+        return f"| {' | '.join([texts[0].ljust(first), *numbers])} |"
+
+    rule = ["-" * first, *("-" * (width - 1) + ":" for width in others)]
+    return "\n".join(map(line, [titles, rule, *lines]))
