@@ -220,6 +220,19 @@ def test_what_is_certain_is_stated_by_a_config_or_by_a_good_row_of_the_model() -
     assert claude("claude-next-7", prefill=False).certain("prefill")
 
 
+def test_a_number_is_the_one_value_that_is_taken() -> None:
+    kimi = traits_for("kimi-k2.6", "https://api.moonshot.ai/v1").facts.under(thinking=False)
+
+    assert not kimi.refuses("sampling.temperature", 0.6)
+    assert kimi.refuses("sampling.temperature", 1)
+    assert claude("x", **{"sampling.temperature": 0.6}).reason("sampling.temperature") == "x takes nothing but 0.6"
+
+
+def test_a_row_of_no_model_is_asked_in_vain_for_a_fact_under_another_name() -> None:
+    with pytest.raises(KeyError):
+        Facts().refuses("temperature", 0)
+
+
 def test_reasons_are_words_for_people() -> None:
     facts = claude("claude-opus-5")
     thinking = claude("claude-sonnet-4-5").under(thinking="budget")
