@@ -13,7 +13,7 @@ import modelwrap
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, ConfigError, InvalidResponse, ModelwrapWarning
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import failures, openai_chat, sse
+from modelwrap.wire import openai_chat, openai_completion, openai_image, post_api, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.body import loads
 from modelwrap.wire.http import WireCall
@@ -36,21 +36,19 @@ def read_events(data: bytes) -> None:
 
 
 def read_json(data: bytes) -> None:
-    """Read a body as JSON, as a reply, and as a refusal."""
+    """Read a body as JSON, and by every codec as a reply and as a refusal."""
     try:
-        value = loads(data)
+        json.dumps(loads(data))
     except InvalidResponse as error:
         assert str(error)
-    else:
-        json.dumps(value)
-    try:
-        reply = openai_chat.from_response(data, {}, WireCall("m", [], {}), Traits())
-    except CallError as error:
-        assert str(error)
-    else:
-        assert reply.choices
-        reply.model_dump_json()
-    assert str(failures.failure(429, {}, data))
+    for codec in (openai_chat, openai_completion, openai_image, post_api):
+        try:
+            reply = codec.from_response(data, {}, WireCall("m", [], {}), Traits())
+        except CallError as error:
+            assert str(error)
+        else:
+            reply.model_dump_json()
+        assert str(codec.from_error(429, {}, data))
 
 
 def read_config(data: bytes) -> None:

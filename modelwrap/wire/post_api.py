@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
@@ -103,7 +104,7 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
 def _estimated_time(body: bytes) -> float | None:
     """Read how long Hugging Face's API expects a model to load."""
     try:
-        seconds = _at(bodies.loads(body), ("estimated_time",))
-    except InvalidResponse:
+        seconds = float(_at(bodies.loads(body), ("estimated_time",)))
+    except (InvalidResponse, TypeError, ValueError, OverflowError):
         return None
-    return float(seconds) if isinstance(seconds, (int, float)) and seconds > 0 else None
+    return seconds if 0 < seconds < math.inf else None

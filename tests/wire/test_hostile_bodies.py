@@ -7,13 +7,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import failures, openai_chat, sse
+from modelwrap.wire import failures, openai_chat, post_api, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import WireCall
 
@@ -137,3 +138,22 @@ async def _events(body: bytes) -> AsyncIterator[sse.Event]:
     decoder = sse.Decoder()
     for event in decoder.feed(body) + decoder.finish():
         yield event
+
+
+@pytest.mark.parametrize(
+    "seconds, wait",
+    [
+        ("20.5", 20.5),
+        ("9" * 400, None),
+        ("1e400", None),
+        ("NaN", None),
+        ("-1", None),
+        ("0", None),
+        ('"soon"', None),
+        ("[]", None),
+    ],
+)
+def test_the_time_that_a_loading_model_takes_is_read_or_not(seconds: str, wait: float | None) -> None:
+    error = post_api.from_error(503, {}, b'{"error": "loading", "estimated_time": %s}' % seconds.encode())
+
+    assert error.retry_after == wait

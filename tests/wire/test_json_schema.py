@@ -75,6 +75,7 @@ TREE = {
         (1, CYCLE, None),
         (1, {"$ref": "https://example.com/schema"}, None),
         (1, {"$ref": "#/$defs/nowhere"}, None),
+        (1, {"anyOf": [{"type": "integer"}], "$ref": "#/anyOf/²"}, None),
         ("x", {"$defs": {"a/b": {"type": "null"}}, "$ref": "#/$defs/a~1b"}, "'x' is no null"),
         (1, False, "nothing may stand here"),
         (1, True, None),
