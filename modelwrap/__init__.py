@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from modelwrap.factory import Models, clear, get_model, init, load
     from modelwrap.models.base import Model
+    from modelwrap.models.sdk_clients import register_sdk_client
     from modelwrap.models.streams import AsyncStream, Stream
     from modelwrap.registry import register
     from modelwrap.secrets import Secret
@@ -67,6 +68,7 @@ _HOMES = {
     ),
     "modelwrap.factory": "Models clear get_model init load",
     "modelwrap.models.base": "Model",
+    "modelwrap.models.sdk_clients": "register_sdk_client",
     "modelwrap.models.streams": "AsyncStream Stream",
     "modelwrap.registry": "register",
     "modelwrap.secrets": "Secret",
@@ -128,6 +130,7 @@ __all__ = [
     "init",
     "load",
     "register",
+    "register_sdk_client",
 ]
 
 

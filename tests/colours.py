@@ -52,6 +52,8 @@ COLOURS = [Colour("blocking"), Colour("concurrent")]
 class FakeRuntime:
     """Answer requests from a list, on a clock that only sleeping moves."""
 
+    blocking = True
+
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.sent: list[Any] = []

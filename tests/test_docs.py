@@ -27,7 +27,13 @@ from modelwrap.wire.http import HttpRequest
 from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "docs/architecture.md", "docs/add-a-model-type.md", "docs/capabilities.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/architecture.md",
+    "docs/add-a-model-type.md",
+    "docs/capabilities.md",
+    "docs/providers/sdk.md",
+]
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"(?:#|//) ([\w/]+\.\w+)\n")
@@ -93,6 +99,7 @@ def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MODELWRAP_CONFIG", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "some-key-of-mine")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
     (tmp_path / "river.png").write_bytes(PIXEL)

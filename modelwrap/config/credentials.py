@@ -45,6 +45,12 @@ def mistakes(found: Iterable[tuple[Path, str]]) -> ValidationError:
     return ValidationError.from_exception_data("", details)
 
 
+def unknown(*paths: Path) -> ValidationError:
+    """Make an error of validation that calls keys unknown, as pydantic does of itself."""
+    lines = [InitErrorDetails(type="extra_forbidden", loc=path, input=None) for path in paths]
+    return ValidationError.from_exception_data("", lines)
+
+
 def _secret(value: object) -> Secret:
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string")
@@ -110,7 +116,7 @@ def secrets_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Secret]]:
     if isinstance(value, Secret):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
+        for name in (*type(value).model_fields, *(value.model_extra or {})):
             yield from secrets_in(getattr(value, name), (*path, name))
     elif isinstance(value, Mapping):
         for key, item in value.items():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from modelwrap.errors import CallError
 from modelwrap.models.call import Call
 from modelwrap.runtime.base import Runtime, next_or_none
+from modelwrap.secrets import Secret
 from modelwrap.types import Attempt, ChatChunk
 
 logger = logging.getLogger("modelwrap")
@@ -25,6 +26,8 @@ class Attempted:
     request_id: str | None = None
     refused_here: bool = False
     """Whether nothing went out, because it cannot."""
+    secrets: list[Secret] = field(default_factory=list)
+    """Credentials that went out with it and that its request does not name."""
 
     def answered(self, status: int, request_id: str | None) -> None:
         self.status = status

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
@@ -24,6 +24,9 @@ from modelwrap.wire import sse
 from modelwrap.wire.failures import request_id_of
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.urls import origin, shown
+
+if TYPE_CHECKING:
+    from modelwrap.models.sdk import Carrier
 
 logger = logging.getLogger("modelwrap")
 
@@ -63,6 +66,7 @@ class HttpModel(Model):
         self.traits = traits
         self.placeholders: tuple[str, ...] = ()
         self.unsupported: Literal["error", "warn", "drop"] = "error"
+        self.carrier: Carrier | None = None
         self._origin = origin(endpoint.base_url)
 
     def configure(self, config: ModelConfig) -> None:
@@ -111,6 +115,8 @@ class HttpModel(Model):
     def describe(self, call: Call) -> Explanation:
         wire = self._wire_call(call, run_sync(self.to_input(call, runtimes.of_thread())))
         request = self._request(wire, call, self.traits)
+        if self.carrier is not None:
+            request = run_sync(self.carrier.shown(request, call.deadline, runtimes.of_thread()))
         scrub = Scrubber(request.secrets)
         return Explanation(
             method=request.method,
@@ -135,11 +141,16 @@ class HttpModel(Model):
     async def _exchange(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
     ) -> Reply:
-        response = await runtime.send(request, call.deadline)
+        response = await self._send(request, call, runtime, attempt)
         attempt.answered(response.status, request_id_of(response.headers))
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
         return self.codec.from_response(await response.read(), response.headers, wire, self.traits)
+
+    async def _send(self, request: HttpRequest, call: Call, runtime: Runtime, attempt: Attempted) -> HttpResponse:
+        if self.carrier is None:
+            return await runtime.send(request, call.deadline)
+        return await self.carrier.send(request, call.deadline, runtime, attempt.secrets)
 
     async def _refusal(self, response: HttpResponse) -> CallError:
         try:
@@ -158,7 +169,7 @@ class HttpModel(Model):
     ) -> AsyncGenerator[ChatChunk, None]:
         end = sse.End()
         with self._attempt(call, request, runtime) as attempt:
-            response = await runtime.send(request, call.deadline)
+            response = await self._send(request, call, runtime, attempt)
             attempt.answered(response.status, request_id_of(response.headers))
             try:
                 if not 200 <= response.status < 300:
@@ -181,7 +192,7 @@ class HttpModel(Model):
                 yield attempt
             except CallError as error:
                 attempt.refused_here = isinstance(error, BadRequest) and not error.sent
-                error.scrub(Scrubber(request.secrets))
+                error.scrub(Scrubber((*request.secrets, *attempt.secrets)))
                 if self.placeholders and isinstance(error, AuthenticationFailed):
                     error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
                 raise

@@ -11,8 +11,8 @@ from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig, check_transport, key_from
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
-from modelwrap.models.hosted import HostedConfig
 from modelwrap.models.http import HttpModel
+from modelwrap.models.sdk import Carrier, SdkConfig
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Message
@@ -23,17 +23,22 @@ from modelwrap.wire.urls import host_of
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 
-class HostedByOpenAI(HostedConfig):
+class HostedByOpenAI(SdkConfig):
+    wire = "openai"
+    plain_client = "OpenAI"
+    key_variable = KEY_VARIABLE
     own_url = "https://api.openai.com/v1"
 
 
 class OpenAIModel(HttpModel):
     """Share what all of OpenAI's operations have: where they are, and who asks."""
 
-    Config: ClassVar[type[HostedConfig]] = HostedByOpenAI
+    Config: ClassVar[type[SdkConfig]] = HostedByOpenAI
 
     @classmethod
-    def from_config(cls, config: HostedConfig) -> Self:
+    def from_config(cls, config: SdkConfig) -> Self:
+        if config.transport == "sdk":
+            return cls._from_sdk(config)
         base_url = config.base_url()
         endpoint = Endpoint(
             base_url=base_url,
@@ -43,6 +48,14 @@ class OpenAIModel(HttpModel):
         )
         model = cls(config.config_name, config.model, endpoint, config.traits())
         model.configure(config)
+        return model
+
+    @classmethod
+    def _from_sdk(cls, config: SdkConfig) -> Self:
+        carrier = Carrier.from_config(config)
+        model = cls(config.config_name, config.model, carrier.endpoint(config), carrier.traits(config))
+        model.configure(config)
+        model.carrier = carrier
         return model
 
 

@@ -111,6 +111,10 @@ class HttpResponse(Protocol):
 class Runtime(Protocol):
     """Touch the world. Models await nothing but these."""
 
+    @property
+    def blocking(self) -> bool:
+        """Whether callers wait in their own thread, and nothing may suspend."""
+
     def now(self) -> float: ...
 
     async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse: ...

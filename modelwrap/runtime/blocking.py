@@ -18,6 +18,8 @@ T = TypeVar("T")
 class Blocking:
     """Do the work and return; the coroutine that awaits it ends at its first `send(None)`."""
 
+    blocking = True
+
     def now(self) -> float:
         return time.monotonic()
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 class Concurrent:
     """Await what takes time on the loop that runs in this thread."""
 
+    blocking = False
+
     def now(self) -> float:
         return time.monotonic()
 

@@ -137,6 +137,10 @@ class _Wrapped:
     def __init__(self, inner: Runtime) -> None:
         self._inner = inner
 
+    @property
+    def blocking(self) -> bool:
+        return self._inner.blocking
+
     def now(self) -> float:
         return self._inner.now()
 

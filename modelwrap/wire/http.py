@@ -12,7 +12,9 @@ from modelwrap.errors import UnsupportedParameter
 from modelwrap.secrets import HIDDEN, Secret, is_sensitive
 from modelwrap.types import JSON, Change
 
-_OWN_HEADERS: dict[str, str | Secret] = {"user-agent": f"modelwrap/{__version__}", "accept-encoding": "gzip, deflate"}
+USER_AGENT = f"modelwrap/{__version__}"
+
+_OWN_HEADERS: dict[str, str | Secret] = {"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"}
 
 
 @dataclass(frozen=True, slots=True)
