@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from modelwrap.models.base import Model
+from modelwrap.runtime import backends
 from modelwrap.runtime.base import HttpResponse, Runtime, run_sync
 from modelwrap.types import ChatChunk, ChatReply
 
@@ -17,10 +19,19 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Colour:
     name: str
+    has_aiohttp: bool = True
+
+    @property
+    def client(self) -> str:
+        """The name of the colour and of the HTTP client in it."""
+        return f"{self.name}-{'aiohttp' if self.name == 'concurrent' and self.has_aiohttp else 'httpx2'}"
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run what awaits nothing but a runtime of this colour."""
-        return run_sync(coroutine) if self.name == "blocking" else asyncio.run(coroutine)
+        if self.name == "blocking":
+            return run_sync(coroutine)
+        with patch.object(backends, "has_aiohttp", lambda: self.has_aiohttp):
+            return asyncio.run(coroutine)
 
     def runtime(self) -> Runtime:
         from modelwrap.runtime.blocking import Blocking
@@ -31,7 +42,7 @@ class Colour:
     def call(self, model: Model, messages: Any = "Hi", /, **parameters: Any) -> ChatReply:
         if self.name == "blocking":
             return model(messages, **parameters)
-        return asyncio.run(model.acall(messages, **parameters))
+        return self.run(model.acall(messages, **parameters))
 
     def stream(self, model: Model, messages: Any = "Hi", /, **parameters: Any) -> tuple[list[ChatChunk], ChatReply]:
         """Give every piece of a stream and its whole reply."""
@@ -43,10 +54,11 @@ class Colour:
             stream = model.astream(messages, **parameters)
             return [chunk async for chunk in stream], await stream.reply
 
-        return asyncio.run(read())
+        return self.run(read())
 
 
 COLOURS = [Colour("blocking"), Colour("concurrent")]
+WAYS = [*COLOURS, Colour("concurrent", has_aiohttp=False)]
 
 
 class FakeRuntime:

@@ -39,3 +39,13 @@ def check_proxy(proxy: Secret | None) -> None:
     """Refuse a proxy that what is installed cannot speak to."""
     if proxy and proxy.reveal().lower().startswith("socks") and find_spec("socksio") is None:
         raise MissingPackage("client_args.proxy: a SOCKS proxy needs a package of its own: pip install socksio")
+
+
+def check_client(http: str, proxy: Secret | None) -> None:
+    """Refuse an HTTP client that is not installed, or that cannot speak to the proxy."""
+    if http != "aiohttp":
+        return
+    if find_spec("aiohttp") is None:
+        raise MissingPackage("client_args.http: aiohttp is not installed: pip install 'modelwrap[fast]'")
+    if proxy and proxy.reveal().lower().startswith("socks"):
+        raise ConfigError("client_args.http: aiohttp does not speak to SOCKS proxies; write httpx2, or auto")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -254,6 +255,8 @@ def _request(url: str, access: Access, headers: Headers, timeouts: Timeouts) -> 
         connection=access.connection(url),
         timeouts=timeouts,
         stream=True,
+        # Weights are as large as they are.
+        largest_body=sys.maxsize,
     )
 
 

@@ -127,14 +127,14 @@ class HttpModel(Model):
         )
 
     def close(self) -> None:
-        from modelwrap.runtime import httpx2_backend
+        from modelwrap.runtime import backends
 
-        httpx2_backend.close(self.endpoint.base_url)
+        backends.close(self.endpoint.base_url)
 
     async def aclose(self) -> None:
-        from modelwrap.runtime import httpx2_backend
+        from modelwrap.runtime import backends
 
-        await httpx2_backend.aclose(self.endpoint.base_url)
+        await backends.aclose(self.endpoint.base_url)
 
     # One attempt.
 

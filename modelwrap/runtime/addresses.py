@@ -1,12 +1,16 @@
-"""Which addresses of a host a request may go to."""
+"""The addresses of a host, and which of them a request may go to."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
+import threading
 from collections.abc import Iterable
-from typing import Any
+from concurrent.futures import Future
 
 from modelwrap.errors import BadRequest
+from modelwrap.runtime.lock import Lock
 
 # Translators put an address of the old kind into the end of one of these.
 _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
@@ -14,9 +18,66 @@ _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff
 # Not all of them are told as local by every Python.
 _LOCAL = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
 
+# What resolvers say of a name that nobody has.
+UNKNOWN = frozenset(getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name))
 
-def numeric(found: Iterable[tuple[Any, ...]]) -> list[str]:
-    """Take the addresses out of what `getaddrinfo` gives."""
+_lock = Lock()
+_asked: dict[tuple[int, str, int], Future[list[str]]] = {}
+
+
+def look_up(host: str, port: int) -> Future[list[str]]:
+    """Ask for the addresses of a host. All who ask at the same time get the same answer.
+
+    The resolver works in a thread that nobody has to wait for, because it takes as long as it likes and hears no
+    signal meanwhile. The future cannot be cancelled: it belongs to others too.
+    """
+    key = (os.getpid(), host, port)
+    with _lock:
+        known = _asked.get(key)
+        if known is not None:
+            return known
+        asked = _asked[key] = Future[list[str]]()
+    asked.set_running_or_notify_cancel()
+    known_already = numeric(host, port)
+    if known_already is not None:
+        _asked.pop(key).set_result(known_already)
+    else:
+        threading.Thread(target=_resolve, args=(key, asked), name="modelwrap-resolver", daemon=True).start()
+    return asked
+
+
+def _resolve(key: tuple[int, str, int], asked: Future[list[str]]) -> None:
+    _, host, port = key
+    try:
+        addresses = _resolved(host, port)
+    except BaseException as error:  # handed to those who wait for it
+        _asked.pop(key, None)
+        asked.set_exception(error)
+    else:
+        _asked.pop(key, None)
+        asked.set_result(addresses)
+
+
+def _resolved(host: str, port: int) -> list[str]:
+    try:
+        return _addresses(host, port)
+    except socket.gaierror as error:
+        if error.errno not in UNKNOWN:
+            raise
+    # A name that has just been given may not have come round yet.
+    return _addresses(host, port)
+
+
+def numeric(host: str, port: int) -> list[str] | None:
+    """Read a host that is an address already, in any way to write one; None where it is a name."""
+    try:
+        return _addresses(host, port, socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return None
+
+
+def _addresses(host: str, port: int, flags: int = 0) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from modelwrap.runtime import httpx2_backend
+from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, HttpResponse
 from modelwrap.wire.http import HttpRequest
 
@@ -24,7 +24,7 @@ class Blocking:
         return time.monotonic()
 
     async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        return httpx2_backend.send_blocking(request, deadline)
+        return await backends.send_blocking(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

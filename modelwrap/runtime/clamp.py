@@ -1,21 +1,32 @@
-"""Sockets that read their limit anew at each operation, so that no server can stretch a call past its deadline."""
+"""Sockets for httpcore2 that read their limit anew at each operation, so that no server can stretch a call."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 import httpcore2
 
-from modelwrap.runtime.addresses import check_public, numeric
+from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.base import Limit
+from modelwrap.runtime.conversation import Conversation, TooManyInformational
 
-_WRITE_PIECE = 1024 * 1024
+# A body goes out in pieces, because each has its own time.
+WRITE_PIECE = 256 * 1024
+
+# So much is kept until more comes or an answer is awaited: a head and a short body leave together.
+HELD = 16 * 1024
 
 
-def _seconds(timeout: float | None, passed: type[Exception]) -> float | None:
+class Stale(httpcore2.ReadError):
+    """Say that a connection which had been idle was closed before any byte of an answer came."""
+
+    def __init__(self) -> None:
+        super().__init__("the server closed an idle connection")
+
+
+def seconds_left(timeout: float | None, passed: type[Exception]) -> float | None:
     if not isinstance(timeout, Limit):
         return timeout
     left = timeout.left()
@@ -24,18 +35,55 @@ def _seconds(timeout: float | None, passed: type[Exception]) -> float | None:
     return left
 
 
-class _ClampedStream(httpcore2.NetworkStream):
+def heard(conversation: Conversation, data: bytes) -> bytes:
+    """Let a conversation take note of what came; nothing is the end of the connection."""
+    if not data:
+        if conversation.stale:
+            raise Stale
+        return data
+    try:
+        conversation.hears(data)
+    except TooManyInformational as error:
+        raise httpcore2.RemoteProtocolError(str(error)) from None
+    return data
+
+
+class ClampedStream(httpcore2.NetworkStream):
     def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
+        self._held = bytearray()
+        self._write_limit: float | None = None
+        self.conversation = Conversation()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
+        try:
+            self._flush()
+        except httpcore2.WriteError:
+            # A server that hangs up over a request may have said why before.
+            self._held.clear()
+        try:
+            data = self._stream.read(max_bytes, seconds_left(timeout, httpcore2.ReadTimeout))
+        except httpcore2.ReadError:
+            if self.conversation.stale:
+                raise Stale from None
+            raise
+        return heard(self.conversation, data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # Handed on in pieces, because the client gives the same limit to each of many sends.
-        view = memoryview(buffer)
-        for start in range(0, len(view), _WRITE_PIECE):
-            self._stream.write(bytes(view[start : start + _WRITE_PIECE]), _seconds(timeout, httpcore2.WriteTimeout))
+        self.conversation.asks()
+        self._held += buffer
+        self._write_limit = timeout
+        if len(self._held) > HELD:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        view = memoryview(bytes(self._held))
+        self._held.clear()
+        for start in range(0, len(view), WRITE_PIECE):
+            seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
+            self._stream.write(bytes(view[start : start + WRITE_PIECE]), seconds)
 
     def close(self) -> None:
         self._stream.close()
@@ -44,19 +92,21 @@ class _ClampedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         try:
-            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        except httpcore2.ConnectTimeout:
-            # The client leaves this to its streams.
+            seconds = seconds_left(timeout, httpcore2.ConnectTimeout)
+            return ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
+        except BaseException:  # an interrupted caller leaves no socket behind either
             self.close()
             raise
-        return _ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self.conversation.spent:
+            # The client takes a connection that has something to say while it is idle for closed.
+            return True
         return self._stream.get_extra_info(info)
 
 
 class ClampedBackend(httpcore2.SyncBackend):
-    def __init__(self, *, public_only: bool = False) -> None:
+    def __init__(self, *, public_only: bool) -> None:
         self._public_only = public_only
 
     def connect_tcp(
@@ -65,95 +115,27 @@ class ClampedBackend(httpcore2.SyncBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Any = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
         failed: Exception | None = None
-        addresses = _addresses(host, port)
+        addresses = _addresses(host, port, timeout)
         if self._public_only:
             check_public(host, addresses)
-        # One by one, because the client would give each address of a name the whole limit.
-        for address in addresses:
-            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
+        for others_left, address in reversed(list(enumerate(reversed(addresses)))):
+            seconds = seconds_left(timeout, httpcore2.ConnectTimeout)
+            if seconds is not None and others_left:
+                seconds /= 2
             try:
-                return _ClampedStream(super().connect_tcp(address, port, seconds, local_address, socket_options))
+                return ClampedStream(super().connect_tcp(address, port, seconds, local_address, socket_options or ()))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore2.ConnectError(f"{host} has no address")
 
 
-def _addresses(host: str, port: int) -> list[str]:
+def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
     try:
-        return numeric(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except OSError as error:
-        raise httpcore2.ConnectError(str(error)) from error
-
-
-class _ClampedAsyncStream(httpcore2.AsyncNetworkStream):
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, _seconds(timeout, httpcore2.ReadTimeout))
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, _seconds(timeout, httpcore2.WriteTimeout))
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        try:
-            seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        except httpcore2.ConnectTimeout:
-            await self.aclose()
-            raise
-        return _ClampedAsyncStream(await self._stream.start_tls(ssl_context, server_hostname, seconds))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class ClampedAsyncBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, backend: httpcore2.AsyncNetworkBackend, *, public_only: bool = False) -> None:
-        self._backend = backend
-        self._public_only = public_only
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        if not self._public_only:
-            return await self._connect(host, port, timeout, local_address, socket_options)
-        failed: Exception | None = None
-        addresses = await _addresses_in_loop(host, port, timeout)
-        check_public(host, addresses)
-        for address in addresses:
-            try:
-                return await self._connect(address, port, timeout, local_address, socket_options)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                failed = error
-        raise failed or httpcore2.ConnectError(f"{host} has no address")
-
-    async def _connect(self, host: str, port: int, timeout: float | None, *rest: Any) -> httpcore2.AsyncNetworkStream:
-        seconds = _seconds(timeout, httpcore2.ConnectTimeout)
-        return _ClampedAsyncStream(await self._backend.connect_tcp(host, port, seconds, *rest))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
-
-
-async def _addresses_in_loop(host: str, port: int, timeout: float | None) -> list[str]:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(_seconds(timeout, httpcore2.ConnectTimeout)):
-            return numeric(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        return look_up(host, port).result(seconds_left(timeout, httpcore2.ConnectTimeout))
     except TimeoutError as error:
-        raise httpcore2.ConnectTimeout(f"{host} was not resolved") from error
-    except OSError as error:
+        raise httpcore2.ConnectTimeout(f"{host} was not resolved in time") from error
+    except (OSError, UnicodeError) as error:
         raise httpcore2.ConnectError(str(error)) from error

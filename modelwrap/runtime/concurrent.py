@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from modelwrap.errors import ConfigError
-from modelwrap.runtime import httpx2_backend
+from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, HttpResponse
 from modelwrap.wire.http import HttpRequest
 
@@ -27,7 +27,7 @@ class Concurrent:
 
     async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         _check_asyncio()
-        return await httpx2_backend.send_concurrent(request, deadline)
+        return await backends.send_concurrent(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
         _check_asyncio()

@@ -38,6 +38,8 @@ class Connection:
     """False trusts anyone; a string is the path of a file of certificates."""
     public_only: bool = False
     """Whether only addresses on the open internet may be reached; for URLs that strangers wrote."""
+    http: Literal["auto", "httpx2", "aiohttp"] = "auto"
+    """The client inside an event loop; `auto` takes aiohttp where it is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class HttpRequest:
     stream: bool = False
     largest_body: int | None = None
     """How many bytes of an answer are read; None leaves the limit that all have."""
+    replayable: bool = True
+    """Whether it may be sent again when an idle connection turns out to be closed and nothing was answered."""
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -134,7 +134,7 @@ def test_a_placeholder_is_taken_with_one_warning() -> None:
         ({"client_args": {"default_query": {"a": 1}}}, "client_args.default_query.a: must be a string, not a number"),
         ({"client_args": {"base_url": ["a"]}}, "client_args.base_url: must be a string, not a list"),
         ({"client_args": {"base_url": ""}}, "client_args.base_url: must not be empty"),
-        ({"client_args": {"http": "curl"}}, "client_args.http: must be 'auto' or 'httpx2'"),
+        ({"client_args": {"http": "curl"}}, "client_args.http: must be 'auto', 'httpx2' or 'aiohttp'"),
         ({"client_args": {"max_retries": 1.5}}, "client_args.max_retries: must be a whole number"),
         ({"client_args": {"max_retries": -1}}, "client_args.max_retries: must be at least 0"),
         ({"client_args": {"max_retries": True}}, "client_args.max_retries: must be a number, not true or false"),

@@ -15,9 +15,9 @@ import pytest
 
 import modelwrap
 from modelwrap.errors import ConfigError, StreamTruncated
-from modelwrap.runtime import httpx2_backend
 from tests.colours import Colour
 from tests.loopback import Answer, Loopback, chat_answer, chunk, event, stream_answer
+from tests.open_sockets import sockets_to
 
 
 @pytest.fixture
@@ -25,11 +25,6 @@ def model(server: Loopback) -> modelwrap.Model:
     server.script(stream_answer("Hel", "lo"))
     config = {"config_name": "gpt", "model_type": "openai", "client_args": {"base_url": server.base_url}}
     return modelwrap.load(config)["gpt"]
-
-
-def connections(server: Loopback) -> list[Any]:
-    pools = httpx2_backend._pools.blocking.items()
-    return [found for key, pool in pools if str(server.port) in key[0] for found in pool._pool.connections]
 
 
 def test_nothing_is_sent_before_the_first_piece_is_asked_for(model: modelwrap.Model, server: Loopback) -> None:
@@ -46,7 +41,7 @@ def test_leaving_the_block_hangs_up(model: modelwrap.Model, server: Loopback) ->
         first = next(stream).text
 
     assert first == "Hel"
-    assert connections(server) == []
+    assert sockets_to(server.port) == 0
     assert list(stream) == []
 
 
@@ -55,7 +50,7 @@ def test_entering_the_block_opens_and_leaving_it_unread_hangs_up(model: modelwra
         opened = len(server.asked)
 
     assert opened == 1
-    assert connections(server) == []
+    assert sockets_to(server.port) == 0
 
 
 def test_a_closed_stream_has_no_whole_reply(model: modelwrap.Model) -> None:
@@ -76,13 +71,12 @@ def test_a_stream_that_was_read_leaves_its_connection_for_the_next(
     async def read_twice() -> int:
         for _ in range(2):
             await model.astream("Hi").reply
-        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
-        return sum(len(transport._pool.connections) for transport in transports)
+        return sockets_to(server.port)
 
     if colour.name == "blocking":
         replies = [model.stream("Hi").reply for _ in range(2)]
         assert [reply.text for reply in replies] == ["Hello"] * 2
-        left = len(connections(server))
+        left = sockets_to(server.port)
     else:
         left = asyncio.run(read_twice())
 
@@ -100,7 +94,7 @@ def test_a_body_that_goes_on_after_its_end_mark_is_hung_up(model: modelwrap.Mode
 
     assert text == "Hello"
     assert time.monotonic() - started < 0.25
-    assert connections(server) == []
+    assert sockets_to(server.port) == 0
 
 
 def test_a_forgotten_stream_gives_its_connection_back(model: modelwrap.Model, server: Loopback) -> None:
@@ -110,7 +104,7 @@ def test_a_forgotten_stream_gives_its_connection_back(model: modelwrap.Model, se
     del stream
     gc.collect()
 
-    assert connections(server) == []
+    assert sockets_to(server.port) == 0
 
 
 def test_reading_the_reply_twice_gives_the_same(model: modelwrap.Model) -> None:
@@ -129,7 +123,7 @@ def test_an_error_in_the_readers_loop_hangs_up_with_the_block(model: modelwrap.M
     with pytest.raises(KeyError, match="mine"):
         read()
 
-    assert connections(server) == []
+    assert sockets_to(server.port) == 0
 
 
 def test_a_blocking_call_works_inside_a_running_loop(model: modelwrap.Model, server: Loopback) -> None:
@@ -235,10 +229,10 @@ def test_a_stream_closed_from_elsewhere_hangs_up_after_its_piece(model: modelwra
         await asyncio.sleep(0.02)
         await stream.aclose()
         texts = [first, (await reader).text, *[chunk.text async for chunk in stream]]
-        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()]
-        return texts, [found for transport in transports.values() for found in transport._pool.connections]
+        await asyncio.sleep(0.01)
+        return texts, sockets_to(server.port)
 
-    assert asyncio.run(read()) == (["Hel", "lo"], [])
+    assert asyncio.run(read()) == (["Hel", "lo"], 0)
 
 
 def test_the_clock_of_a_stream_starts_with_its_request(colour: Colour, model: modelwrap.Model) -> None:
@@ -272,8 +266,7 @@ def test_a_cancelled_reader_leaves_nothing_behind(model: modelwrap.Model, server
         del task
         gc.collect()
         await asyncio.sleep(0.02)
-        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
-        return [*(len(transport._pool.connections) for transport in transports), len(asyncio.all_tasks())]
+        return [sockets_to(server.port), len(asyncio.all_tasks())]
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -346,18 +339,17 @@ def test_a_forgotten_async_stream_gives_its_connection_back(model: modelwrap.Mod
         async for _ in model.astream("Hi"):
             break
         await asyncio.sleep(0.02)
-        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()]
-        return [found for transport in transports.values() for found in transport._pool.connections]
+        return sockets_to(server.port)
 
-    assert asyncio.run(forget()) == []
+    assert asyncio.run(forget()) == 0
     assert told == []
 
 
-def test_an_async_block_hangs_up_too(model: modelwrap.Model) -> None:
+def test_an_async_block_hangs_up_too(model: modelwrap.Model, server: Loopback) -> None:
     async def read() -> list[int]:
         async with model.astream("Hi") as stream:
             await anext(stream)
-        transports = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
-        return [len(transport._pool.connections) for transport in transports]
+        await asyncio.sleep(0.01)
+        return sockets_to(server.port)
 
-    assert asyncio.run(read()) == [0]
+    assert asyncio.run(read()) == 0

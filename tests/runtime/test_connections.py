@@ -19,12 +19,14 @@ import pytest
 import trustme
 
 from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, MissingPackage, TimedOut, TLSFailed
-from modelwrap.runtime import httpx2_backend
-from modelwrap.runtime.base import Deadline, Limit, Runtime
+from modelwrap.runtime import backends, pools, proxies
+from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import Colour
 from tests.loopback import Answer, Loopback, error_answer, json_answer
+from tests.open_sockets import sockets_to
+from tests.raw_port import a_port_that_answers
 
 
 async def status(runtime: Runtime, request: HttpRequest) -> int:
@@ -89,19 +91,17 @@ def test_tells_that_the_other_end_speaks_no_tls(colour: Colour, server: Loopback
     assert server.asked == []
 
 
-def test_hangs_up_when_no_time_is_left_for_tls(
-    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = [5.0, 5.0, 0.0]  # for the pool, for the connection, for TLS
-    monkeypatch.setattr(Limit, "left", lambda limit: left.pop(0) if limit.name == "connect" and left else 5.0)
+def test_hangs_up_on_a_port_that_does_not_answer_to_tls(colour: Colour) -> None:
+    timeouts = Timeouts(connect=0.1, total=5)
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), a_port_that_answers(hang_up=False) as url:
         warnings.simplefilter("error")
-        with pytest.raises(TimedOut):
-            colour.run(status(colour.runtime(), HttpRequest("POST", f"https://127.0.0.1:{server.port}/")))
+        request = HttpRequest("POST", url.replace("http:", "https:"), timeouts=timeouts)
+        with pytest.raises(TimedOut) as caught:
+            colour.run(status(colour.runtime(), request))
         gc.collect()
 
-    assert left == []
+    assert (caught.value.limit, caught.value.sent) == ("connect", False)
 
 
 def test_goes_through_the_proxy_of_the_config(colour: Colour, server: Loopback) -> None:
@@ -138,8 +138,8 @@ def test_loopback_and_no_proxy_go_straight(colour: Colour, server: Loopback, mon
     server.script(json_answer({}))
 
     assert colour.run(status(colour.runtime(), HttpRequest("POST", server.base_url))) == 200
-    assert httpx2_backend._environment_proxy("http://internal.test") is None
-    assert httpx2_backend._environment_proxy("http://other.test") == "http://127.0.0.1:1"
+    assert proxies.of_environment("http://internal.test") is None
+    assert proxies.of_environment("http://other.test") == "http://127.0.0.1:1"
 
 
 def test_a_proxy_that_refuses_is_named(colour: Colour, server: Loopback) -> None:
@@ -272,36 +272,49 @@ def test_runs_what_blocks_and_sleeps(colour: Colour) -> None:
     assert colour.run(both()) == 5
 
 
-def test_closes_the_connections_to_one_origin(server: Loopback) -> None:
+def test_closes_the_connections_to_one_origin(colour: Colour, server: Loopback) -> None:
     server.script(json_answer({}))
-    origin = f"http://127.0.0.1:{server.port}"
-    blocking, concurrent = Colour("blocking"), Colour("concurrent")
     request = HttpRequest("POST", server.base_url)
-    blocking.run(status(blocking.runtime(), request))
 
-    async def inside() -> int:
-        await status(concurrent.runtime(), request)
-        await httpx2_backend.aclose(origin)
-        return len(httpx2_backend._pools.loops[asyncio.get_running_loop()])
+    async def call_and_close() -> tuple[int, int]:
+        await status(colour.runtime(), request)
+        open_before = sockets_to(server.port)
+        await close(colour, request.url)
+        return open_before, sockets_to(server.port)
 
-    left = asyncio.run(inside())
+    assert colour.run(call_and_close()) == (1, 0)
 
-    assert left == 0
-    assert origin not in [key[0] for key in httpx2_backend._pools.blocking]
-    httpx2_backend.close(origin)
+
+async def close(colour: Colour, url: str) -> None:
+    if colour.name == "blocking":
+        backends.close(url)
+    else:
+        await backends.aclose(url)
+        await asyncio.sleep(0.01)
+
+
+def test_closing_a_loops_connections_closes_those_of_threads_too(server: Loopback) -> None:
+    server.script(json_answer({}))
+    blocking = Colour("blocking")
+    blocking.run(status(blocking.runtime(), HttpRequest("POST", server.base_url)))
+
+    asyncio.run(backends.aclose(server.base_url))
+
+    assert sockets_to(server.port) == 0
 
 
 @pytest.mark.parametrize(
     "written", ["HTTP://LOCALHOST:{port}/v1", "http://localhost:{port}", "http://localhost:{port}/"]
 )
-def test_closes_an_origin_however_it_is_written(server: Loopback, written: str) -> None:
+def test_closes_an_origin_however_it_is_written(colour: Colour, server: Loopback, written: str) -> None:
     server.script(json_answer({}))
-    blocking = Colour("blocking")
-    blocking.run(status(blocking.runtime(), HttpRequest("POST", f"http://localhost:{server.port}/v1")))
 
-    httpx2_backend.close(written.format(port=server.port))
+    async def call_and_close() -> int:
+        await status(colour.runtime(), HttpRequest("POST", f"http://localhost:{server.port}/v1"))
+        await close(colour, written.format(port=server.port))
+        return sockets_to(server.port)
 
-    assert not any(str(server.port) in origin for origin, _ in httpx2_backend._pools.blocking)
+    assert colour.run(call_and_close()) == 0
 
 
 def test_closing_breaks_no_call_that_is_under_way(colour: Colour, server: Loopback) -> None:
@@ -309,21 +322,14 @@ def test_closing_breaks_no_call_that_is_under_way(colour: Colour, server: Loopba
     request = HttpRequest("POST", server.base_url)
     runtime = colour.runtime()
 
-    async def close_within() -> tuple[list[bytes], list[Any]]:
+    async def close_within() -> tuple[bytes, int]:
         response = await runtime.send(request, Deadline(5, runtime.now))
-        of_loop = httpx2_backend._pools.loops[asyncio.get_running_loop()] if colour.name == "concurrent" else None
-        pools = [transport._pool for transport in (of_loop or httpx2_backend._pools.blocking).values()]
-        if colour.name == "blocking":
-            httpx2_backend.close(server.base_url)
-        else:
-            await httpx2_backend.aclose(server.base_url)
-        parts = [part async for part in response.stream()]
-        return parts, [connection for pool in pools for connection in pool.connections]
+        await close(colour, server.base_url)
+        body = await response.read()
+        await runtime.sleep(0.01)
+        return body, sockets_to(server.port)
 
-    parts, left = colour.run(close_within())
-
-    assert b"".join(parts) == b"firstsecond"
-    assert not any(str(server.port) in repr(connection) for connection in left)
+    assert colour.run(close_within()) == (b"firstsecond", 0)
 
 
 def test_forgets_loops_that_were_closed_without_ceremony(server: Loopback) -> None:
@@ -333,14 +339,15 @@ def test_forgets_loops_that_were_closed_without_ceremony(server: Loopback) -> No
     loop.run_until_complete(status(runtime, HttpRequest("POST", server.base_url)))
 
     async def close_sockets() -> None:
-        for transport in httpx2_backend._pools.loops[loop].values():
-            await transport.aclose()
+        for pool in pools.current().loops[loop].values():
+            await pool.aclose()
+        await asyncio.sleep(0)
 
     loop.run_until_complete(close_sockets())
     loop.close()
     asyncio.run(status(runtime, HttpRequest("POST", server.base_url)))
 
-    assert loop not in httpx2_backend._pools.loops
+    assert loop not in pools.current().loops
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gc.collect()

@@ -38,6 +38,8 @@ def resolve(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[list[str]]]
     def getaddrinfo(host: Any, *rest: Any, **named: Any) -> list[Any]:
         if host not in answers:
             return real(host, *rest, **named)
+        if named.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "it is a name")
         found = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
         return [entry for address in found for entry in real(address, *rest, **named)]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,12 +18,14 @@ from modelwrap.errors import (
     ResponseTooLarge,
     TimedOut,
 )
-from modelwrap.runtime import forbidden, httpx2_backend
+from modelwrap.runtime import forbidden, pools, response
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import HttpRequest, Timeouts
 from tests.colours import Colour
 from tests.loopback import Answer, Loopback, json_answer
+from tests.open_sockets import sockets_to
+from tests.raw_port import a_port_that_answers
 
 
 def request_to(url: str, **fields: Any) -> HttpRequest:
@@ -41,37 +40,6 @@ async def fetch(runtime: Runtime, request: HttpRequest) -> tuple[int, bytes]:
 async def drain(runtime: Runtime, request: HttpRequest) -> list[bytes]:
     response = await runtime.send(request, Deadline(request.timeouts.total, runtime.now))
     return [part async for part in response.stream()]
-
-
-@contextmanager
-def a_port_that_answers(*pieces: bytes, then_wait: float = 0.0, hang_up: bool = True) -> Iterator[str]:
-    """Serve one connection byte for byte."""
-    import threading
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    done = threading.Event()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        connection.recv(65536)
-        try:
-            for piece in pieces:
-                connection.sendall(piece)
-                time.sleep(then_wait)
-        except OSError:
-            pass
-        if not hang_up:
-            done.wait(5)
-        connection.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    finally:
-        done.set()
-        listener.close()
-        thread.join(5)
 
 
 def test_brings_status_and_body(colour: Colour, server: Loopback) -> None:
@@ -175,7 +143,11 @@ def test_ends_a_silent_call_at_its_deadline(colour: Colour) -> None:
 
 @pytest.mark.parametrize(
     "pieces",
-    [[b"H"] * 40, [b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 40], [b"HTTP/1.1 103 \r\n\r\n"] * 40],
+    [
+        [b"HTTP/1.1 200 OK\r\nx: ", *[b"x"] * 40],
+        [b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 40],
+        [bytes([byte]) for byte in b"HTTP/1.1 103 Early Hints\r\n\r\n" * 8],
+    ],
     ids=["head", "body", "informational"],
 )
 def test_ends_a_dripping_call_at_its_deadline(colour: Colour, pieces: list[bytes]) -> None:
@@ -214,7 +186,7 @@ def test_ends_at_its_deadline_though_a_name_has_many_addresses(monkeypatch: pyte
         run_sync(fetch(Colour("blocking").runtime(), request_to("http://holes.test/", timeouts=timeouts)))
 
     assert caught.value.limit == "total"
-    assert tried[0] == pytest.approx(0.1, abs=0.01)
+    assert tried[0] == pytest.approx(0.05, abs=0.01)
     assert time.monotonic() - started < 0.3
 
 
@@ -246,24 +218,26 @@ def test_tells_that_a_body_stalled(colour: Colour) -> None:
 
 
 def test_refuses_a_body_that_is_too_large(colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpx2_backend, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(response, "LARGEST_BODY", 1000)
     server.script(Answer(200, {}, [b"x" * 600, b"x" * 600]))
 
     with pytest.raises(ResponseTooLarge):
         colour.run(fetch(colour.runtime(), request_to(server.base_url)))
 
 
-def test_hangs_up_at_once_on_a_body_that_is_too_large(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpx2_backend, "LARGEST_BODY", 5)
+def test_hangs_up_at_once_on_a_body_that_is_too_large(
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "LARGEST_BODY", 5)
     server.script(Answer(200, {}, [b"123", b"456", 0.1]))
 
     async def connections_left() -> int:
         with pytest.raises(ResponseTooLarge):
-            await fetch(Colour("concurrent").runtime(), request_to(server.base_url))
-        (transport,) = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
-        return len(transport._pool.connections)
+            await fetch(colour.runtime(), request_to(server.base_url))
+        await colour.runtime().sleep(0.01)
+        return sockets_to(server.port)
 
-    assert asyncio.run(connections_left()) == 0
+    assert colour.run(connections_left()) == 0
 
 
 def test_touches_no_socket_while_requests_are_forbidden(colour: Colour, server: Loopback) -> None:
@@ -284,32 +258,27 @@ def test_errors_carry_no_frames_of_the_client(colour: Colour) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def test_reuses_connections_between_calls(server: Loopback) -> None:
+def test_reuses_connections_between_calls(colour: Colour, server: Loopback) -> None:
     server.script(json_answer({}))
-    colour = Colour("blocking")
 
-    for _ in range(3):
-        colour.run(fetch(colour.runtime(), request_to(server.base_url)))
+    async def call_thrice() -> int:
+        for _ in range(3):
+            await fetch(colour.runtime(), request_to(server.base_url))
+        return sockets_to(server.port)
 
-    pool = next(pool for key, pool in httpx2_backend._pools.blocking.items() if str(server.port) in key[0])
-    assert len(pool._pool.connections) == 1
+    assert colour.run(call_thrice()) == 1
+    assert len({asked.client for asked in server.asked}) == 1
 
 
-def test_the_loop_closes_its_connections_when_it_ends(server: Loopback) -> None:
+def test_the_loop_closes_its_connections_when_it_ends(colour: Colour, server: Loopback) -> None:
+    if colour.name == "blocking":
+        pytest.skip("there is no loop")
     server.script(json_answer({}))
-    colour = Colour("concurrent")
 
-    async def call_and_look() -> Any:
-        await fetch(colour.runtime(), request_to(server.base_url))
-        import asyncio
+    colour.run(fetch(colour.runtime(), request_to(server.base_url)))
 
-        (transport,) = httpx2_backend._pools.loops[asyncio.get_running_loop()].values()
-        return transport._pool
-
-    pool = asyncio.run(call_and_look())
-
-    assert pool.connections == []
-    assert len(httpx2_backend._pools.loops) == 0
+    assert sockets_to(server.port) == 0
+    assert len(pools.current().loops) == 0
 
 
 def test_asks_for_asyncio_where_none_runs() -> None:
@@ -317,17 +286,3 @@ def test_asks_for_asyncio_where_none_runs() -> None:
 
     with pytest.raises(ConfigError, match="asyncio"):
         coroutine.send(None)
-
-
-def test_the_private_attribute_that_the_clamp_needs_is_there() -> None:
-    import httpx2
-
-    assert hasattr(httpx2.HTTPTransport()._pool, "_network_backend")
-    assert hasattr(httpx2.AsyncHTTPTransport()._pool, "_network_backend")
-
-
-def test_the_private_attribute_that_closing_needs_is_there() -> None:
-    import httpx2
-
-    assert hasattr(httpx2.HTTPTransport()._pool, "_max_keepalive_connections")
-    assert hasattr(httpx2.AsyncHTTPTransport()._pool, "_max_keepalive_connections")

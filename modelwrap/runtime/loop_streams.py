@@ -1,0 +1,247 @@
+"""The same sockets for callers inside an event loop; closing one awaits nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore2
+
+from modelwrap.runtime.addresses import check_public, look_up
+from modelwrap.runtime.clamp import HELD, WRITE_PIECE, heard, seconds_left
+from modelwrap.runtime.conversation import Conversation
+from modelwrap.runtime.sockets import has_something_to_say
+
+# How much may lie unread before the other end has to wait.
+_MOST_UNREAD = 256 * 1024
+
+# How long one address is tried alone.
+_HEAD_START = 0.25
+
+
+class _Socket(asyncio.Protocol):
+    """Keep what came until it is read, and wake whoever waits to read or to write."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.unread = bytearray()
+        self.ended = False
+        self.error: BaseException | None = None
+        self._paused_reading = False
+        self._paused_writing = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.unread += data
+        if len(self.unread) > _MOST_UNREAD and self.transport is not None:
+            self.transport.pause_reading()
+            self._paused_reading = True
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.ended = True
+        self.error = error
+        self._paused_writing = False
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._paused_writing = True
+
+    def resume_writing(self) -> None:
+        self._paused_writing = False
+        self._wake()
+
+    async def readable(self, timeout: float | None) -> None:
+        while not self.unread and not self.ended:
+            await self._wait(timeout)
+
+    async def writable(self, timeout: float | None) -> None:
+        while self._paused_writing:
+            await self._wait(timeout)
+
+    def take(self, most: int) -> bytes:
+        data = bytes(self.unread[:most])
+        del self.unread[:most]
+        if self._paused_reading and self.transport is not None and not self.ended:
+            self.transport.resume_reading()
+            self._paused_reading = False
+        return data
+
+    async def _wait(self, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = None if timeout is None else loop.call_later(timeout, _expire, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
+class LoopStream(httpcore2.AsyncNetworkStream):
+    def __init__(self, socket: _Socket) -> None:
+        self._socket = socket
+        self._held = bytearray()
+        self._write_limit: float | None = None
+        self.conversation = Conversation()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        socket = self._socket
+        try:
+            await self._flush()
+        except httpcore2.WriteError:
+            # A server that hangs up over a request may have said why before.
+            self._held.clear()
+        if not socket.unread:
+            try:
+                await socket.readable(seconds_left(timeout, httpcore2.ReadTimeout))
+            except TimeoutError as error:
+                raise httpcore2.ReadTimeout from error
+        if not socket.unread and socket.error is not None and not self.conversation.stale:
+            raise httpcore2.ReadError(str(socket.error)) from socket.error
+        return heard(self.conversation, socket.take(max_bytes))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.conversation.asks()
+        self._held += buffer
+        self._write_limit = timeout
+        if len(self._held) > HELD:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if not self._held:
+            return
+        view = memoryview(bytes(self._held))
+        self._held.clear()
+        for start in range(0, len(view), WRITE_PIECE):
+            seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
+            await self._write(view[start : start + WRITE_PIECE], seconds)
+
+    async def _write(self, piece: memoryview, timeout: float | None) -> None:
+        socket = self._socket
+        if socket.transport is None or socket.transport.is_closing():
+            raise httpcore2.WriteError(str(socket.error or "the connection is closed")) from socket.error
+        socket.transport.write(piece)
+        try:
+            await socket.writable(timeout)
+        except TimeoutError as error:
+            raise httpcore2.WriteTimeout from error
+
+    async def aclose(self) -> None:
+        if self._socket.transport is not None:
+            # A farewell of TLS would keep the socket for as long as the other end likes.
+            self._socket.transport.abort()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        transport = self._socket.transport
+        inner = _Socket()
+        try:
+            async with asyncio.timeout(seconds_left(timeout, httpcore2.ConnectTimeout)):
+                if transport is None or transport.is_closing():
+                    raise httpcore2.ConnectError(str(self._socket.error or "the connection is closed"))
+                inner.transport = await asyncio.get_running_loop().start_tls(
+                    transport, inner, ssl_context, server_hostname=server_hostname
+                )
+        except BaseException as error:  # a cancelled caller leaves no socket behind either
+            await self.aclose()
+            if isinstance(error, TimeoutError):
+                raise httpcore2.ConnectTimeout from error
+            if isinstance(error, OSError):
+                raise httpcore2.ConnectError(str(error)) from error
+            raise
+        return LoopStream(inner)
+
+    def get_extra_info(self, info: str) -> Any:
+        socket = self._socket
+        if info != "is_readable":
+            return None if socket.transport is None else socket.transport.get_extra_info(info)
+        # The client takes a connection that has something to say while it is idle for closed.
+        if self.conversation.spent or socket.unread or socket.ended or socket.transport is None:
+            return True
+        # The loop may not have looked since it came.
+        return has_something_to_say(socket.transport.get_extra_info("socket").fileno())
+
+
+class LoopBackend(httpcore2.AsyncNetworkBackend):
+    def __init__(self, *, public_only: bool) -> None:
+        self._public_only = public_only
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(seconds_left(timeout, httpcore2.ConnectTimeout)):
+                asked = look_up(host, port)
+                addresses = asked.result() if asked.done() else await asyncio.wrap_future(asked)
+                if self._public_only:
+                    check_public(host, addresses)
+                return LoopStream(await _connected(addresses, port))
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError(str(error)) from error
+
+
+async def _connected(addresses: list[str], port: int) -> _Socket:
+    """Connect to the first address that answers; each gets a head start on the next."""
+    if len(addresses) == 1:
+        return await _open(addresses[0], port)
+    racing: set[asyncio.Task[_Socket]] = set()
+    waiting = list(addresses)
+    failed: BaseException | None = None
+    try:
+        while waiting or racing:
+            if waiting:
+                racing.add(asyncio.create_task(_open(waiting.pop(0), port)))
+            head_start = _HEAD_START if waiting else None
+            done, racing = await asyncio.wait(racing, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                failed = task.exception()
+                if failed is None:
+                    racing |= done - {task}
+                    return task.result()
+    finally:
+        for task in racing:
+            task.add_done_callback(_abandon)
+            task.cancel()
+    raise failed or OSError("the host has no address")
+
+
+async def _open(address: str, port: int) -> _Socket:
+    _, socket = await asyncio.get_running_loop().create_connection(_Socket, address, port)
+    return socket
+
+
+def _abandon(task: asyncio.Task[_Socket]) -> None:
+    """Close what came out of a race that another has won."""
+    if not task.cancelled() and task.exception() is None:
+        transport = task.result().transport
+        if transport is not None:
+            transport.abort()

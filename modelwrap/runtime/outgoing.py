@@ -1,0 +1,85 @@
+"""Requests on their way into an HTTP client, whichever it is."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx2
+
+from modelwrap.errors import BadRequest
+from modelwrap.runtime.base import Deadline, Limit
+from modelwrap.secrets import Secret, reveal
+from modelwrap.wire.http import HttpRequest
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+# They say where a request ends; a second opinion would leave the connection out of step.
+_FRAMING = ("content-length", "transfer-encoding")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Be a URL taken apart, as it stands on the wire."""
+
+    origin: str
+    """Equal for all URLs that share connections."""
+    scheme: bytes
+    host: bytes
+    port: int | None
+    path: bytes
+    """With the query behind it."""
+    named: str
+    """The host as a request's own header gives it."""
+
+
+@functools.lru_cache(maxsize=256)
+def target_of(url: str) -> Target:
+    """Take a URL apart; a user and a password in it go nowhere."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise BadRequest(f"the request cannot be written as HTTP: {error}", sent=False) from None
+    named = parsed.netloc.decode("ascii")
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
+        raise BadRequest("the request cannot be written as HTTP: its URL is none of http or https", sent=False)
+    origin = f"{parsed.scheme}://{named}"
+    return Target(origin, parsed.raw_scheme, parsed.raw_host, parsed.port, parsed.raw_path, named)
+
+
+def header_items(request: HttpRequest, target: Target) -> Iterator[tuple[str, str]]:
+    """Give a request's headers with their credentials revealed: for the client, never for a variable."""
+    if "host" not in request.headers:
+        yield "host", target.named
+    for name, value in request.headers.items():
+        if fault := _fault_of_name(name):
+            raise BadRequest(f"header {name!r}: {fault}", sent=False)
+        if not _fits_http(value):
+            raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
+        yield name.lower(), reveal(value)
+    if request.content or request.method not in ("GET", "HEAD"):
+        yield "content-length", str(len(request.content))
+
+
+@functools.lru_cache(maxsize=256)
+def _fault_of_name(name: str) -> str:
+    """Say why a header of this name cannot be sent; empty where it can."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "this is no name of a header"
+    return "this header is written by the HTTP client" if name.lower() in _FRAMING else ""
+
+
+def _fits_http(value: str | Secret) -> bool:
+    return reveal(value).isascii() and reveal(value).isprintable()
+
+
+def read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
+    """Say how long the first byte of an answer may take."""
+    if request.stream:
+        limit = Limit(request.timeouts.first_token, deadline, "first_token")
+        limit.begin()
+        return limit
+    # A whole answer is silent until it is finished, so only the deadline bounds the wait for its headers.
+    return Limit(deadline.total, deadline, "total")

@@ -1,0 +1,51 @@
+"""Through which proxy a request goes, and that its password is never shown."""
+
+from __future__ import annotations
+
+import urllib.request
+from contextlib import suppress
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+import httpx2
+
+from modelwrap.errors import BadRequest, ConfigError, MissingPackage
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import Connection
+
+
+def proxy_for(origin: str, connection: Connection) -> Secret | None:
+    """Give the URL of the proxy that stands between here and an origin: the config's, or else the environment's."""
+    if connection.public_only:
+        # A proxy would resolve the name anew, and nobody here would know to what.
+        if connection.proxy:
+            raise BadRequest(f"{origin} may be reached at a public address only, and a proxy hides it", sent=False)
+        return None
+    return connection.proxy or Secret(of_environment(origin) or "") or None
+
+
+def is_socks(proxy: Secret | None) -> bool:
+    return proxy is not None and proxy.reveal().lower().startswith("socks")
+
+
+def parsed(proxy: Secret, origin: str) -> httpx2.Proxy:
+    """Take a proxy's URL apart."""
+    if is_socks(proxy) and find_spec("socksio") is None:
+        raise MissingPackage("a SOCKS proxy needs a package of its own: pip install socksio")
+    with suppress(ValueError, httpx2.InvalidURL):
+        return httpx2.Proxy(proxy.reveal())
+    # Raised out here, because what the client raises knows the password.
+    raise ConfigError(f"the proxy for {origin} is no URL of a proxy, as in http://user:password@host:3128")
+
+
+def of_environment(origin: str) -> str | None:
+    """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback never goes through a proxy."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        return None
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
