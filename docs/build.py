@@ -118,6 +118,7 @@ VARIABLES = """\
 | variable | meaning |
 |---|---|
 | `OPENAI_API_KEY` | the key for OpenAI's own hosts where a config gives none |
+| `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN` | the same for Anthropic's |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy where a config gives none; never for loopback |
 | `MODELWRAP_CONFIG` | the config that the command line program reads when `-c` is not given |
 | `MODELWRAP_FORBID_REQUESTS` | `1` makes every real request an error, for tests ([testing](testing.md)) |

@@ -22,6 +22,7 @@ _targets: dict[str, str | type[Any]] = {
     "openai_completion": "modelwrap.models.openai_completion:OpenAICompletion",
     "openai_dall_e": "modelwrap.models.openai_dall_e:OpenAIDallE",
     "post_api": "modelwrap.models.post_api:PostAPI",
+    "claude": "modelwrap.models.claude:Claude",
     "llama_cpp": "modelwrap.local.llama_cpp:LlamaCpp",
 }
 _aliases: dict[str, str] = {
@@ -35,6 +36,9 @@ _aliases: dict[str, str] = {
     "PostAPIChatWrapper": "post_api",
     "PostAPIDALLEWrapper": "post_api",
     "PostAPIModelWrapperBase": "post_api",
+    "anthropic": "claude",
+    "anthropic_chat": "claude",
+    "AnthropicChatWrapper": "claude",
 }
 
 

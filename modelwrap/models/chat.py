@@ -12,10 +12,13 @@ from modelwrap.types import Message
 from modelwrap.wire.structured import response_format_of
 
 
-def take_response_format(call: Call) -> None:
-    """Write a class that was given as `response_format` as its schema, and keep it for `reply.parsed`."""
+def take_response_format(call: Call, *, strict: bool = True) -> None:
+    """Write a class that was given as `response_format` as its schema, and keep it for `reply.parsed`.
+
+    With `strict` it is the schema of OpenAI's strict mode, else the class's own.
+    """
     if (given := call.parameters.get("response_format")) is not None:
-        written, response_model = response_format_of(given, call.lasting)
+        written, response_model = response_format_of(given, call.lasting, strict=strict)
         if response_model is not None:
             call.parameters["response_format"] = written
             call.response_model = response_model

@@ -10,10 +10,12 @@ from pydantic import BeforeValidator, Field
 
 from modelwrap import capabilities
 from modelwrap.capabilities import Traits, traits_for
-from modelwrap.config import ModelConfig, mistakes
+from modelwrap.config import ModelConfig, check_transport, mistakes
 from modelwrap.errors import ConfigError
 from modelwrap.jsonc import Path
-from modelwrap.wire.urls import normalised_base
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import Endpoint
+from modelwrap.wire.urls import host_of, normalised_base
 
 
 def today() -> date:
@@ -33,6 +35,8 @@ class HostedConfig(ModelConfig):
     """Whose models these are, where the wire has one provider only; otherwise the host tells."""
     own_url: ClassVar[str]
     """The provider's own base URL."""
+    own_domain: ClassVar[str]
+    """The domain of the provider's hosts, to which its key from the environment may go."""
 
     capabilities: Annotated[dict[str, Any], BeforeValidator(_facts)] = Field(
         default={},
@@ -42,9 +46,30 @@ class HostedConfig(ModelConfig):
 
     def base_url(self) -> str:
         try:
-            return normalised_base(self.client_args.base_url or self.own_url)
+            return self.normalised(self.client_args.base_url or self.own_url)
         except ValueError as error:
             raise ConfigError(f"client_args.base_url: {error}") from None
+
+    def normalised(self, url: str) -> str:
+        """Read a base URL in any form that people paste; wires that append other paths read it in their own way."""
+        return normalised_base(url)
+
+    def is_at_home(self) -> bool:
+        """Tell whether requests go to the provider itself."""
+        host = host_of(self.base_url())
+        return host == self.own_domain or host.endswith(f".{self.own_domain}")
+
+    def endpoint(self, headers: Mapping[str, str | Secret]) -> Endpoint:
+        """Say where requests go, with these headers; a key goes over plain http only where that is safe or allowed."""
+        base_url = self.base_url()
+        has_key = any(isinstance(value, Secret) and value for value in headers.values())
+        check_transport(base_url, has_key=has_key, allow_http=self.allow_http, where="client_args.base_url")
+        return Endpoint(
+            base_url=base_url,
+            headers=headers,
+            query=self.client_args.default_query,
+            connection=self.client_args.connection(base_url),
+        )
 
     def traits(self) -> Traits:
         """Say how the model at its address wants to be spoken to."""

@@ -85,7 +85,9 @@ class HttpModel(Model):
     # What a Model writes.
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
-        wire = self._wire_call(call, await self.to_input(call, runtime))
+        return await self._completed(self._wire_call(call, await self.to_input(call, runtime)), call, runtime)
+
+    async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
         for lessons_left in reversed(range(_MOST_LESSONS + 1)):
             traits = self.traits
             request = self._request(wire, call, traits)
@@ -165,9 +167,9 @@ class HttpModel(Model):
         return self.codec.from_error(response.status, response.headers, body)
 
     async def _chunks(
-        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
     ) -> AsyncGenerator[ChatChunk, None]:
-        end = sse.End()
+        end = end or sse.End()
         with self._attempt(call, request, runtime) as attempt:
             response = await self._send(request, call, runtime, attempt)
             attempt.answered(response.status, request_id_of(response.headers))

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from modelwrap.capabilities import Traits
-from modelwrap.config import ModelConfig, check_transport, key_from
+from modelwrap.config import key_from
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.http import HttpModel
@@ -17,8 +17,6 @@ from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Message
 from modelwrap.wire import openai_chat
-from modelwrap.wire.http import Endpoint
-from modelwrap.wire.urls import host_of
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -27,6 +25,7 @@ class HostedByOpenAI(SdkConfig):
     wire = "openai"
     plain_client = "OpenAI"
     key_variable = KEY_VARIABLE
+    own_domain = "api.openai.com"
     own_url = "https://api.openai.com/v1"
 
 
@@ -39,14 +38,7 @@ class OpenAIModel(HttpModel):
     def from_config(cls, config: SdkConfig) -> Self:
         if config.transport == "sdk":
             return cls._from_sdk(config)
-        base_url = config.base_url()
-        endpoint = Endpoint(
-            base_url=base_url,
-            headers=_headers(config, base_url),
-            query=config.client_args.default_query,
-            connection=config.client_args.connection(base_url),
-        )
-        model = cls(config.config_name, config.model, endpoint, config.traits())
+        model = cls(config.config_name, config.model, config.endpoint(_headers(config)), config.traits())
         model.configure(config)
         return model
 
@@ -84,17 +76,14 @@ class OpenAI(OpenAIModel):
         return await read_messages(call, runtime)
 
 
-def _headers(config: ModelConfig, base_url: str) -> dict[str, str | Secret]:
+def _headers(config: SdkConfig) -> dict[str, str | Secret]:
     headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
     if "authorization" not in headers:
-        host = host_of(base_url)
-        key = key_from(config, KEY_VARIABLE, host == "api.openai.com" or host.endswith(".api.openai.com"))
+        key = key_from(config, KEY_VARIABLE, config.is_at_home())
         if key is not None:
             headers["authorization"] = Secret(f"Bearer {key.reveal()}")
     if config.organization:
         headers.setdefault("openai-organization", config.organization)
     if config.client_args.project:
         headers.setdefault("openai-project", config.client_args.project)
-    has_key = any(isinstance(value, Secret) and value for value in headers.values())
-    check_transport(base_url, has_key=has_key, allow_http=config.allow_http, where="client_args.base_url")
     return headers

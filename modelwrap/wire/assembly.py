@@ -46,7 +46,11 @@ class Assembly:
 
     def add(self, chunk: ChatChunk) -> None:
         # Past the attribute, whose look-up costs more than all the rest of a piece's look-ups together.
-        self._raw.append((chunk.__pydantic_private__ or {}).get("_raw"))
+        raw = (chunk.__pydantic_private__ or {}).get("_raw")
+        if type(raw) is list:
+            self._raw += raw
+        else:
+            self._raw.append(raw)
         known, sent = self._known, chunk.model_fields_set
         for name in ("id", "created", "model"):
             if name in sent and not known.get(name):

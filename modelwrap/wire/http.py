@@ -108,6 +108,8 @@ class WireCall:
     extra_headers: Mapping[str, str | Secret] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     unsupported: Literal["error", "warn", "drop"] = "error"
+    resumes: JSON = None
+    """The message that the provider paused, in its own shape, where this call lets it go on."""
     changes: list[Change] = field(default_factory=list)
 
     def cannot(self, parameter: str, reason: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelwrap.errors import InvalidResponse, ResponseTooLarge
 
@@ -41,6 +41,8 @@ class End:
 
     marked: bool = False
     """Whether the wire's own end mark came."""
+    paused: Any = None
+    """The message so far, in the provider's own shape, where it paused and waits to be asked to go on."""
 
 
 class Decoder:

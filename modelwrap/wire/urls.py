@@ -44,6 +44,17 @@ def normalised_base(url: str) -> str:
     return _normalised(url, _base_path)
 
 
+def normalised_messages_base(url: str) -> str:
+    """Give the URL that Anthropic's operations are appended to; its own client takes one without the version.
+
+    >>> normalised_messages_base("https://example.com/anthropic")
+    'https://example.com/anthropic/v1'
+    >>> normalised_messages_base("localhost:8000/v1/messages")
+    'http://localhost:8000/v1'
+    """
+    return _normalised(url, _messages_path)
+
+
 def normalised_url(url: str) -> str:
     """Give a whole URL, to which nothing is appended: what is missing is filled in and refused as in a base URL.
 
@@ -174,3 +185,8 @@ def _base_path(host: str, path: str) -> str:
     if path or host.endswith(_ROOTED_HOSTS):
         return stem
     return "/v1"
+
+
+def _messages_path(host: str, path: str) -> str:
+    path = re.sub(r"/{2,}", "/", path).rstrip("/").removesuffix("/messages")
+    return path if re.search(r"/v\d\w*$", path) else f"{path}/v1"

@@ -1,0 +1,119 @@
+"""Claude, over Anthropic's Messages API and whatever else speaks it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Self, cast
+
+from pydantic import Field
+
+from modelwrap.config import SecretString, key_from
+from modelwrap.errors import ConfigError, InvalidResponse, StreamFailed
+from modelwrap.models.call import Call
+from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.hosted import HostedConfig
+from modelwrap.models.http import HttpModel
+from modelwrap.runtime.base import Runtime
+from modelwrap.secrets import Secret
+from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply
+from modelwrap.wire import claude, sse
+from modelwrap.wire.claude_reply import PAUSED
+from modelwrap.wire.http import HttpRequest, WireCall
+from modelwrap.wire.repair import tell
+from modelwrap.wire.urls import normalised_messages_base
+
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+TOKEN_VARIABLE = "ANTHROPIC_AUTH_TOKEN"
+
+# Each pause stands for some ten uses of a server's tool; a turn that goes on for longer goes in circles.
+_MOST_PAUSES = 16
+
+
+class ClaudeConfig(HostedConfig):
+    provider = "anthropic"
+    own_domain = "api.anthropic.com"
+    own_url = "https://api.anthropic.com"
+
+    auth_token: SecretString | None = Field(
+        default=None,
+        description="A token that goes out as `Authorization: Bearer` in place of a key. Neither given, "
+        f"`{KEY_VARIABLE}` and then `{TOKEN_VARIABLE}` are read, and sent to the provider's own host only.",
+    )
+
+    def normalised(self, url: str) -> str:
+        return normalised_messages_base(url)
+
+
+class Claude(HttpModel):
+    """Chat over `/v1/messages`; a turn that the server pauses is gone on with until it ends."""
+
+    Config = ClaudeConfig
+    codec = claude
+
+    @classmethod
+    def from_config(cls, config: ClaudeConfig) -> Self:
+        model = cls(config.config_name, config.model, config.endpoint(_headers(config)), config.traits())
+        model.configure(config)
+        return model
+
+    async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
+        take_response_format(call, strict=False)
+        return await read_messages(call, runtime)
+
+    async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
+        reply = await super()._completed(wire, call, runtime)
+        for pauses in range(_MOST_PAUSES):
+            if reply.meta.finish_reason != PAUSED:
+                return reply
+            tell(call.lasting, _continued(pauses))
+            reply = await super()._completed(replace(wire, resumes=reply.raw), call, runtime)
+        if reply.meta.finish_reason == PAUSED:
+            raise InvalidResponse(_TOO_OFTEN, partial=cast("ChatReply", reply))  # this codec gives no other replies
+        return reply
+
+    async def _chunks(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
+    ) -> AsyncGenerator[ChatChunk, None]:
+        for pauses in range(_MOST_PAUSES + 1):
+            end = sse.End()
+            async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            if end.paused is None:
+                return
+            call.ended = False
+            tell(call.lasting, _continued(pauses))
+            wire = replace(wire, resumes=end.paused)
+            request = self._request(wire, call, self.traits)
+        raise StreamFailed(_TOO_OFTEN)
+
+
+_TOO_OFTEN = f"the provider paused the turn more than {_MOST_PAUSES} times"
+
+
+def _continued(pauses: int) -> Change:
+    return Change("emulated", PAUSED, f"pause {pauses + 1}: asked to go on, and put together")
+
+
+def _headers(config: ClaudeConfig) -> dict[str, str | Secret]:
+    headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
+    if not headers.keys() & {"x-api-key", "authorization"}:
+        headers.update(_login(config, config.is_at_home()))
+    return headers
+
+
+def _login(config: ClaudeConfig, at_home: bool) -> dict[str, str | Secret]:
+    if config.auth_token is not None and config.api_key is not None:
+        raise ConfigError("auth_token: goes out in place of api_key; give one of them")
+    token = config.auth_token
+    if token is None and config.api_key is None and at_home and not os.environ.get(KEY_VARIABLE, "").strip():
+        token = Secret(os.environ.get(TOKEN_VARIABLE, "").strip())
+    if token:
+        return {"authorization": Secret(f"Bearer {token.reveal()}")}
+    if config.auth_token is not None:
+        return {}
+    key = key_from(config, KEY_VARIABLE, at_home)
+    return {} if key is None else {"x-api-key": key}

@@ -1,0 +1,286 @@
+"""Anthropic's Messages API, spoken in OpenAI's shapes: requests out, replies, streams and errors in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwrap.capabilities import Traits
+from modelwrap.errors import (
+    BadRequest,
+    CallError,
+    ConnectionFailed,
+    InvalidResponse,
+    StreamFailed,
+    StreamTruncated,
+    TimedOut,
+    clip,
+)
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply
+from modelwrap.wire import body as bodies
+from modelwrap.wire import failures, sse
+from modelwrap.wire.claude_content import text_block
+from modelwrap.wire.claude_messages import to_conversation
+from modelwrap.wire.claude_parameters import to_format, to_parameters
+from modelwrap.wire.claude_reply import blocks_of, continued, to_reply
+from modelwrap.wire.claude_stream import EventReader
+from modelwrap.wire.functions import modern_messages, modern_parameters
+from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.structured import check_answer
+from modelwrap.wire.urls import join
+
+# Later versions take no temperature of any model: docs/decisions/claude-api-version.md.
+API_VERSION = "2023-06-01"
+
+LONGEST_UNSTREAMED = 21_333
+"""For how many tokens an answer may be asked in one piece: a longer one may take more than ten minutes."""
+
+from_error = failures.failure
+
+# Requests.
+
+
+def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
+    """Write the request; `BadRequest` names what cannot be sent.
+
+    An answer too long to be waited for in one piece is asked for as a stream, which `from_response` reads, too.
+    """
+    body = to_body(call, traits)
+    return HttpRequest(
+        method="POST",
+        url=join(endpoint.base_url, "/messages", endpoint.query),
+        headers={"anthropic-version": API_VERSION, **to_headers(call, endpoint)},
+        json=body,
+        content=to_bytes(body),
+        connection=endpoint.connection,
+        stream=call.stream,
+    )
+
+
+def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
+    modern = replace(
+        call,
+        input=modern_messages(call.input, call.changes),
+        parameters=modern_parameters(call.parameters, call.changes),
+    )
+    body: dict[str, Any] = {"model": call.model} if call.model else {}
+    body.update(to_parameters(modern, traits.facts))
+    system, body["messages"] = to_conversation(modern, traits.facts)
+    shape, words = to_format(modern)
+    if shape is not None:
+        body["output_config"] = {"format": shape, **body.get("output_config", {})}
+    if words:
+        system = words if system is None else [*_as_blocks(system), text_block(words)]
+    if system is not None:
+        body["system"] = system
+    if call.resumes is not None:
+        _resume(body, call.resumes)
+    if call.stream or _takes_long(body["max_tokens"]):
+        body["stream"] = True
+    body.update(call.extra_body)
+    return body
+
+
+def _as_blocks(system: Any) -> list[Any]:
+    return [text_block(system)] if isinstance(system, str) else system
+
+
+def _resume(body: dict[str, Any], message: Mapping[str, Any]) -> None:
+    """Give a paused message back, and the container in which its tools ran."""
+    body["messages"] = [*body["messages"], {"role": "assistant", "content": blocks_of(dict(message))}]
+    container = message.get("container")
+    if isinstance(container, Mapping) and "container" not in body:
+        body["container"] = container.get("id")
+
+
+def _takes_long(max_tokens: Any) -> bool:
+    return isinstance(max_tokens, int) and max_tokens > LONGEST_UNSTREAMED
+
+
+# Replies.
+
+
+def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+    """Read a whole reply, also where it came as a stream of events."""
+    try:
+        message = _message(body, call)
+        if call.resumes is not None:
+            message = continued(call.resumes, message)
+        reply = to_reply(message, call)
+        check_answer(reply, call.parameters.get("response_format"))
+    except CallError as error:
+        error.body = error.body or clip(bodies.text_of(body))
+        error.request_id = error.request_id or failures.request_id_of(headers)
+        raise
+    reply.meta.request_id = failures.request_id_of(headers)
+    return reply
+
+
+def _message(body: bytes, call: WireCall) -> dict[str, Any]:
+    if body.lstrip().startswith(_BEGIN_OF_STREAM):
+        return _assembled(body, call)
+    message = bodies.loads(body)
+    blocks_of(message)
+    return message  # type: ignore[no-any-return] # blocks_of raises for all that is no object
+
+
+_BEGIN_OF_STREAM = (b"event:", b"data:", b":")
+
+
+def _assembled(body: bytes, call: WireCall) -> dict[str, Any]:
+    """Put a message together; nobody has seen a part of one that breaks off, so it may be asked for again."""
+    reader = EventReader(replace(call, resumes=None))
+    decoder = sse.Decoder()
+    for event in (*decoder.feed(body), *decoder.finish()):
+        for value in _values(event):
+            if value.get("type") == "error":
+                raise failures.refused(failures.read(value), 200)
+            reader.read(value)
+    message = reader.message
+    if not reader.complete:
+        raise StreamTruncated("the stream ended before its answer did", partial=_partial(message, call), retryable=True)
+    return message
+
+
+def _partial(message: dict[str, Any], call: WireCall) -> ChatReply | None:
+    return to_reply(message, call) if message["content"] else None
+
+
+# Streams.
+
+
+async def from_stream(
+    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End | None = None
+) -> AsyncGenerator[ChatChunk, None]:
+    """Read a stream to its end, and raise where it has none.
+
+    It ends with `message_stop`, told by `end.marked`, or where it was said why the answer stops. An error before the
+    first chunk is the refusal that it says; a later one is a `StreamFailed`. Where Claude paused its turn, `end.paused`
+    is the message to be gone on with, and nothing was said of an end.
+    """
+    reader = EventReader(call)
+    end = end or sse.End()
+    failed: CallError | None = None
+    try:
+        async for event in events:
+            for value in _values(event):
+                if value.get("type") == "error":
+                    raise _stream_error(value, event.data, reader)
+                for chunk in reader.read(value):
+                    yield chunk
+                if value.get("type") == "message_stop":
+                    end.marked = True
+            if end.marked:
+                break
+    except CallError as error:
+        failed = error
+    # What was held back comes out before any error: the partial reply is to hold everything.
+    for chunk in reader.rest():
+        yield chunk
+    if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
+        raise _broken(failed, reader)
+    if not reader.complete:
+        raise _ended_early(reader)
+    end.paused = reader.paused
+    if end.paused is None:
+        _check_text(reader.message, call)
+
+
+def _check_text(message: dict[str, Any], call: WireCall) -> None:
+    asked = call.parameters.get("response_format")
+    if asked is None:
+        return
+    try:
+        check_answer(to_reply(message, call), asked)
+    except InvalidResponse as error:
+        # The reader of the stream knows more of the reply than this.
+        error.partial = None
+        raise
+
+
+def _ended_early(reader: EventReader) -> CallError:
+    if not reader.started:
+        return InvalidResponse("the stream had no answer", retryable=True)
+    return StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+
+
+def _broken(error: CallError, reader: EventReader) -> CallError:
+    if not isinstance(error, ConnectionFailed):
+        return error
+    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
+    truncated.__cause__ = error
+    return truncated
+
+
+def _stream_error(value: dict[str, Any], text: str, reader: EventReader) -> CallError:
+    refusal = failures.read(value)
+    if not reader.began:
+        error = failures.refused(refusal, 200)
+        error.body = clip(text)
+        return error
+    return StreamFailed(
+        refusal.message or "the provider broke off without saying why",
+        status=refusal.status,
+        code=refusal.code,
+        request_id=refusal.request_id,
+        body=text,
+    )
+
+
+def _values(event: sse.Event) -> Iterator[dict[str, Any]]:
+    """Give an event's JSON; of a whole message in place of a stream, the events that would have brought it."""
+    if event.bare:
+        yield from _events_of(_bare_message(event.data))
+        return
+    try:
+        value = from_json(event.data)
+    except ValueError as error:
+        if event.unfinished or event.data.strip() in ("", "[DONE]"):
+            return
+        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+    if type(value) is not dict:
+        raise InvalidResponse("an event of the stream is no object", body=event.data)
+    if "type" not in value:
+        value["type"] = "error" if failures.says_error(value) else event.event
+    elif event.event == "error":
+        value["type"] = "error"
+    yield value
+
+
+def _bare_message(text: str) -> dict[str, Any]:
+    try:
+        message = bodies.loads(text.encode())
+        blocks_of(message)
+    except CallError as error:
+        error.body = error.body or clip(text)
+        raise
+    return message  # type: ignore[no-any-return] # blocks_of raises for all that is no object
+
+
+def _events_of(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"type": "message_start", "message": {**message, "content": []}}
+    for index, block in enumerate(blocks_of(message)):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield {"type": "content_block_stop", "index": index}
+    yield {"type": "message_delta", "delta": {"stop_reason": message.get("stop_reason") or "end_turn"}}
+    yield {"type": "message_stop"}
+
+
+# What refusals teach.
+
+_MOST = re.compile(r"max_tokens\D{1,20}\d+ > (\d+)")
+
+
+def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+    """Tell what a refusal teaches about the endpoint: the most tokens that a model gives, where no table knew."""
+    found = _MOST.search(error.message)
+    if not isinstance(error, BadRequest) or found is None or traits.facts.get("max_output") is not None:
+        return None
+    facts = replace(traits.facts, values={**traits.facts.values, "max_output": int(found[1])})
+    change = Change("learned", "max_tokens", f"this model gives {found[1]} at most")
+    return replace(traits, facts=facts), change

@@ -1,0 +1,283 @@
+"""A conversation as Claude takes it: system prompt apart, results of tools first in the next turn of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.capabilities import Facts
+from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.types import Change, Message
+from modelwrap.wire import body as bodies
+from modelwrap.wire.claude_content import Block, text_block, text_of, to_blocks, with_cache_mark
+from modelwrap.wire.claude_native import (
+    drop_foreign,
+    fitted,
+    is_server_call,
+    is_server_result,
+    native_blocks,
+    sendable,
+)
+from modelwrap.wire.claude_tools import tool_id, tool_name
+from modelwrap.wire.http import WireCall
+from modelwrap.wire.repair import tell
+
+# What stands where Claude wants something of the user and the caller has nothing.
+PLACEHOLDER = "."
+
+_SYSTEM = ("system", "developer")
+_RESULT_KEYS = ("is_error", "cache_control", "toolset_name")
+
+
+def to_conversation(call: WireCall, facts: Facts) -> tuple[Any, list[Message]]:
+    """Give what goes out as `system` (None for nothing) and as `messages`."""
+    messages: list[Message] = call.input
+    lead = next((number for number, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
+    writer = _Writer(call, facts, messages)
+    system = _system(messages[:lead], call.changes)
+    for position in range(lead, len(messages)):
+        writer.add(position)
+    return system, writer.finished()
+
+
+def _system(messages: list[Message], changes: list[Change]) -> Any:
+    """Write the first run of system messages: one text as it is, several as a list of blocks."""
+    if len(messages) == 1 and isinstance(messages[0].get("content"), str) and "cache_control" not in messages[0]:
+        text = messages[0]["content"]
+        return text if text.strip() else None
+    blocks: list[Block] = []
+    for position, message in enumerate(messages):
+        where = f"messages[{position}].content"
+        written = to_blocks(message.get("content"), where, changes)
+        for block in written:
+            if block["type"] in ("image", "document"):
+                raise _wrong(where, f"Claude takes no {block['type']} in a system message; put it into one of the user")
+        blocks += with_cache_mark(written, message.get("cache_control"))
+    return blocks or None
+
+
+class _Writer:
+    """Write the turns one after another; what the next one must hold is remembered here."""
+
+    def __init__(self, call: WireCall, facts: Facts, messages: list[Message]) -> None:
+        self._call = call
+        self._facts = facts
+        self._messages = messages
+        self._turns: list[Message] = []
+        self._waiting: dict[str, str] = {}
+        """Ids of the tool calls whose results must come next, and the ids that Claude is given."""
+        self._takes_more = False
+        """Whether the last turn holds the results of tools, to which what the user says next belongs."""
+
+    def add(self, position: int) -> None:
+        message, where = self._messages[position], f"messages[{position}]"
+        role = message["role"]
+        if role == "tool":
+            self._result(message, where)
+            return
+        if role == "user":
+            self._user(message, where)
+        elif role == "assistant":
+            self._all_answered(where)
+            self._assistant(message, where, position)
+        elif role in _SYSTEM:
+            self._all_answered(where)
+            self._later_system(message, where, position)
+        else:
+            raise _wrong(where, f"Claude knows no role {role!r}")
+
+    def finished(self) -> list[Message]:
+        self._all_answered("messages")
+        if not self._turns or self._turns[0]["role"] != "user":
+            self._turns.insert(0, {"role": "user", "content": PLACEHOLDER})
+            tell(
+                self._call.changes,
+                Change("emulated", "messages", f"they begin with {PLACEHOLDER!r} of the user, who must speak first"),
+            )
+        if self._turns[-1]["role"] == "assistant":
+            self._end_with_assistant()
+        return self._turns
+
+    def _user(self, message: Message, where: str) -> None:
+        content = _with_name(message, self._call.changes)
+        if isinstance(content, str) and content.strip() and not self._takes_more and "cache_control" not in message:
+            self._all_answered(where)
+            self._turns.append({"role": "user", "content": content})
+            return
+        blocks = to_blocks(content, f"{where}.content", self._call.changes)
+        blocks = with_cache_mark(blocks, message.get("cache_control"))
+        for block in blocks:
+            if block["type"] == "tool_result":
+                self._waiting.pop(str(block.get("tool_use_id")), None)
+        self._all_answered(where)
+        if not blocks and not self._takes_more:
+            blocks = [text_block(PLACEHOLDER)]
+            tell(self._call.changes, Change("emulated", "messages.content", f"nothing of the user is {PLACEHOLDER!r}"))
+        self._say(blocks)
+
+    def _say(self, blocks: list[Block]) -> None:
+        if self._takes_more:
+            self._turns[-1]["content"] += blocks
+            self._takes_more = False
+        else:
+            self._turns.append({"role": "user", "content": blocks})
+
+    def _result(self, message: Message, where: str) -> None:
+        given = message.get("tool_call_id")
+        call_id = given if isinstance(given, str) and given else next(iter(self._waiting), "")
+        if call_id not in self._waiting:
+            raise _wrong(where, f"no tool call {call_id!r} waits for a result here")
+        content = message.get("content")
+        block: Block = {"type": "tool_result", "tool_use_id": self._waiting.pop(call_id)}
+        if isinstance(content, str):
+            block["content"] = content
+        elif blocks := to_blocks(content, f"{where}.content", self._call.changes):
+            block["content"] = blocks
+        block.update({name: message[name] for name in _RESULT_KEYS if name in message})
+        if self._takes_more:
+            self._turns[-1]["content"].append(block)
+        else:
+            self._turns.append({"role": "user", "content": [block]})
+            self._takes_more = True
+
+    def _all_answered(self, where: str) -> None:
+        if self._waiting:
+            missing = ", ".join(map(repr, self._waiting))
+            raise _wrong(where, f"the result of tool call {missing} must come first, in a message of role tool")
+
+    def _assistant(self, message: Message, where: str, position: int) -> None:
+        self._takes_more = False
+        changes = self._call.changes
+        drop_foreign(message, changes)
+        if isinstance(message.get("audio"), Mapping):
+            raise _wrong(where, "Claude takes no audio, neither what another model said")
+        calls = [
+            _tool_use(call, f"{where}.tool_calls[{number}]", f"call_{position}_{number}", changes)
+            for number, call in enumerate(message.get("tool_calls") or ())
+        ]
+        content: Any = message.get("content") or message.get("refusal")
+        native = native_blocks(message)
+        said = [] if isinstance(content, str) and native is None and not calls else self._said(content, where)
+        if native is not None:
+            blocks = fitted(native, said, calls, changes)
+        elif not calls and isinstance(content, str) and content.strip() and "cache_control" not in message:
+            self._turns.append({"role": "assistant", "content": content})
+            return
+        else:
+            blocks = [*said, *calls]
+        waits = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        blocks = sendable(blocks, changes, open_ended=bool(waits) or position == len(self._messages) - 1)
+        blocks = with_cache_mark(blocks, message.get("cache_control"))
+        if not blocks:
+            tell(changes, Change("dropped", "messages", "an answer that held nothing"))
+            return
+        self._waiting = {_caller_id(wait, message): wait for wait in waits}
+        self._turns.append({"role": "assistant", "content": blocks})
+
+    def _said(self, content: Any, where: str) -> list[Block]:
+        return to_blocks(content, f"{where}.content", self._call.changes)
+
+    def _later_system(self, message: Message, where: str, position: int) -> None:
+        blocks = to_blocks(message.get("content"), f"{where}.content", self._call.changes)
+        blocks = with_cache_mark(blocks, message.get("cache_control"))
+        if not blocks:
+            return
+        # What is no text is of Claude's own kind, and only its server knows where that may stand.
+        own = any(block["type"] != "text" for block in blocks)
+        if own or (self._facts.get("later_system") in (None, "kept") and self._may_stand_here(position)):
+            if self._turns and self._turns[-1]["role"] == "system":
+                self._turns[-1]["content"] += blocks
+            else:
+                self._turns.append({"role": "system", "content": blocks})
+            self._takes_more = False
+            return
+        tell(
+            self._call.changes,
+            Change("emulated", "messages", "a later system message goes out as <system> text of the user"),
+        )
+        self._say([text_block(f"<system>\n{text_of(blocks)}\n</system>")])
+
+    def _may_stand_here(self, position: int) -> bool:
+        """Tell whether a system message stands behind the user, or a server's tool, and before Claude or the end.
+
+        https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages#limitations
+        """
+        following = (message["role"] for message in self._messages[position + 1 :] if message["role"] not in _SYSTEM)
+        if not self._turns or next(following, "assistant") != "assistant":
+            return False
+        last = self._turns[-1]
+        if last["role"] != "assistant":
+            return True
+        return isinstance(last["content"], list) and is_server_result(last["content"][-1])
+
+    def _end_with_assistant(self) -> None:
+        """Take care of what Claude is to go on with: some models do not, and none takes blanks at its end."""
+        last = self._turns[-1]["content"]
+        if not isinstance(last, str) and any(map(is_server_call, last)):
+            return
+        if self._facts.refuses("prefill") and self._facts.confidence != "low":
+            self._call.cannot("prefill", f"{self._facts.reason('prefill')}: let the last message be one of the user")
+            del self._turns[-1]
+            return
+        text = last if isinstance(last, str) else last[-1].get("text", "")
+        if text != text.rstrip():
+            tell(self._call.changes, Change("dropped", "messages.content", "blanks at the end of the last message"))
+            content = text.rstrip() if isinstance(last, str) else [*last[:-1], {**last[-1], "text": text.rstrip()}]
+            self._turns[-1] = {**self._turns[-1], "content": content}
+
+
+def _with_name(message: Message, changes: list[Change]) -> Any:
+    """Say who speaks where a name tells more than the role; Claude has no field for it."""
+    name, content = message.get("name"), message.get("content")
+    if not isinstance(name, str) or not name or name.lower() == "user":
+        return content
+    tell(changes, Change("emulated", "messages.name", "written in front of what the user says"))
+    if isinstance(content, str):
+        return f"{name}: {content}"
+    parts = content if isinstance(content, list) else [content]
+    return [text_block(f"{name}:"), *(part for part in parts if part is not None)]
+
+
+def _tool_use(call: Any, where: str, minted: str, changes: list[Change]) -> Block:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise _wrong(where, "Claude has calls of functions only")
+    given = call.get("id")
+    call_id = given if isinstance(given, str) and given else minted
+    name = str(function.get("name") or "")
+    if tool_id(call_id) != given:
+        tell(changes, Change("converted", "tool_calls.id", "in the letters that Claude takes"))
+    block = {
+        "type": "tool_use",
+        "id": tool_id(call_id),
+        "name": tool_name(name),
+        "input": _input(function.get("arguments"), f"{where}.function.arguments"),
+    }
+    return {**block, "cache_control": call["cache_control"]} if "cache_control" in call else block
+
+
+def _input(arguments: Any, where: str) -> dict[str, Any]:
+    """Read a call's arguments; none are an empty object."""
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return {}
+    try:
+        value = bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
+    except InvalidResponse:
+        value = None
+    if not isinstance(value, dict):
+        raise _wrong(where, "is no JSON object, and Claude takes nothing else")
+    return value
+
+
+def _caller_id(sent: str, message: Message) -> str:
+    """Give the id by which the caller's results name a call."""
+    for call in message.get("tool_calls") or ():
+        if isinstance(call.get("id"), str) and call["id"] and tool_id(call["id"]) == sent:
+            return str(call["id"])
+    return sent
+
+
+def _wrong(where: str, what: str) -> BadRequest:
+    return BadRequest(f"{where}: {what}", sent=False)

@@ -1,0 +1,126 @@
+"""Claude's own blocks on OpenAI's messages: kept where its fields do not say everything, and fitted in again.
+
+They stand in `extra_content.anthropic.content`, in their order and exactly as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.types import Change
+from modelwrap.wire.claude_content import Block, is_blank, text_of
+from modelwrap.wire.repair import tell
+
+PROVIDER = "anthropic"
+
+_TEXT_KEYS = frozenset({"type", "text", "citations"})
+_CALL_KEYS = frozenset({"type", "id", "name", "input", "caller"})
+
+_EDITED = Change(
+    "dropped", f"extra_content.{PROVIDER}", "blocks of the model's own that do not fit the message as it is now"
+)
+_UNSIGNED = Change("dropped", f"extra_content.{PROVIDER}", "thinking without its signature, for it was interrupted")
+_TRAILING = Change("dropped", f"extra_content.{PROVIDER}", "thinking at the end of a turn, where Claude takes none")
+_UNPAIRED = Change("dropped", f"extra_content.{PROVIDER}", "a server's tool call without its result")
+
+
+def says_everything(blocks: list[Block]) -> bool:
+    """Tell whether a message's text and tool calls hold all that these blocks do: one plain text, then plain calls."""
+    calls = blocks[1:] if blocks and blocks[0].get("type") == "text" else blocks
+    return (calls is blocks or _is_plain_text(blocks[0])) and all(map(_is_plain_call, calls))
+
+
+def _is_plain_text(block: Block) -> bool:
+    return not block.get("citations") and block.keys() <= _TEXT_KEYS
+
+
+def _is_plain_call(block: Block) -> bool:
+    caller = block.get("caller")
+    direct = caller is None or (isinstance(caller, dict) and caller.get("type") == "direct")
+    return block.get("type") == "tool_use" and direct and block.keys() <= _CALL_KEYS
+
+
+def native_blocks(message: Mapping[str, Any]) -> list[Block] | None:
+    """Give the blocks that a message of Claude's carries; None for one that carries none."""
+    extra = message.get("extra_content")
+    own = extra.get(PROVIDER) if isinstance(extra, Mapping) else None
+    content = own.get("content") if isinstance(own, Mapping) else None
+    if not isinstance(content, list) or not all(isinstance(block, Mapping) and "type" in block for block in content):
+        return None
+    return [dict(block) for block in content]
+
+
+def fitted(native: list[Block], said: list[Block], calls: list[Block], changes: list[Change]) -> list[Block]:
+    """Lay a message's own blocks out again as far as they agree with its text and its tool calls; those win."""
+    same_text = text_of(native) == text_of(said) and all(block["type"] == "text" for block in said)
+    left = {call["id"]: call for call in calls}
+    kept: list[Block] = []
+    text_at: int | None = None
+    fits = True
+    for block in native:
+        if block["type"] == "tool_use":
+            call = left.pop(block.get("id"), None)
+            same = call is not None and call["name"] == block.get("name") and call["input"] == block.get("input")
+            fits = fits and same
+            if call is not None:
+                kept.append(block if same else call)
+        elif block["type"] == "text" and not same_text:
+            text_at = len(kept) if text_at is None else text_at
+        elif not is_blank(block):
+            kept.append(block)
+    if not same_text:
+        fits = False
+        place = _first_call(kept) if text_at is None else text_at
+        kept[place:place] = said
+    if left or not fits:
+        tell(changes, _EDITED)
+    return [*kept, *left.values()]
+
+
+def _first_call(blocks: list[Block]) -> int:
+    return next((place for place, block in enumerate(blocks) if block["type"] == "tool_use"), len(blocks))
+
+
+def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool) -> list[Block]:
+    """Leave out what Claude takes back from nobody: unsigned thinking, thinking at the end, tool calls cut off.
+
+    The last turn of all and one that waits for results are `open_ended`: there a server's tool may still be at work.
+    """
+    kept = [block for block in blocks if block["type"] != "thinking" or block.get("signature")]
+    if len(kept) < len(blocks):
+        tell(changes, _UNSIGNED)
+    if open_ended:
+        return kept
+    while kept and kept[-1]["type"] in ("thinking", "redacted_thinking"):
+        kept.pop()
+        tell(changes, _TRAILING)
+    answered = {block.get("tool_use_id") for block in kept}
+    paired = [block for block in kept if not is_server_call(block) or block.get("id") in answered]
+    if len(paired) < len(kept):
+        tell(changes, _UNPAIRED)
+    return paired
+
+
+def is_server_call(block: Block) -> bool:
+    return block["type"] != "tool_use" and str(block["type"]).endswith("tool_use")
+
+
+def is_server_result(block: Block) -> bool:
+    return block["type"] != "tool_result" and str(block["type"]).endswith("tool_result")
+
+
+def drop_foreign(message: Mapping[str, Any], changes: list[Change]) -> None:
+    """Tell once of what other providers left on a message, and of reasoning that is not signed: it stays here."""
+    extra = message.get("extra_content")
+    calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+    others = set(extra) - {PROVIDER} if isinstance(extra, Mapping) else set()
+    for call in calls:
+        others |= set(call["extra_content"]) if isinstance(call.get("extra_content"), Mapping) else set()
+    for name in sorted(others):
+        tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
+    if native_blocks(message) is None and any(message.get(name) for name in _REASONING):
+        tell(changes, Change("dropped", "reasoning_content", "Claude takes back only thinking that it signed"))
+
+
+_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")

@@ -1,0 +1,116 @@
+"""Tools for Claude: their definitions, the choice among them, and names and ids in the letters that it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.errors import BadRequest
+from modelwrap.types import Change
+from modelwrap.wire.claude_schema import ClaudeSchema
+from modelwrap.wire.http import WireCall
+from modelwrap.wire.repair import tell
+
+_LONGEST_NAME = 128
+_NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
+
+_CHOICES = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+_NATIVE_CHOICES = ("auto", "any", "tool", "none")
+
+
+def to_tools(call: WireCall) -> list[Any]:
+    """Write the definitions; what is no function of OpenAI's goes through as Claude's own."""
+    return [_tool(tool, f"tools[{position}]", call) for position, tool in enumerate(call.parameters.get("tools") or ())]
+
+
+def to_choice(call: WireCall) -> dict[str, Any] | None:
+    """Write `tool_choice` and `parallel_tool_calls`; None where neither says anything but the default."""
+    given = call.parameters.get("tool_choice")
+    choice = None if given is None else _choice(given, call)
+    if call.parameters.get("parallel_tool_calls") is not False or not call.parameters.get("tools"):
+        return choice
+    choice = choice or {"type": "auto"}
+    return choice if choice["type"] == "none" else {**choice, "disable_parallel_tool_use": True}
+
+
+def tool_name(name: str) -> str:
+    """Give a name in the letters that Claude takes, the same for the same name; most are so already."""
+    return _spelled(name, _LONGEST_NAME)
+
+
+def tool_id(call_id: str) -> str:
+    return _spelled(call_id, None)
+
+
+def given_names(call: WireCall) -> dict[str, str]:
+    """Tell which tool the caller means by a name that Claude was given in place of its own."""
+    tools = call.parameters.get("tools") or ()
+    named = (tool["function"].get("name") for tool in tools if _is_function(tool))
+    return {tool_name(name): name for name in named if isinstance(name, str) and tool_name(name) != name}
+
+
+def _spelled(text: str, longest: int | None) -> str:
+    spelled = _NO_LETTER.sub("_", text)
+    if spelled == text and text and (longest is None or len(text) <= longest):
+        return text
+    # Two that differ must not become one.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    kept = spelled if longest is None else spelled[: longest - 9]
+    return f"{kept}_{digest}"
+
+
+def _is_function(tool: Any) -> bool:
+    return isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
+
+
+def _tool(tool: Any, where: str, call: WireCall) -> Any:
+    if not _is_function(tool):
+        if isinstance(tool, Mapping) and "custom" in tool:
+            raise BadRequest(f"{where}: Claude has no tools that take free text; describe it as a function", sent=False)
+        return tool
+    function = tool["function"]
+    beside = {name: value for name, value in tool.items() if name not in ("type", "function")}
+    written = {name: value for name, value in function.items() if name != "parameters" and value is not None}
+    name = str(function.get("name") or "")
+    written["name"] = tool_name(name)
+    if written["name"] != name:
+        tell(call.changes, Change("renamed", "tools.name", f"{name} goes out as {written['name']}"))
+    _describe_input(written, function.get("parameters"), call.changes)
+    return {**written, **beside}
+
+
+def _describe_input(written: dict[str, Any], parameters: Any, changes: list[Change]) -> None:
+    """Write the schema of a tool's input; of a strict tool, as Claude can hold itself to it."""
+    if not isinstance(parameters, Mapping):
+        parameters = {"type": "object", "properties": {}}
+    elif "type" not in parameters:
+        parameters = {"type": "object", **parameters}
+    written["input_schema"] = parameters
+    if written.get("strict") is False:
+        del written["strict"]
+    if "strict" not in written:
+        return
+    schema = ClaudeSchema(parameters)
+    if schema.loose:
+        del written["strict"]
+        tell(changes, Change("converted", "tools.strict", f"{written['name']} is not strict, it takes {schema.loose}"))
+        return
+    written["input_schema"] = schema.written
+    if schema.told:
+        tell(changes, Change("converted", "tools.parameters", f"said in descriptions only: {schema.told}"))
+
+
+def _choice(given: Any, call: WireCall) -> dict[str, Any] | None:
+    if isinstance(given, str) and given in _CHOICES:
+        return dict(_CHOICES[given])
+    if isinstance(given, Mapping):
+        if isinstance(given.get("function"), Mapping):
+            return {"type": "tool", "name": tool_name(str(given["function"].get("name") or ""))}
+        if given.get("type") in _NATIVE_CHOICES:
+            return dict(given)
+    call.cannot(
+        "tool_choice", f"Claude has no choice like {given!r:.80}; there are auto, none, required and a function"
+    )
+    return None
