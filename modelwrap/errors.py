@@ -149,7 +149,7 @@ class CallError(ModelwrapError):
         self.code = scrubber(self.code) if self.code else self.code
         self.request_id = scrubber(self.request_id) if self.request_id else self.request_id
         if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in chain(self.__cause__)):
-            self.__cause__ = None
+            self.__cause__ = self.__context__ = None
 
     def __str__(self) -> str:
         subject = self.model or self.endpoint or ""

@@ -23,7 +23,8 @@ class Attempted:
 
     outcome: str = "abandoned"
     status: int | None = None
-    request_id: str | None = None
+    request_id: str | None = field(default=None, repr=False)
+    """As the server wrote it, which may be anything."""
     refused_here: bool = False
     """Whether nothing went out, because it cannot."""
     secrets: list[Secret] = field(default_factory=list)

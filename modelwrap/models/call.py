@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from modelwrap.config.fields import NOT_PARAMETERS
-from modelwrap.errors import CallError, ConfigError
+from modelwrap.errors import CallError, ConfigError, CredentialError, chain
 from modelwrap.runtime.base import Deadline
 from modelwrap.secrets import Secret, is_sensitive, reveal
 from modelwrap.types import JSON, Attempt, Change, ChatChunk, ChatReply, Reply
@@ -61,7 +61,8 @@ class Call:
     """Whether the end of the stream was seen."""
     end_marked: bool = True
     """Whether that end carried the wire's end mark."""
-    request_id: str | None = None
+    request_id: str | None = field(default=None, repr=False)
+    """As the server wrote it, which may be anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ def fill_error(error: CallError, call: Call, model_name: str) -> CallError:
     error.endpoint = error.endpoint or call.endpoint or None
     error.history = tuple(call.history)
     error.changes = tuple(call.changes)
+    if not isinstance(error, CredentialError):
+        # What led to it carries the same; only a credential's failure is in code of the caller's own.
+        for cause in chain(error.__cause__):
+            cause.__traceback__ = None
     return error.with_traceback(None)
 
 
