@@ -45,8 +45,7 @@ class Assembly:
         return bool(self._raw)
 
     def add(self, chunk: ChatChunk) -> None:
-        # Past the attribute, whose look-up costs more than all the rest of a piece's look-ups together.
-        raw = (chunk.__pydantic_private__ or {}).get("_raw")
+        raw = chunk.raw
         if type(raw) is list:
             self._raw += raw
         else:
