@@ -10,6 +10,7 @@ import asyncio
 import base64
 import functools
 import io
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -23,11 +24,11 @@ from modelwrap.errors import CallError, chain
 from modelwrap.runtime import failures, proxies, tls
 from modelwrap.runtime.addresses import check_public, look_up, numeric
 from modelwrap.runtime.base import Deadline, Limit
-from modelwrap.runtime.conversation import MOST_INFORMATIONAL, TooManyInformational
+from modelwrap.runtime.conversation import LARGEST_HEAD, MOST_HEADERS, MOST_INFORMATIONAL, TooManyInformational
 from modelwrap.runtime.outgoing import Target, header_items, read_limit, target_of
 from modelwrap.runtime.places import Places
 from modelwrap.runtime.pools import Key
-from modelwrap.runtime.response import LARGEST_HEAD, MOST_HEADERS, Response, joined
+from modelwrap.runtime.response import Response, joined
 from modelwrap.runtime.sockets import has_something_to_say
 from modelwrap.secrets import Scrubber, Secret
 from modelwrap.wire.http import HttpRequest
@@ -47,6 +48,11 @@ _LARGEST_AT_ONCE = 2**20
 _CLIENT_ERRORS = (aiohttp.ClientError, TooManyInformational, TimeoutError, OSError, ValueError)
 
 
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_LENGTH = re.compile(rb"\ncontent-length[ \t]*:[^\n]*(?=\n)", re.IGNORECASE)
+
+
 class _Stale(aiohttp.ServerDisconnectedError):
     """Say that a connection which had been idle was closed before any byte of an answer came."""
 
@@ -60,6 +66,7 @@ class _Connection(ResponseHandler):
         self._informational = 0
         self._answered = True
         self._asked = False
+        self._head = b""
 
     def set_response_params(self, **params: Any) -> None:
         # Called when a request is about to go out.
@@ -81,7 +88,31 @@ class _Connection(ResponseHandler):
             self.close()
             return
         self._answered = self._answered or bool(data)
+        if self._asked and (self._head or data.startswith(b"HTTP/1")):
+            data = self._whole_head(data)
         super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            super().data_received(data)
+        super().connection_lost(exc)
+
+    def _whole_head(self, data: bytes) -> bytes:
+        """Keep what comes until a head is whole, and take a length out that stands beside chunks.
+
+        The standard lets chunks win, and has the connection closed; aiohttp's parser refuses such an answer.
+        """
+        begin = max(0, len(self._head) - 3)
+        head, self._head = self._head + data, b""
+        end = _END_OF_HEAD.search(head, begin)
+        if end is None and len(head) < LARGEST_HEAD:
+            self._head = head
+            return b""
+        if end is not None and _CHUNKED.search(head, 0, end.end()) and _LENGTH.search(head, 0, end.end()):
+            self.force_close()
+            return _LENGTH.sub(b"", head[: end.end()]) + head[end.end() :]
+        return head
 
     def _is_idle(self) -> bool:
         ended = self._payload is None or self._payload.is_eof()
@@ -101,9 +132,6 @@ class _Connection(ResponseHandler):
                 return
         else:
             self._asked = False
-        if message.chunked and "Content-Length" in message.headers:
-            # Two readers may disagree about where such an answer ends.
-            self.force_close()
         super().feed_data(data, size)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
@@ -344,10 +372,16 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
 
 def _words(error: Exception) -> str:
     """Give what an error says, without the hosts and headers that aiohttp adds to it."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.message or type(error).__name__
-    os_error = getattr(error, "os_error", None) or error
-    return str(getattr(os_error, "strerror", None) or os_error) or type(error).__name__
+    match error:
+        case aiohttp.ClientResponseError():
+            words = error.message.partition("\n")[0].rstrip(":")
+        case aiohttp.ClientPayloadError():
+            words = "it ended before the answer did"
+        case aiohttp.ClientOSError() if not error.errno:
+            words = "it ended while the request went out"
+        case _:
+            words = str(error)
+    return words or type(error).__name__
 
 
 def _cause(error: Exception) -> BaseException | None:

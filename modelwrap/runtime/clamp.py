@@ -40,6 +40,8 @@ def heard(conversation: Conversation, data: bytes) -> bytes:
     if not data:
         if conversation.stale:
             raise Stale
+        if conversation.answered and conversation.in_head:
+            raise httpcore2.RemoteProtocolError("it ended before its headers did")
         return data
     try:
         conversation.hears(data)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 MOST_INFORMATIONAL = 8
+MOST_HEADERS = 200
+LARGEST_HEAD = 100 * 1024
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _INFORMATIONAL = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d")
@@ -36,6 +38,11 @@ class Conversation:
         """Whether the connection served before, and nothing has come of the request that is under way."""
         return self.exchanges > 1 and not self.answered
 
+    @property
+    def in_head(self) -> bool:
+        """Whether the head of the answer that is under way has not come to its end."""
+        return self._head is not None
+
     def asks(self) -> None:
         """Take note that a part of a request goes out."""
         if self.answered:
@@ -48,16 +55,18 @@ class Conversation:
         """Take note of what came."""
         self.answered = True
         if self._head is not None:
-            self._head = self._after_informational(self._head + data)
+            self._head = self._unfinished(self._head, data)
 
-    def _after_informational(self, head: bytes) -> bytes | None:
-        """Give what may still become an informational head; None when the answer has begun."""
-        while _INFORMATIONAL.match(head):
-            end = _END_OF_HEAD.search(head)
-            if end is None:
-                return head
+    def _unfinished(self, head: bytes, data: bytes) -> bytes | None:
+        """Give the part of a head that has come; None when the head of the answer itself has ended."""
+        begin = max(0, len(head) - 3)
+        head += data
+        while end := _END_OF_HEAD.search(head, begin):
+            if not _INFORMATIONAL.match(head):
+                return None
             self._informational += 1
             if self._informational > MOST_INFORMATIONAL:
                 raise TooManyInformational
-            head = head[end.end() :]
-        return head if len(head) < len("HTTP/1.1 100") else None
+            head, begin = head[end.end() :], 0
+        # Beyond this every client has given up.
+        return head if len(head) < LARGEST_HEAD else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 
@@ -15,6 +16,9 @@ from modelwrap.wire.http import HttpRequest
 def not_connected(error: BaseException, words: str, *, proxied: bool) -> CallError:
     """Say why there is no connection; nothing was sent."""
     for cause in chain(error):
+        # A loop tells a clean end in the middle of TLS by an error that bears no number.
+        if isinstance(cause, ssl.SSLEOFError) or (isinstance(cause, ConnectionResetError) and cause.errno is None):
+            return tls.broken_off()
         if isinstance(cause, ssl.SSLError):
             return tls.failure(cause)
         if isinstance(cause, socket.gaierror):
@@ -23,7 +27,7 @@ def not_connected(error: BaseException, words: str, *, proxied: bool) -> CallErr
                 f"{whose} cannot be resolved: {cause.strerror}", sent=False, retryable=cause.errno not in UNKNOWN
             )
     what = "the proxy cannot be reached" if proxied else "no connection"
-    return ConnectionFailed(f"{what}: {words}", sent=False)
+    return ConnectionFailed(f"{what}: {_system_words(error) or words}", sent=False)
 
 
 def proxy_refused(words: str, status: int | None) -> CallError:
@@ -49,7 +53,7 @@ def cut(error: BaseException, words: str) -> CallError:
         # Under TLS 1.3 a server that refuses the client says so only when the request has gone out.
         if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
             return tls.failure(cause, sent=True)
-    return ConnectionFailed(f"the connection was cut: {words}")
+    return ConnectionFailed(f"the connection was cut: {_system_words(error) or words}")
 
 
 def not_http(words: str) -> CallError:
@@ -63,3 +67,9 @@ def not_writable(words: str) -> CallError:
 def crowded(most: int, origin: str) -> CallError:
     """Say that no connection became free before the call had to end."""
     return ConnectionFailed(f"all {most} connections of the pool for {origin} were in use", sent=False)
+
+
+def _system_words(error: BaseException) -> str:
+    """Give what the system calls it: clients put hosts and URLs beside that."""
+    numbers = [link.errno for link in chain(error) if isinstance(link, OSError) and link.errno]
+    return os.strerror(numbers[-1]) if numbers else ""

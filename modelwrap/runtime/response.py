@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from modelwrap.errors import InvalidResponse, ResponseTooLarge
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.content import decoder_for
+from modelwrap.runtime.conversation import LARGEST_HEAD, MOST_HEADERS
 from modelwrap.wire.http import HttpRequest
 
 LARGEST_BODY = 64 * 2**20
 LONGEST_STREAM = 2**30
-MOST_HEADERS = 200
-LARGEST_HEAD = 100 * 1024
 
 
 class Response:

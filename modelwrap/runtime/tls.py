@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from modelwrap.errors import CallError, ConfigError, ConnectionFailed, TLSFailed
+from modelwrap.errors import ConfigError, TLSFailed
 
 # What OpenSSL says when the first bytes of the other end are none of TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
@@ -45,11 +45,14 @@ def _trusting(path: str) -> ssl.SSLContext:
         raise ConfigError(f"verify: {path} holds no certificates: {error.strerror or error}") from error
 
 
-def failure(error: ssl.SSLError, *, sent: bool = False) -> CallError:
+def failure(error: ssl.SSLError, *, sent: bool = False) -> TLSFailed:
     """Say what went wrong with TLS."""
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return ConnectionFailed("the connection was cut in the middle of TLS", sent=sent)
     if error.reason in _NO_TLS:
         return TLSFailed(f"the other end does not speak TLS; is it http://? ({error.reason})", sent=sent)
     reason = getattr(error, "verify_message", "") or error.reason or str(error)
     return TLSFailed(f"the connection is not secure: {reason}", sent=sent)
+
+
+def broken_off() -> TLSFailed:
+    """Say that the other end hung up over TLS, as one does that has no version of it in common."""
+    return TLSFailed("the other end hung up before TLS was agreed on", sent=False)
