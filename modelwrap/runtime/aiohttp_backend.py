@@ -240,7 +240,7 @@ class AiohttpPool:
                 allow_redirects=False,
                 proxy=self._proxy.url,
                 proxy_headers=self._proxy.headers_of_tunnels(),
-                timeout=aiohttp.ClientTimeout(connect=connect, ceil_threshold=_NO_ROUNDING),
+                timeout=_timeout(connect),
             )
 
     def failure(self, error: Exception, request: HttpRequest, limit: Limit) -> CallError:
@@ -324,6 +324,11 @@ class _Proxy:
         if self._authorization and self._https:
             return {"proxy-authorization": self._authorization.reveal()}
         return None
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=connect, ceil_threshold=_NO_ROUNDING)
 
 
 def _body(content: bytes) -> bytes | io.BytesIO | None:

@@ -56,7 +56,7 @@ def header_items(request: HttpRequest, target: Target) -> Iterator[tuple[str, st
     for name, value in request.headers.items():
         if fault := _fault_of_name(name):
             raise BadRequest(f"header {name!r}: {fault}", sent=False)
-        if not _fits_http(value):
+        if not (_fits_http(value) if isinstance(value, str) else _secret_fits_http(value)):
             raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
         yield name.lower(), reveal(value)
     if request.content or request.method not in ("GET", "HEAD"):
@@ -71,8 +71,12 @@ def _fault_of_name(name: str) -> str:
     return "this header is written by the HTTP client" if name.lower() in _FRAMING else ""
 
 
-def _fits_http(value: str | Secret) -> bool:
-    return reveal(value).isascii() and reveal(value).isprintable()
+def _fits_http(value: str) -> bool:
+    return value.isascii() and value.isprintable()
+
+
+def _secret_fits_http(value: Secret) -> bool:
+    return _fits_http(value.reveal())
 
 
 def read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
