@@ -14,7 +14,7 @@ Block: TypeAlias = dict[str, Any]
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
-_EMPTY = Change("dropped", "messages.content", "Claude takes no text without a word in it")
+EMPTY = Change("dropped", "messages.content", "Claude takes no text without a word in it")
 
 
 def to_blocks(content: Any, where: str, changes: list[Change]) -> list[Block]:
@@ -28,7 +28,7 @@ def to_blocks(content: Any, where: str, changes: list[Change]) -> list[Block]:
     blocks = [_block(part, f"{where}[{position}]", changes) for position, part in enumerate(parts)]
     kept = [block for block in blocks if not is_blank(block)]
     if len(kept) < len(blocks):
-        tell(changes, _EMPTY)
+        tell(changes, EMPTY)
     return kept
 
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.capabilities import Facts
-from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
-from modelwrap.wire import body as bodies
 from modelwrap.wire.claude_content import Block, text_block, text_of, to_blocks, with_cache_mark
 from modelwrap.wire.claude_native import (
-    drop_foreign,
+    PROVIDER,
     fitted,
     is_server_call,
     is_server_result,
@@ -21,18 +20,15 @@ from modelwrap.wire.claude_native import (
 from modelwrap.wire.claude_tools import tool_id, tool_name
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, arguments_of, tell_of_foreign, with_speaker
 
-# What stands where Claude wants something of the user and the caller has nothing.
-PLACEHOLDER = "."
-
-_SYSTEM = ("system", "developer")
 _RESULT_KEYS = ("is_error", "cache_control", "toolset_name")
 
 
 def to_conversation(call: WireCall, facts: Facts) -> tuple[Any, list[Message]]:
     """Give what goes out as `system` (None for nothing) and as `messages`."""
     messages: list[Message] = call.input
-    lead = next((number for number, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
+    lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
     writer = _Writer(call, facts, messages)
     system = _system(messages[:lead], call.changes)
     for position in range(lead, len(messages)):
@@ -80,7 +76,7 @@ class _Writer:
         elif role == "assistant":
             self._all_answered(where)
             self._assistant(message, where, position)
-        elif role in _SYSTEM:
+        elif role in SYSTEM:
             self._all_answered(where)
             self._later_system(message, where, position)
         else:
@@ -99,7 +95,7 @@ class _Writer:
         return self._turns
 
     def _user(self, message: Message, where: str) -> None:
-        content = _with_name(message, self._call.changes)
+        content = with_speaker(message, self._call.changes)
         if isinstance(content, str) and content.strip() and not self._takes_more and "cache_control" not in message:
             self._all_answered(where)
             self._turns.append({"role": "user", "content": content})
@@ -148,7 +144,6 @@ class _Writer:
     def _assistant(self, message: Message, where: str, position: int) -> None:
         self._takes_more = False
         changes = self._call.changes
-        drop_foreign(message, changes)
         if isinstance(message.get("audio"), Mapping):
             raise _wrong(where, "Claude takes no audio, neither what another model said")
         calls = [
@@ -157,6 +152,7 @@ class _Writer:
         ]
         content: Any = message.get("content") or message.get("refusal")
         native = native_blocks(message)
+        tell_of_foreign(message, PROVIDER, changes, own=native is not None)
         said = [] if isinstance(content, str) and native is None and not calls else self._said(content, where)
         if native is not None:
             blocks = fitted(native, said, calls, changes)
@@ -202,7 +198,7 @@ class _Writer:
 
         https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages#limitations
         """
-        following = (message["role"] for message in self._messages[position + 1 :] if message["role"] not in _SYSTEM)
+        following = (message["role"] for message in self._messages[position + 1 :] if message["role"] not in SYSTEM)
         if not self._turns or next(following, "assistant") != "assistant":
             return False
         last = self._turns[-1]
@@ -226,18 +222,6 @@ class _Writer:
             self._turns[-1] = {**self._turns[-1], "content": content}
 
 
-def _with_name(message: Message, changes: list[Change]) -> Any:
-    """Say who speaks where a name tells more than the role; Claude has no field for it."""
-    name, content = message.get("name"), message.get("content")
-    if not isinstance(name, str) or not name or name.lower() == "user":
-        return content
-    tell(changes, Change("emulated", "messages.name", "written in front of what the user says"))
-    if isinstance(content, str):
-        return f"{name}: {content}"
-    parts = content if isinstance(content, list) else [content]
-    return [text_block(f"{name}:"), *(part for part in parts if part is not None)]
-
-
 def _tool_use(call: Any, where: str, minted: str, changes: list[Change]) -> Block:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
@@ -251,24 +235,9 @@ def _tool_use(call: Any, where: str, minted: str, changes: list[Change]) -> Bloc
         "type": "tool_use",
         "id": tool_id(call_id),
         "name": tool_name(name),
-        "input": _input(function.get("arguments"), f"{where}.function.arguments"),
+        "input": arguments_of(function.get("arguments"), f"{where}.function.arguments"),
     }
     return {**block, "cache_control": call["cache_control"]} if "cache_control" in call else block
-
-
-def _input(arguments: Any, where: str) -> dict[str, Any]:
-    """Read a call's arguments; none are an empty object."""
-    if isinstance(arguments, Mapping):
-        return dict(arguments)
-    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
-        return {}
-    try:
-        value = bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
-    except InvalidResponse:
-        value = None
-    if not isinstance(value, dict):
-        raise _wrong(where, "is no JSON object, and Claude takes nothing else")
-    return value
 
 
 def _caller_id(sent: str, message: Message) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.types import Change
-from modelwrap.wire.claude_content import Block, is_blank, text_of
+from modelwrap.wire.claude_content import EMPTY, Block, is_blank, text_of
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import native_extra
 
 PROVIDER = "anthropic"
 
@@ -43,9 +44,7 @@ def _is_plain_call(block: Block) -> bool:
 
 def native_blocks(message: Mapping[str, Any]) -> list[Block] | None:
     """Give the blocks that a message of Claude's carries; None for one that carries none."""
-    extra = message.get("extra_content")
-    own = extra.get(PROVIDER) if isinstance(extra, Mapping) else None
-    content = own.get("content") if isinstance(own, Mapping) else None
+    content = native_extra(message, PROVIDER).get("content")
     if not isinstance(content, list) or not all(isinstance(block, Mapping) and "type" in block for block in content):
         return None
     return [dict(block) for block in content]
@@ -67,7 +66,9 @@ def fitted(native: list[Block], said: list[Block], calls: list[Block], changes: 
                 kept.append(block if same else call)
         elif block["type"] == "text" and not same_text:
             text_at = len(kept) if text_at is None else text_at
-        elif not is_blank(block):
+        elif is_blank(block):
+            tell(changes, EMPTY)
+        else:
             kept.append(block)
     if not same_text:
         fits = False
@@ -108,19 +109,3 @@ def is_server_call(block: Block) -> bool:
 
 def is_server_result(block: Block) -> bool:
     return block["type"] != "tool_result" and str(block["type"]).endswith("tool_result")
-
-
-def drop_foreign(message: Mapping[str, Any], changes: list[Change]) -> None:
-    """Tell once of what other providers left on a message, and of reasoning that is not signed: it stays here."""
-    extra = message.get("extra_content")
-    calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
-    others = set(extra) - {PROVIDER} if isinstance(extra, Mapping) else set()
-    for call in calls:
-        others |= set(call["extra_content"]) if isinstance(call.get("extra_content"), Mapping) else set()
-    for name in sorted(others):
-        tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
-    if native_blocks(message) is None and any(message.get(name) for name in _REASONING):
-        tell(changes, Change("dropped", "reasoning_content", "Claude takes back only thinking that it signed"))
-
-
-_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")

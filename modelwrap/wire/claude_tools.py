@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from modelwrap.types import Change
 from modelwrap.wire.claude_schema import ClaudeSchema
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import spelled
 
 _LONGEST_NAME = 128
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -29,19 +29,21 @@ def to_choice(call: WireCall) -> dict[str, Any] | None:
     """Write `tool_choice` and `parallel_tool_calls`; None where neither says anything but the default."""
     given = call.parameters.get("tool_choice")
     choice = None if given is None else _choice(given, call)
-    if call.parameters.get("parallel_tool_calls") is not False or not call.parameters.get("tools"):
+    several = call.parameters.get("parallel_tool_calls")
+    if several is False and choice is None and call.parameters.get("tools"):
+        choice = {"type": "auto"}
+    if several is None or choice is None or choice["type"] == "none":
         return choice
-    choice = choice or {"type": "auto"}
-    return choice if choice["type"] == "none" else {**choice, "disable_parallel_tool_use": True}
+    return {**choice, "disable_parallel_tool_use": not several}
 
 
 def tool_name(name: str) -> str:
     """Give a name in the letters that Claude takes, the same for the same name; most are so already."""
-    return _spelled(name, _LONGEST_NAME)
+    return spelled(name, _NO_LETTER, _LONGEST_NAME)
 
 
 def tool_id(call_id: str) -> str:
-    return _spelled(call_id, None)
+    return spelled(call_id, _NO_LETTER, None)
 
 
 def given_names(call: WireCall) -> dict[str, str]:
@@ -49,16 +51,6 @@ def given_names(call: WireCall) -> dict[str, str]:
     tools = call.parameters.get("tools") or ()
     named = (tool["function"].get("name") for tool in tools if _is_function(tool))
     return {tool_name(name): name for name in named if isinstance(name, str) and tool_name(name) != name}
-
-
-def _spelled(text: str, longest: int | None) -> str:
-    spelled = _NO_LETTER.sub("_", text)
-    if spelled == text and text and (longest is None or len(text) <= longest):
-        return text
-    # Two that differ must not become one.
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    kept = spelled if longest is None else spelled[: longest - 9]
-    return f"{kept}_{digest}"
 
 
 def _is_function(tool: Any) -> bool:
