@@ -19,6 +19,8 @@ class Asked:
     body: Any
     client: Any = None
     """Who asked: the same for all requests of one connection."""
+    content: bytes = b""
+    """The body as it came."""
 
 
 @dataclass
@@ -88,7 +90,14 @@ class Loopback:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer = outer.answer(
-                    Asked(self.command, self.path, headers, json.loads(body) if body else None, self.client_address)
+                    Asked(
+                        self.command,
+                        self.path,
+                        headers,
+                        json.loads(body) if body else None,
+                        self.client_address,
+                        body,
+                    )
                 )
                 try:
                     self._send(answer)

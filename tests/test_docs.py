@@ -22,6 +22,7 @@ import pytest
 import modelwrap
 from modelwrap import cli, registry
 from modelwrap import runtime as runtimes
+from modelwrap.models import sdk_clients
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
 from modelwrap.wire.http import HttpRequest
 from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
@@ -102,6 +103,7 @@ def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "some-key-of-mine")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    monkeypatch.setattr(sdk_clients, "_known", dict(sdk_clients._known))
     (tmp_path / "river.png").write_bytes(PIXEL)
     before = set(sys.modules)
     with runtimes.played_by(lambda runtime: Elsewhere(runtime, server.base_url)):

@@ -14,8 +14,8 @@ from modelwrap.config import SecretString, key_from
 from modelwrap.errors import ConfigError, InvalidResponse, StreamFailed
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
-from modelwrap.models.hosted import HostedConfig
-from modelwrap.models.http import HttpModel
+from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
+from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply
@@ -32,7 +32,10 @@ TOKEN_VARIABLE = "ANTHROPIC_AUTH_TOKEN"
 _MOST_PAUSES = 16
 
 
-class ClaudeConfig(HostedConfig):
+class ClaudeConfig(SdkConfig, FetchingConfig):
+    wire = "claude"
+    plain_client = "Anthropic"
+    key_variable = KEY_VARIABLE
     provider = "anthropic"
     own_domain = "api.anthropic.com"
     own_url = "https://api.anthropic.com"
@@ -47,21 +50,33 @@ class ClaudeConfig(HostedConfig):
         return normalised_messages_base(url)
 
 
-class Claude(HttpModel):
+class Claude(SdkModel[ClaudeConfig]):
     """Chat over `/v1/messages`; a turn that the server pauses is gone on with until it ends."""
 
     Config = ClaudeConfig
     codec = claude
 
+    fetching: Fetching | None = None
+    """How media are fetched, for what does not fetch them itself."""
+
     @classmethod
     def from_config(cls, config: ClaudeConfig) -> Self:
-        model = cls(config.config_name, config.model, config.endpoint(_headers(config)), config.traits())
-        model.configure(config)
+        model = super().from_config(config)
+        if model.carrier is not None and not model.carrier.takes_media_urls:
+            model.fetching = Fetching(config.media)
         return model
+
+    @classmethod
+    def headers(cls, config: ClaudeConfig) -> dict[str, str | Secret]:
+        headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
+        if not headers.keys() & {"x-api-key", "authorization"}:
+            headers.update(_login(config, config.is_at_home()))
+        return headers
 
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call, strict=False)
-        return await read_messages(call, runtime)
+        messages = await read_messages(call, runtime)
+        return messages if self.fetching is None else await with_media_fetched(messages, call, runtime, self.fetching)
 
     async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
         reply = await super()._completed(wire, call, runtime)
@@ -96,13 +111,6 @@ _TOO_OFTEN = f"the provider paused the turn more than {_MOST_PAUSES} times"
 
 def _continued(pauses: int) -> Change:
     return Change("emulated", PAUSED, f"pause {pauses + 1}: asked to go on, and put together")
-
-
-def _headers(config: ClaudeConfig) -> dict[str, str | Secret]:
-    headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
-    if not headers.keys() & {"x-api-key", "authorization"}:
-        headers.update(_login(config, config.is_at_home()))
-    return headers
 
 
 def _login(config: ClaudeConfig, at_home: bool) -> dict[str, str | Secret]:

@@ -71,9 +71,10 @@ class HostedConfig(ModelConfig):
             connection=self.client_args.connection(base_url),
         )
 
-    def traits(self) -> Traits:
-        """Say how the model at its address wants to be spoken to."""
-        return traits_for(self.model, self.base_url(), provider=self.provider, overrides=self.capabilities)
+    def traits(self, base_url: str | None = None) -> Traits:
+        """Say how the model wants to be spoken to at its address, which may be elsewhere than the config says."""
+        at = base_url or self.base_url()
+        return traits_for(self.model, at, provider=self.provider, overrides=self.capabilities)
 
     def remarks(self) -> Iterator[tuple[Path, str]]:
         yield from super().remarks()

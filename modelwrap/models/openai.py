@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,7 @@ from modelwrap.capabilities import Traits
 from modelwrap.config import key_from
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
-from modelwrap.models.http import HttpModel
-from modelwrap.models.sdk import Carrier, SdkConfig
+from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Message
@@ -29,26 +28,23 @@ class HostedByOpenAI(SdkConfig):
     own_url = "https://api.openai.com/v1"
 
 
-class OpenAIModel(HttpModel):
+class OpenAIModel(SdkModel[SdkConfig]):
     """Share what all of OpenAI's operations have: where they are, and who asks."""
 
     Config: ClassVar[type[SdkConfig]] = HostedByOpenAI
 
     @classmethod
-    def from_config(cls, config: SdkConfig) -> Self:
-        if config.transport == "sdk":
-            return cls._from_sdk(config)
-        model = cls(config.config_name, config.model, config.endpoint(_headers(config)), config.traits())
-        model.configure(config)
-        return model
-
-    @classmethod
-    def _from_sdk(cls, config: SdkConfig) -> Self:
-        carrier = Carrier.from_config(config)
-        model = cls(config.config_name, config.model, carrier.endpoint(config), carrier.traits(config))
-        model.configure(config)
-        model.carrier = carrier
-        return model
+    def headers(cls, config: SdkConfig) -> dict[str, str | Secret]:
+        headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
+        if "authorization" not in headers:
+            key = key_from(config, KEY_VARIABLE, config.is_at_home())
+            if key is not None:
+                headers["authorization"] = Secret(f"Bearer {key.reveal()}")
+        if config.organization:
+            headers.setdefault("openai-organization", config.organization)
+        if config.client_args.project:
+            headers.setdefault("openai-project", config.client_args.project)
+        return headers
 
 
 class OpenAIConfig(HostedByOpenAI):
@@ -58,8 +54,8 @@ class OpenAIConfig(HostedByOpenAI):
         "servers and models want.",
     )
 
-    def traits(self) -> Traits:
-        traits = super().traits()
+    def traits(self, base_url: str | None = None) -> Traits:
+        traits = super().traits(base_url)
         if self.replay_reasoning == "auto":
             return traits
         return replace(traits, replay_reasoning=self.replay_reasoning == "always")
@@ -74,16 +70,3 @@ class OpenAI(OpenAIModel):
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call)
         return await read_messages(call, runtime)
-
-
-def _headers(config: SdkConfig) -> dict[str, str | Secret]:
-    headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
-    if "authorization" not in headers:
-        key = key_from(config, KEY_VARIABLE, config.is_at_home())
-        if key is not None:
-            headers["authorization"] = Secret(f"Bearer {key.reveal()}")
-    if config.organization:
-        headers.setdefault("openai-organization", config.organization)
-    if config.client_args.project:
-        headers.setdefault("openai-project", config.client_args.project)
-    return headers

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
-from modelwrap.capabilities import Traits, traits_for
 from modelwrap.config import ClientArgs, ModelConfig, check_transport, key_from
 from modelwrap.config.credentials import mistake, secrets_in, unknown
 from modelwrap.errors import ConfigError, MissingPackage
 from modelwrap.jsonc import holds_secret
 from modelwrap.models import sdk_clients
 from modelwrap.models.hosted import HostedConfig
+from modelwrap.models.http import HttpModel
 from modelwrap.models.sdk_clients import SdkClient, Wire
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
 from modelwrap.secrets import HIDDEN, Scrubber, Secret, reveal
 from modelwrap.suggestions import nearest
 from modelwrap.wire import aws_events
 from modelwrap.wire.http import USER_AGENT, Endpoint, HttpRequest
-from modelwrap.wire.urls import host_of
 
 if TYPE_CHECKING:
     from modelwrap.runtime.vendor_client import Clients, Errand
@@ -138,6 +138,27 @@ class SdkConfig(HostedConfig):
         return self
 
 
+ConfigT = TypeVar("ConfigT", bound=SdkConfig)
+
+
+class SdkModel(HttpModel, Generic[ConfigT]):
+    """Call an endpoint as the config says: by a login of ours, or by a vendor's client."""
+
+    @classmethod
+    def from_config(cls, config: ConfigT) -> Self:
+        carrier = Carrier.from_config(config) if config.transport == "sdk" else None
+        endpoint = carrier.endpoint(config) if carrier else config.endpoint(cls.headers(config))
+        model = cls(config.config_name, config.model, endpoint, config.traits(endpoint.base_url))
+        model.configure(config)
+        model.carrier = carrier
+        return model
+
+    @classmethod
+    @abstractmethod
+    def headers(cls, config: ConfigT) -> dict[str, str | Secret]:
+        """Give the headers of every request, those among them that log in where no client does."""
+
+
 class Carrier:
     """Have a vendor's client log in for requests, and send them by the runtime of the call."""
 
@@ -181,10 +202,6 @@ class Carrier:
     def endpoint(self, config: SdkConfig) -> Endpoint:
         """Give the endpoint for which a codec writes what the client carries."""
         return Endpoint(self.base_url, connection=config.client_args.connection(self.base_url))
-
-    def traits(self, config: SdkConfig) -> Traits:
-        """Say how the model behind the client wants to be spoken to."""
-        return traits_for(config.model, self.base_url, provider=config.provider, overrides=config.capabilities)
 
     async def send(
         self, request: HttpRequest, deadline: Deadline, runtime: Runtime, secrets: list[Secret]
@@ -266,13 +283,8 @@ def _arguments(config: SdkConfig, name: str) -> dict[str, Any]:
         found["base_url"] = config.base_url().removesuffix(_VERSION[config.wire])
         if not any(found.get(login) for login in _LOGINS):
             # A client wants a key in any case, and would look for one by itself.
-            found["api_key"] = key_from(config, config.key_variable, _is_at_home(config)) or Secret("EMPTY")
+            found["api_key"] = key_from(config, config.key_variable, config.is_at_home()) or Secret("EMPTY")
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _is_at_home(config: SdkConfig) -> bool:
-    host, own = host_of(config.base_url()), host_of(config.own_url)
-    return host == own or host.endswith(f".{own}")
 
 
 def _check_arguments(name: str, given: Mapping[str, Any], known: list[str] | None) -> None:

@@ -22,14 +22,14 @@ _CHECKSUM = 4
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _SIZED_TYPES = (6, 7)
 
-# What Amazon calls what Anthropic calls otherwise.
-_ERROR_TYPES = {
-    "throttlingException": "rate_limit_error",
-    "serviceUnavailableException": "overloaded_error",
-    "modelTimeoutException": "timeout_error",
-    "validationException": "invalid_request_error",
-    "accessDeniedException": "permission_error",
-    "resourceNotFoundException": "not_found_error",
+# What Amazon calls what Anthropic calls otherwise, and the status that would have said it before the stream.
+_ERRORS = {
+    "throttlingException": ("rate_limit_error", 429),
+    "serviceUnavailableException": ("overloaded_error", 503),
+    "modelTimeoutException": ("timeout_error", 408),
+    "validationException": ("invalid_request_error", 400),
+    "accessDeniedException": ("permission_error", 403),
+    "resourceNotFoundException": ("not_found_error", 404),
 }
 
 
@@ -112,7 +112,8 @@ def _error(headers: dict[str, str], payload: bytes) -> dict[str, Any]:
         message = json.loads(payload)["message"]
     except (ValueError, KeyError, TypeError):
         message = headers.get(":error-message") or payload.decode(errors="replace")
-    return {"type": "error", "error": {"type": _ERROR_TYPES.get(code, "api_error"), "message": f"{code}: {message}"}}
+    kind, status = _ERRORS.get(code, ("api_error", 500))
+    return {"type": "error", "error": {"type": kind, "status": status, "message": f"{code}: {message}"}}
 
 
 def _server_sent(name: str, text: str) -> bytes:

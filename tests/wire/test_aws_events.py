@@ -42,20 +42,20 @@ def test_bytes_may_be_cut_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, kind",
+    "name, kind, status",
     [
-        ("throttlingException", "rate_limit_error"),
-        ("serviceUnavailableException", "overloaded_error"),
-        ("modelTimeoutException", "timeout_error"),
-        ("validationException", "invalid_request_error"),
-        ("internalServerException", "api_error"),
+        ("throttlingException", "rate_limit_error", 429),
+        ("serviceUnavailableException", "overloaded_error", 503),
+        ("modelTimeoutException", "timeout_error", 408),
+        ("validationException", "invalid_request_error", 400),
+        ("internalServerException", "api_error", 500),
     ],
 )
-def test_exceptions_are_errors(name: str, kind: str) -> None:
+def test_exceptions_are_errors(name: str, kind: str, status: int) -> None:
     ((event, data),) = events(exception(name, "why"))
 
     assert event == "error"
-    assert json.loads(data) == {"type": "error", "error": {"type": kind, "message": f"{name}: why"}}
+    assert json.loads(data)["error"] == {"type": kind, "status": status, "message": f"{name}: why"}
 
 
 def test_an_error_may_stand_in_the_headers() -> None:
@@ -63,7 +63,7 @@ def test_an_error_may_stand_in_the_headers() -> None:
 
     ((_, data),) = events(frame(headers, b""))
 
-    assert json.loads(data)["error"] == {"type": "api_error", "message": "Broken: pipe"}
+    assert json.loads(data)["error"] == {"type": "api_error", "status": 500, "message": "Broken: pipe"}
 
 
 def test_frames_of_other_kinds_and_headers_of_other_types_are_passed_over() -> None:
