@@ -17,8 +17,9 @@ from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, Modelw
 from modelwrap.models.attempts import Attempted, Opened, attempted
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
+from modelwrap.runtime.auth import Credential
 from modelwrap.runtime.base import HttpResponse, Runtime, next_or_none, run_sync
-from modelwrap.secrets import Scrubber
+from modelwrap.secrets import HIDDEN, Scrubber, Secret
 from modelwrap.types import JSON, Change, ChatChunk, Reply
 from modelwrap.wire import sse
 from modelwrap.wire.failures import request_id_of
@@ -58,6 +59,8 @@ class HttpModel(Model):
     """Call an endpoint through a codec; subclasses say how their input becomes the wire's."""
 
     codec: Codec
+    credential: Credential | None = None
+    """Where tokens come from that run out; None where the endpoint's headers say who asks."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
         self.name = name
@@ -88,31 +91,26 @@ class HttpModel(Model):
         return await self._completed(self._wire_call(call, await self.to_input(call, runtime)), call, runtime)
 
     async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
-        for lessons_left in reversed(range(_MOST_LESSONS + 1)):
-            traits = self.traits
-            request = self._request(wire, call, traits)
+        asking = _Asking(self, wire, call, runtime)
+        while True:
+            request = await asking.request()
             try:
                 with self._attempt(call, request, runtime) as attempt:
                     return await self._exchange(request, wire, call, runtime, attempt)
-            except BadRequest as error:
-                if not (lessons_left and self._learn(error, request, call, traits)):
+            except (BadRequest, AuthenticationFailed) as error:
+                if not asking.goes_on(error):
                     raise
-        raise AssertionError("the last round returns or raises")
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         wire = self._wire_call(call, await self.to_input(call, runtime))
-        for lessons_left in reversed(range(_MOST_LESSONS + 1)):
-            traits = self.traits
-            request = self._request(wire, call, traits)
-            chunks = self._chunks(request, wire, call, runtime)
+        asking = _Asking(self, wire, call, runtime)
+        while True:
+            chunks = self._chunks(await asking.request(), wire, call, runtime)
             try:
-                first = await next_or_none(chunks)
-            except BadRequest as error:
-                if not (lessons_left and self._learn(error, request, call, traits)):
+                return Opened(await next_or_none(chunks), chunks)
+            except (BadRequest, AuthenticationFailed) as error:
+                if not asking.goes_on(error):
                     raise
-            else:
-                return Opened(first, chunks)
-        raise AssertionError("the last round returns or raises")
 
     def describe(self, call: Call) -> Explanation:
         wire = self._wire_call(call, run_sync(self.to_input(call, runtimes.of_thread())))
@@ -120,10 +118,13 @@ class HttpModel(Model):
         if self.carrier is not None:
             request = run_sync(self.carrier.shown(request, call.deadline, runtimes.of_thread()))
         scrub = Scrubber(request.secrets)
+        headers = request.shown_headers()
+        if self.credential is not None:
+            headers["authorization"] = HIDDEN
         return Explanation(
             method=request.method,
             url=shown(scrub(request.url)),
-            headers=request.shown_headers(),
+            headers=headers,
             body=json.loads(request.content) if request.content else None,
             changes=tuple(call.changes),
         )
@@ -225,16 +226,52 @@ class HttpModel(Model):
                     warnings.warn(f"{self.name}: {change}", ModelwrapWarning, stacklevel=2)
         return request.prepared(call.timeouts)
 
-    def _learn(self, error: BadRequest, request: HttpRequest, call: Call, traits: Traits) -> bool:
+    def _learn(self, error: BadRequest, request: JSON, call: Call, traits: Traits) -> bool:
         """Take in what a refusal teaches about the endpoint; the refused request was made by `traits`."""
-        lesson = self.codec.lesson(error, request.json, traits)
+        lesson = self.codec.lesson(error, request, traits)
         if lesson is None:
             return False
         # Calls that were under way together are refused together; the first of them has taught the endpoint already.
-        if new := self.codec.lesson(error, request.json, self.traits):
+        if new := self.codec.lesson(error, request, self.traits):
             self.traits, _ = new
         call.lasting.append(lesson[1])
         return True
+
+
+class _Asking:
+    """Make the requests of one attempt: what a refusal teaches is put right, and asked once more."""
+
+    def __init__(self, model: HttpModel, wire: WireCall, call: Call, runtime: Runtime) -> None:
+        self._model = model
+        self._wire = wire
+        self._call = call
+        self._runtime = runtime
+        self._lessons_left = _MOST_LESSONS
+        self._traits = model.traits
+        self._sent: JSON = None
+        self._token: Secret | None = None
+        self._refused: Secret | None = None
+
+    async def request(self) -> HttpRequest:
+        model, call = self._model, self._call
+        self._traits = model.traits
+        request = model._request(self._wire, call, self._traits)
+        self._sent = request.json
+        if model.credential is None:
+            return request
+        self._token = await model.credential.token(self._runtime, call.deadline, refused=self._refused)
+        authorization = Secret(f"Bearer {self._token.reveal()}")
+        return replace(request, headers={**request.headers, "authorization": authorization})
+
+    def goes_on(self, error: BadRequest | AuthenticationFailed) -> bool:
+        """Tell whether the next request will differ in what was refused."""
+        if isinstance(error, AuthenticationFailed):
+            if self._token is None or self._refused is not None:
+                return False
+            self._refused = self._token
+            return True
+        self._lessons_left -= 1
+        return self._lessons_left >= 0 and self._model._learn(error, self._sent, self._call, self._traits)
 
 
 async def _events(response: HttpResponse, idle: float) -> AsyncGenerator[sse.Event, None]:

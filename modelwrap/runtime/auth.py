@@ -1,0 +1,91 @@
+"""Credentials that run out: fetched where they are needed, shared by all calls, and fetched anew in time."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from modelwrap.errors import CredentialError
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.lock import Lock
+from modelwrap.secrets import Secret
+
+# How long before a token runs out it is fetched anew, in seconds; never more than half of its life.
+_EARLY = 300.0
+
+# How long a token that is still good is used after a fetch has failed, before the next is tried.
+_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Be what a login gives: the token, and for how many seconds it is good from now on."""
+
+    value: Secret
+    lifetime: float
+
+
+class Credential:
+    """Hold the token that `fetch` gets, for all threads and loops at once.
+
+    `fetch` may block, and runs in a thread of its own: no call waits for it past its deadline, and calls that need a
+    token at the same time wait for the same one. A `CredentialError` that it raises reaches them; of any other error
+    only the name does, for its words may hold what the login is done with.
+    """
+
+    def __init__(self, fetch: Callable[[], Token], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = Lock()
+        self._token: Secret | None = None
+        self._good_until = 0.0
+        self._fetch_from = 0.0
+        self._coming: tuple[int, Future[Secret]] | None = None
+
+    async def token(self, runtime: Runtime, deadline: Deadline, *, refused: Secret | None = None) -> Secret:
+        """Give a token that is good; `refused` is one that a server did not take, however long it was to live."""
+        with self._lock:
+            now = self._clock()
+            good = self._token if self._token != refused and now < self._good_until else None
+            if good is not None and now < self._fetch_from:
+                return good
+            coming = self._begun()
+        if good is not None:
+            return good
+        try:
+            return await runtime.wait(coming, deadline)
+        except CredentialError as error:
+            # Each call fills in its own.
+            raise copy.copy(error) from None
+
+    def _begun(self) -> Future[Secret]:
+        """Give the fetch that is under way; a forked child has not the thread that its parent had."""
+        if self._coming is None or self._coming[0] != os.getpid():
+            coming: Future[Secret] = Future()
+            # Many wait for it, and none of them may cancel it.
+            coming.set_running_or_notify_cancel()
+            self._coming = os.getpid(), coming
+            threading.Thread(target=self._work, args=(coming,), name="modelwrap-credential", daemon=True).start()
+        return self._coming[1]
+
+    def _work(self, coming: Future[Secret]) -> None:
+        try:
+            token = self._fetch()
+        except Exception as error:  # whatever a login raises, the calls that need it have failed by it
+            with self._lock:
+                self._fetch_from = self._clock() + _PAUSE
+                self._coming = None
+            told = isinstance(error, CredentialError)
+            coming.set_exception(error if told else CredentialError(f"no token: {type(error).__name__}", sent=False))
+        else:
+            with self._lock:
+                self._token = token.value
+                self._good_until = self._clock() + token.lifetime
+                self._fetch_from = self._good_until - min(_EARLY, token.lifetime / 2)
+                self._coming = None
+            coming.set_result(token.value)
