@@ -51,7 +51,8 @@ def unknown(*paths: Path) -> ValidationError:
     return ValidationError.from_exception_data("", lines)
 
 
-def _secret(value: object) -> Secret:
+def to_secret(value: object) -> Secret:
+    """Take a text that is never to be shown."""
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string")
     text = _carried(reveal(value))
@@ -81,8 +82,8 @@ def _carried(text: str, *path: str) -> str:
     return text
 
 
-def _hide(value: object) -> str:
-    return HIDDEN
+def hide(value: object) -> object:
+    return HIDDEN if isinstance(value, Secret) else value
 
 
 def hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
@@ -91,8 +92,8 @@ def hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
 
 SecretString: TypeAlias = Annotated[
     Secret,
-    PlainValidator(_secret),
-    PlainSerializer(_hide, when_used="json"),
+    PlainValidator(to_secret),
+    PlainSerializer(hide, when_used="json"),
     WithJsonSchema({"type": "string"}),
 ]
 """A key of a config whose value is never shown; `EMPTY` and the empty string make a Secret that is false."""

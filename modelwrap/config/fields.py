@@ -7,11 +7,30 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    model_validator,
+)
 
-from modelwrap.config.credentials import Headers, SecretString, hide_headers, is_placeholder, mistake, secrets_in
+from modelwrap.config.credentials import (
+    Headers,
+    SecretString,
+    hide,
+    hide_headers,
+    is_placeholder,
+    mistake,
+    secrets_in,
+    to_secret,
+)
 from modelwrap.config.transport import check_client, check_proxy, check_verify
 from modelwrap.jsonc import Path, holds_secret
+from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, Timeouts
 
 _DEFAULT = Timeouts()
@@ -48,13 +67,16 @@ def _trust(value: object) -> bool | str:
     return str(FilePath(value).expanduser())
 
 
-def _proxy(value: object) -> object:
-    if isinstance(value, str) and value:
-        if not value.lower().startswith(_PROXY_SCHEMES):
+def _proxy(value: object) -> Secret | Literal[False] | None:
+    if value is None or value is False:
+        return value
+    proxy = to_secret(value)
+    if url := proxy.reveal():
+        if not url.lower().startswith(_PROXY_SCHEMES):
             raise mistake("must begin with http://, https://, socks5:// or socks5h://")
-        if not _names_host(value):
+        if not _names_host(url):
             raise mistake("must name a host and a port, as in http://host:3128")
-    return value
+    return proxy
 
 
 def _names_host(url: str) -> bool:
@@ -118,6 +140,11 @@ class Limits(ConfigPart):
 
 Timeout: TypeAlias = Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)]
 Query: TypeAlias = Annotated[dict[str, str], BeforeValidator(_query)]
+Proxy: TypeAlias = Annotated[
+    Secret | Literal[False] | None,
+    PlainValidator(_proxy, json_schema_input_type=str | Literal[False] | None),
+    PlainSerializer(hide, when_used="json"),
+]
 Verify: TypeAlias = Annotated[bool | str, BeforeValidator(_trust)]
 
 
@@ -159,9 +186,10 @@ class ClientArgs(ConfigPart):
         default={}, description="Query parameters that go with every request; credentials belong in `default_headers`."
     )
     project: str | None = Field(default=None, description="OpenAI's project, sent as the header `OpenAI-Project`.")
-    proxy: Annotated[SecretString, BeforeValidator(_proxy)] | None = Field(
+    proxy: Proxy = Field(
         default=None,
-        description="A proxy, as in `http://user:password@host:3128`. Not given, the environment's is used.",
+        description="A proxy, as in `http://user:password@host:3128`. Not given, the environment's is used; `false` "
+        "uses none.",
     )
     verify: Verify = Field(
         default=True,
@@ -178,9 +206,10 @@ class ClientArgs(ConfigPart):
     def connection(self, url: str, where: str = "client_args.base_url") -> Connection:
         """Say how sockets to `url` are made; `where` is the key of the config that holds it."""
         check_verify(url, self.verify, where)
-        check_proxy(self.proxy)
-        check_client(self.http, self.proxy)
-        return Connection(proxy=self.proxy or None, verify=self.verify, http=self.http)
+        proxy = Secret("") if self.proxy is False else self.proxy or None
+        check_proxy(proxy)
+        check_client(self.http, proxy)
+        return Connection(proxy=proxy, verify=self.verify, http=self.http)
 
 
 class ModelConfig(ConfigPart):

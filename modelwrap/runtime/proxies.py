@@ -21,7 +21,8 @@ def proxy_for(origin: str, connection: Connection) -> Secret | None:
         if connection.proxy:
             raise BadRequest(f"{origin} may be reached at a public address only, and a proxy hides it", sent=False)
         return None
-    return connection.proxy or Secret(of_environment(origin) or "") or None
+    proxy = Secret(of_environment(origin) or "") if connection.proxy is None else connection.proxy
+    return proxy or None
 
 
 def is_socks(proxy: Secret | None) -> bool:

@@ -34,6 +34,7 @@ class Connection:
     """Say how sockets to an endpoint are made; equal ones share a pool."""
 
     proxy: Secret | None = None
+    """None takes the environment's; an empty one takes none."""
     verify: bool | str = True
     """False trusts anyone; a string is the path of a file of certificates."""
     public_only: bool = False

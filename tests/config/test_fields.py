@@ -65,6 +65,12 @@ def test_certificates_are_trusted_from_a_file_that_is_there(tmp_path: Path) -> N
             ClientArgs.model_validate({"verify": wrong})
 
 
+def test_no_proxy_at_all_can_be_asked_for() -> None:
+    args = ClientArgs.model_validate({"proxy": False})
+
+    assert args.connection("https://api.example.com").proxy == Secret("")
+
+
 @pytest.mark.parametrize("proxy", ["host:3128", "http://", "http://host:99999", "http://host:x", "http://[::1"])
 def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
     with pytest.raises(ValidationError):
@@ -82,7 +88,7 @@ def test_a_proxy_whose_package_is_missing_says_what_to_install(monkeypatch: pyte
     assert args.connection("https://api.example.com") == Connection(Secret("socks5://host:1"))
 
 
-def test_no_proxy_is_the_same_as_an_empty_one() -> None:
+def test_an_empty_proxy_is_the_same_as_none_given() -> None:
     assert ClientArgs.model_validate({"proxy": ""}).connection("https://api.example.com") == Connection()
 
 

@@ -142,6 +142,19 @@ def test_loopback_and_no_proxy_go_straight(colour: Colour, server: Loopback, mon
     assert proxies.of_environment("http://other.test") == "http://127.0.0.1:1"
 
 
+def test_an_empty_proxy_is_none_whatever_the_environment_says(
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(json_answer({}))
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    request = HttpRequest("POST", "http://model.invalid/v1", connection=Connection(proxy=Secret("")))
+
+    with pytest.raises(ConnectionFailed):
+        colour.run(status(colour.runtime(), request))
+
+    assert server.asked == []
+
+
 def test_a_proxy_that_refuses_is_named(colour: Colour, server: Loopback) -> None:
     server.script(error_answer(407))
     proxy = Secret(f"http://127.0.0.1:{server.port}")
