@@ -100,10 +100,13 @@ class CallError(ModelwrapError):
     """Carry what is known of a failed call.
 
     `message` is the provider's own words where there are any, `body` what it sent (at most 2 KB, secrets replaced),
-    `partial` the reply as far as it had come, `history` one entry for each request that went out.
+    `partial` the reply as far as it had come, `history` one entry for each request that went out, `seconds` how long
+    the call took with all of them.
     """
 
     retryable: bool = False
+    most_retries: int | None = None
+    """How often trying again can help at most; None leaves it to the caller's own count."""
 
     def __init__(
         self,
@@ -131,6 +134,7 @@ class CallError(ModelwrapError):
         self.model = model
         self.endpoint = endpoint
         self.sent = sent
+        self.seconds: float | None = None
         self.history: tuple[Attempt, ...] = ()
         self.changes: tuple[Change, ...] = ()
         if retryable is not None:

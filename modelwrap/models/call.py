@@ -111,6 +111,7 @@ def fill_error(error: CallError, call: Call, model_name: str) -> CallError:
     error.endpoint = error.endpoint or call.endpoint or None
     error.history = tuple(call.history)
     error.changes = tuple(call.changes)
+    error.seconds = call.deadline.total - call.deadline.remaining()
     if not isinstance(error, CredentialError):
         # What led to it carries the same; only a credential's failure is in code of the caller's own.
         for cause in chain(error.__cause__):

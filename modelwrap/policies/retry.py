@@ -126,7 +126,7 @@ class _Persistence:
             sleep=self._sleep,
             retry=retry_if_exception(lambda error: isinstance(error, CallError) and error.retryable),
             wait=lambda state: delay(_failure(state), state.attempt_number),
-            stop=lambda state: tried_enough(state) or self._too_long(state) or self._spent(state),
+            stop=lambda state: tried_enough(state) or _hopeless(state) or self._too_long(state) or self._spent(state),
             reraise=True,
         )
 
@@ -154,6 +154,12 @@ def delay(error: CallError, attempt: int) -> float:
         return error.retry_after * random.uniform(1.0, 1.1)
     base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE
     return random.uniform(0.0, min(_CAP, base * 2 ** (attempt - 1)))
+
+
+def _hopeless(state: RetryCallState) -> bool:
+    """Tell whether an error has come as often as it may where trying again still helps."""
+    most = _failure(state).most_retries
+    return most is not None and state.attempt_number > most
 
 
 def _failure(state: RetryCallState) -> CallError:

@@ -9,8 +9,11 @@ from modelwrap.types import JSON
 
 _BOM = b"\xef\xbb\xbf"
 
-# What another try would bring again; all else may be a body that was cut or garbled on its way.
+# What another try would bring again.
 _SURE_TO_COME_AGAIN = ("recursion", "out of range")
+
+# What a body says that was cut on its way; what is garbled otherwise is likely to be what the server has to say.
+_CUT = "EOF"
 
 
 def loads(data: bytes) -> JSON:
@@ -42,4 +45,6 @@ def _invalid(data: bytes, reason: str) -> InvalidResponse:
     if looks_like_html(text):
         return InvalidResponse("the answer is a web page, not JSON: is the base URL right?", body=text)
     again = not any(word in reason for word in _SURE_TO_COME_AGAIN)
-    return InvalidResponse(f"the answer is not JSON: {reason}", body=text, retryable=again)
+    error = InvalidResponse(f"the answer is not JSON: {reason}", body=text, retryable=again)
+    error.most_retries = None if _CUT in reason else 1
+    return error

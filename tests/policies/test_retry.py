@@ -17,6 +17,7 @@ from modelwrap.errors import (
     BadRequest,
     CallError,
     ConnectionFailed,
+    InvalidResponse,
     Overloaded,
     QuotaExhausted,
     RateLimited,
@@ -124,6 +125,18 @@ def test_an_error_may_say_of_itself_that_it_is_final() -> None:
         run_sync(retrying(model).complete(a_call(runtime), runtime))
 
     assert model.tried == 1
+
+
+def test_an_error_may_bound_how_often_trying_again_can_help() -> None:
+    garbled = InvalidResponse("not JSON", retryable=True)
+    garbled.most_retries = 1
+    model = Scripted([garbled, garbled, "never asked for"])
+    runtime = FakeRuntime()
+
+    with pytest.raises(InvalidResponse):
+        run_sync(retrying(model).complete(a_call(runtime), runtime))
+
+    assert model.tried == 2
 
 
 def test_tries_nothing_again_when_told_so() -> None:

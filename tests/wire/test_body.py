@@ -51,5 +51,15 @@ def test_what_is_no_json_is_an_invalid_response(data: bytes, words: str, retryab
     assert len(caught.value.body or "") < 3000
 
 
+@pytest.mark.parametrize(
+    "data, most", [(b'{"a": 1', None), (b'{"a": 1} x', 1), (b"", None)], ids=["cut", "garbled", "empty"]
+)
+def test_a_garbled_body_is_asked_for_once_more_only(data: bytes, most: int | None) -> None:
+    with pytest.raises(InvalidResponse) as caught:
+        loads(data)
+
+    assert caught.value.most_retries == most
+
+
 def test_any_body_can_be_shown() -> None:
     assert text_of(b"\xef\xbb\xbfab\xff") == "ab\ufffd"
