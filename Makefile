@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 600
 export Q
 
 .PHONY: quickstart test check install format-check lint types floors docs bench bench-local format
-.PHONY: prove mutate fuzz
+.PHONY: prove mutate fuzz faults
 
 # A streamed answer of a real model, from nothing: no key, no GPU. Another question: make quickstart Q='…'
 quickstart: $(RUNNABLE)
@@ -73,3 +73,7 @@ bench: install
 # Models in this process, beside their engine alone. Wants the machine for itself.
 bench-local: install
 	$(BIN)/python benchmarks/llama_cpp.py
+
+# Every fault, on every HTTP client and on OpenAI's SDK beside them: what each falls short in.
+faults: install
+	$(BIN)/python -m tests.faults.table

@@ -192,6 +192,14 @@ def closes_idle_connection(asked: Asked, *, reset: bool = False) -> Steps:
         yield Act.RESET if reset else Act.CLOSE
 
 
+@fault("C51")
+def closes_after_answer(asked: Asked, *, after: float = 0.03) -> Steps:
+    """Answer well, and close the connection a moment later without having said so."""
+    yield from good_answer(asked)
+    yield after
+    yield Act.CLOSE
+
+
 @fault("C52", tls="trusted")
 def trusted_certificate(asked: Asked) -> Steps:
     """Answer well, with a certificate that is signed by `server.authority`."""

@@ -62,6 +62,7 @@ class Line(asyncio.Protocol):
         self._may_write.set()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
         self._closed("client")
         self._let_go()
 

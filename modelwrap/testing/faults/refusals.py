@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
 
 from modelwrap.testing.faults.answers import chat, head, json_head, refusal, to_json, whole
 from modelwrap.testing.faults.answers import good as good_answer
@@ -17,9 +19,16 @@ def phrase(code: int) -> str:
 
 
 @fault("C33", "C34", "C35", "C38")
-def status(asked: Asked, *, code: int = 503, message: str = "", error_code: str | None = None) -> Steps:
+def status(
+    asked: Asked,
+    *,
+    code: int = 503,
+    message: str = "",
+    error_code: str | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Steps:
     """Refuse with any status, in OpenAI's words."""
-    yield from refused(code, message or phrase(code), error_code)
+    yield from refused(code, message or phrase(code), error_code, **headers)
 
 
 def refused(code: int, message: str, error_code: str | None = None, **headers: str | int) -> Steps:

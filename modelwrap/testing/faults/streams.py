@@ -69,7 +69,7 @@ def stream_with_mark(asked: Asked, *, split: bool = False) -> Steps:
 @fault("S03")
 def odd_line_breaks(asked: Asked) -> Steps:
     """Put characters into the JSON that some take for ends of lines."""
-    yield from streamed(*events_of("a\u2028b\u2029c\u0085d\x7fe"))
+    yield from streamed(*events_of("a\u2028b\u2029c\u0085d\x7fe\x1cf\x1dg\x1eh"))
 
 
 @fault("S04")

@@ -1,0 +1,58 @@
+"""The short form of the table: every row on one column, another for each row in turn, so that each has its share."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelwrap.errors import ConfigError
+from tests.faults.columns import COLUMNS, OURS, Column, Settings
+from tests.faults.rows import TABLE, WANTED, Row
+
+
+def usable(column: Column) -> bool:
+    try:
+        column.client(Settings("http://127.0.0.1:1")).close()
+    except ConfigError:
+        return False
+    return True
+
+
+JUDGED = [column for column in OURS if usable(column)]
+
+# Where a row falls short, and what of.
+KNOWN: dict[str, str] = {
+    "C02": "a name that is not known is tried three times",
+    "C07": "what had come of a body that was cut is lost",
+    "C08": "what had come of a body that was cut is lost",
+    "C49": "a connection with a length and chunks is used again",
+    "C50": "what is left over after an answer is the next one",
+    "C51": "a kept connection that was closed is not resent",
+    "C66": "nothing says how many connections a pool may have",
+}
+
+
+def cases() -> list[object]:
+    rows = enumerate(TABLE)
+    return [pytest.param(row, JUDGED[number % len(JUDGED)], id=f"{row.id}") for number, row in rows]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("row, column", cases())
+def test_no_row_falls_short(row: Row, column: Column) -> None:
+    shorts = row.judge(column)
+
+    assert bool(shorts) == (row.id in KNOWN), f"{row.title}, {column}: " + "; ".join(map(str, shorts))
+
+
+def test_the_table_has_every_row() -> None:
+    assert [row.id for row in TABLE] == WANTED
+    assert len(TABLE) == 84
+
+
+@pytest.mark.parametrize("name", ["C18", "S06", "S16"])
+def test_the_judge_sees_where_another_client_falls_short(name: str) -> None:
+    row = next(row for row in TABLE if row.id == name)
+
+    shorts = row.judge(COLUMNS["openai SDK"])
+
+    assert any(not short.common for short in shorts)
