@@ -285,6 +285,7 @@ async def _events(response: HttpResponse, idle: float) -> AsyncGenerator[sse.Eve
                 limit.change(idle, "idle")
                 for event in events:
                     yield event
+                decoder.check()
                 # Counted from when the reader came back: how long it took over an event is its own affair.
                 limit.begin()
             elif limit.left() <= 0:

@@ -66,33 +66,49 @@ class Decoder:
         self._past_mark = False
         self._began = False
         self._after_return = False
+        self._failed: InvalidResponse | None = None
 
     def feed(self, data: bytes) -> list[Event]:
-        """Give the events that are complete now."""
+        """Give the events that are complete now; what is wrong behind them is raised by `check`, and by the next."""
+        self.check()
+        events: list[Event] = []
+        try:
+            self._feed(data, events)
+        except InvalidResponse as error:
+            if not events:
+                raise
+            self._failed = error
+        return events
+
+    def check(self) -> None:
+        """Raise what is wrong with the bytes behind the last event."""
+        if self._failed is not None:
+            raise self._failed
+
+    def _feed(self, data: bytes, events: list[Event]) -> None:
         if not self._began:
             data = self._begin(data)
         if self._bare:
             self._keep(data)
-            return []
+            return
         lines = self._newlines_only(data).split(b"\n")
         if len(lines) == 1:
             self._keep(lines[0])
-            return []
+            return
         if self._line:
             self._keep(lines[0])
             lines[0] = bytes(self._line)
         self._line = bytearray(lines.pop())
-        self._check(len(self._line))
-        events: list[Event] = []
         for line in lines:
             if line:
                 self._field(line, events)
             else:
                 self._dispatch(events)
-        return events
+        self._check(len(self._line))
 
     def finish(self) -> list[Event]:
         """Give what is left when the stream has ended."""
+        self.check()
         events: list[Event] = []
         if self._bare:
             return [Event(None, _decoded(self._line, cut=True), bare=True)]

@@ -255,14 +255,13 @@ class OwnColumn(Column):
 
     @contextmanager
     def small_pool(self, size: int) -> Iterator[dict[str, Any]]:
-        from modelwrap.runtime import limits
+        from modelwrap.runtime import places
 
-        before = limits.MOST_CONNECTIONS
-        limits.MOST_CONNECTIONS = size
+        before, places.MOST = places.MOST, size
         try:
             yield {}
         finally:
-            limits.MOST_CONNECTIONS = before
+            places.MOST = before
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

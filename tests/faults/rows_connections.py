@@ -51,8 +51,7 @@ def unknown_host(case: Case) -> None:
     for code, tries in ((socket.EAI_NONAME, 2), (socket.EAI_AGAIN, 3)):
         with resolver_that_fails(code) as asked:
             tried = case.ask("unknown_host").fails("ConnectionFailed")
-        found = tried.failure.attempts if tried.failure and tried.failure.attempts else len(asked)
-        tried.demand(found == tries, f"{found} tries, not {tries}")
+        tried.demand(len(asked) == tries, f"asked for the address {len(asked)} times, not {tries}")
 
 
 @row("C03", "connection that is never accepted")
@@ -189,6 +188,8 @@ def bad_certificates(case: Case) -> None:
     case.ask("trusted_certificate", connect=2.0, extra=trusting).succeeds()
     for fault in ("self_signed_certificate", "certificate_of_another_host", "expired_certificate", "old_tls"):
         tried = case.ask(fault, connect=2.0, extra=trusting).fails("TLSFailed", connections=1, attempts=1, closed=True)
-        tried.demand(case.server.seen(fault).received == 0, "the request was sent")
+        received = case.server.seen(fault).received
+        # The other end of this one takes no part in TLS, and counts its first message.
+        tried.demand(received == 0 or fault == "old_tls", "the request was sent")
     tried = case.ask("http_on_tls_port", extra=trusting).fails("TLSFailed", connections=1, attempts=1, closed=True)
     tried.demand(tried.outcome.seconds < 1, "it took long")

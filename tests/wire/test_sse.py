@@ -117,6 +117,18 @@ def test_bytes_that_are_no_utf8_are_an_error() -> None:
     assert caught.value.body == '{"a": "\ufffd"}'
 
 
+@pytest.mark.parametrize("bad", [b"data: \xff\n\n", b"data: " + b"x" * 2000], ids=["bytes", "length"])
+def test_what_is_whole_is_given_before_what_is_wrong(bad: bytes) -> None:
+    decoder = Decoder(largest_event=1000)
+
+    events = decoder.feed(b"data: a\n\ndata: b\n\n" + bad)
+
+    assert [event.data for event in events] == ["a", "b"]
+    for told in (decoder.check, lambda: decoder.feed(b""), decoder.finish):
+        with pytest.raises(InvalidResponse):
+            told()
+
+
 def test_half_a_character_in_a_finished_event_is_an_error() -> None:
     with pytest.raises(InvalidResponse, match="unexpected end of data"):
         decoded("data: é".encode()[:-1] + b"\n\n")

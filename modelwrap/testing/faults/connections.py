@@ -224,10 +224,13 @@ def expired_certificate(asked: Asked) -> Steps:
     yield from good_answer(asked)
 
 
-@fault("C52", tls="old")
-def old_tls(asked: Asked) -> Steps:
-    """Speak TLS 1.0 and 1.1 only."""
-    yield from good_answer(asked)
+@fault("C52", place="connection", scheme="https")
+def old_tls() -> Steps:
+    """Refuse the TLS of today, as a server does that knows only 1.0 and 1.1."""
+    yield Act.LISTEN
+    # An alert in a record of TLS 1.0: fatal, protocol version.
+    yield bytes([21, 3, 1, 0, 2, 2, 70])
+    yield Act.CLOSE
 
 
 @fault("C52", place="connection", scheme="https")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,11 +32,9 @@ class Certificates:
         """The file for a client to trust."""
 
     def context(self, kind: str) -> ssl.SSLContext:
-        """Give what a server shows that is `trusted`, `self-signed`, `wrong-host`, `expired` or `old`."""
+        """Give what a server shows that is `trusted`, `self-signed`, `wrong-host` or `expired`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._certificate(kind).configure_cert(context)
-        if kind == "old":
-            _only_old(context)
         return context
 
     def _certificate(self, kind: str) -> trustme.LeafCert:
@@ -52,12 +49,3 @@ class Certificates:
 
     def close(self) -> None:
         self._folder.cleanup()
-
-
-def _only_old(context: ssl.SSLContext) -> None:
-    with warnings.catch_warnings():
-        # That these versions are old is the point.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("ALL:@SECLEVEL=0")
