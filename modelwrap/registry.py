@@ -23,6 +23,8 @@ _targets: dict[str, str | type[Any]] = {
     "openai_dall_e": "modelwrap.models.openai_dall_e:OpenAIDallE",
     "post_api": "modelwrap.models.post_api:PostAPI",
     "claude": "modelwrap.models.claude:Claude",
+    "gemini": "modelwrap.models.gemini:Gemini",
+    "gemini_embedding": "modelwrap.models.gemini_embedding:GeminiEmbedding",
     "llama_cpp": "modelwrap.local.llama_cpp:LlamaCpp",
 }
 _aliases: dict[str, str] = {
@@ -39,6 +41,10 @@ _aliases: dict[str, str] = {
     "anthropic": "claude",
     "anthropic_chat": "claude",
     "AnthropicChatWrapper": "claude",
+    "google": "gemini",
+    "gemini_chat": "gemini",
+    "GeminiChatWrapper": "gemini",
+    "GeminiEmbeddingWrapper": "gemini_embedding",
 }
 
 

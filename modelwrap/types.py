@@ -241,6 +241,15 @@ class ChatReply(Reply):
         return (self.choices[0].message.content or "") if self.choices else ""
 
     @property
+    def image_urls(self) -> list[str] | None:
+        """Where the images of the first choice are; None where it has none."""
+        images = (self.choices[0].message.__pydantic_extra__ or {}).get("images") if self.choices else None
+        if not isinstance(images, list):
+            return None
+        held = (image.get("image_url") for image in images if isinstance(image, dict))
+        return [inner["url"] for inner in held if isinstance(inner, dict) and isinstance(inner.get("url"), str)]
+
+    @property
     def parsed(self) -> Any:
         """The first choice as an object of the pydantic class that was given as `response_format`.
 

@@ -22,6 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-4Y7")
+    monkeypatch.setenv("GEMINI_API_KEY", "AIza-4Y7")
     monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
     return tmp_path
 

@@ -20,6 +20,7 @@ FILES = sorted(GALLERY.glob("*.json"))
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-4Y7")
+    monkeypatch.setenv("GEMINI_API_KEY", "AIza-4Y7")
     monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
 
 

@@ -92,7 +92,7 @@ def test_an_unknown_type_is_answered_with_the_one_that_was_meant() -> None:
         registry.resolve("opneai")
 
     assert str(caught.value).startswith(
-        "there is no model type 'opneai'; did you mean 'openai'? known are claude, echo, llama_cpp, openai, openai"
+        "there is no model type 'opneai'; did you mean 'openai'? known are claude, echo, gemini,"
     )
 
 

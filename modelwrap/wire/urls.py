@@ -55,6 +55,17 @@ def normalised_messages_base(url: str) -> str:
     return _normalised(url, _messages_path)
 
 
+def normalised_gemini_base(url: str) -> str:
+    """Give the URL that `/models/…:generateContent` is appended to; Google's own client takes one without the version.
+
+    >>> normalised_gemini_base("generativelanguage.googleapis.com/v1beta/models/gemini-3.8-flash:generateContent")
+    'https://generativelanguage.googleapis.com/v1beta'
+    >>> normalised_gemini_base("http://localhost:8000")
+    'http://localhost:8000/v1beta'
+    """
+    return _normalised(url, _gemini_path)
+
+
 def normalised_url(url: str) -> str:
     """Give a whole URL, to which nothing is appended: what is missing is filled in and refused as in a base URL.
 
@@ -190,3 +201,9 @@ def _base_path(host: str, path: str) -> str:
 def _messages_path(host: str, path: str) -> str:
     path = re.sub(r"/{2,}", "/", path).rstrip("/").removesuffix("/messages")
     return path if re.search(r"/v\d\w*$", path) else f"{path}/v1"
+
+
+def _gemini_path(host: str, path: str) -> str:
+    path = re.sub(r"/{2,}", "/", path).rstrip("/")
+    path = re.sub(r"/(?:models|tunedModels)(?:/.*)?$", "", path)
+    return path if re.search(r"/v\d\w*(?:/|$)", path) else f"{path}/v1beta"

@@ -1,0 +1,283 @@
+"""Gemini's generateContent and streamGenerateContent: requests out, replies, streams and errors in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_core import from_json
+
+from modelwrap.capabilities import Traits
+from modelwrap.errors import (
+    CallError,
+    ConnectionFailed,
+    InvalidResponse,
+    QuotaExhausted,
+    RateLimited,
+    StreamFailed,
+    StreamTruncated,
+    TimedOut,
+    clip,
+)
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply
+from modelwrap.wire import body as bodies
+from modelwrap.wire import failures, sse
+from modelwrap.wire import gemini_replies as replies
+from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, continued, index_of, token_of
+from modelwrap.wire.gemini_messages import to_conversation
+from modelwrap.wire.gemini_parameters import to_parameters
+from modelwrap.wire.gemini_stream import StreamReader
+from modelwrap.wire.gemini_tools import given_names
+from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.repair import validated
+from modelwrap.wire.structured import check_answer
+from modelwrap.wire.urls import join
+from modelwrap.wire.usage import token_usage
+
+# Requests.
+
+
+def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
+    """Write the request; `BadRequest` names what Gemini cannot be told."""
+    body = to_body(call, traits)
+    action, query = ("streamGenerateContent", {"alt": "sse"}) if call.stream else ("generateContent", {})
+    return HttpRequest(
+        method="POST",
+        url=join(endpoint.base_url, f"/{model_path(call.model)}:{action}", {**query, **endpoint.query}),
+        headers=to_headers(call, endpoint),
+        json=body,
+        content=to_bytes(body),
+        connection=endpoint.connection,
+        stream=call.stream,
+    )
+
+
+def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
+    system, contents = to_conversation(call, traits.facts)
+    body: dict[str, Any] = {"contents": contents}
+    if system is not None:
+        body["systemInstruction"] = system
+    body.update(to_parameters(call, traits.facts))
+    if call.resumes is not None:
+        body["continuationToken"] = token_of(call.resumes)
+    for name, value in call.extra_body.items():
+        both = isinstance(value, dict) and isinstance(body.get(name), dict)
+        body[name] = {**body[name], **value} if both else value
+    return body
+
+
+def model_path(model: str) -> str:
+    """Give the path of a model, which may be named with the collection that holds it.
+
+    >>> model_path("gemini-3.8-flash"), model_path("tunedModels/mine")
+    ('models/gemini-3.8-flash', 'tunedModels/mine')
+    """
+    return quote(model if "/" in model else f"models/{model}", safe="/:@-._~")
+
+
+# Replies.
+
+
+def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+    """Read a whole reply; a prompt that was blocked and an answer that went wrong are raised as what they are."""
+    try:
+        data = _answer(_error_alone(bodies.loads(body)))
+        return _reply(data if call.resumes is None else continued(call.resumes, data), headers, call)
+    except CallError as error:
+        error.body = error.body or clip(bodies.text_of(body))
+        error.request_id = error.request_id or failures.request_id_of(headers)
+        raise
+
+
+def _reply(data: dict[str, Any], headers: Mapping[str, str], call: WireCall) -> ChatReply:
+    names, identity = given_names(call), replies.identity(data)
+    candidates = candidates_of(data)
+    if not candidates:
+        raise replies.blocked(data) or InvalidResponse("candidates: the answer has none", retryable=True)
+    readers = [CandidateReader(index_of(item, position), names) for position, item in enumerate(candidates)]
+    choices = [_choice(*both, identity.get("id", "")) for both in zip(readers, candidates, strict=True)]
+    whole: dict[str, Any] = {"object": "chat.completion", **identity, "choices": choices}
+    whole.update(replies.cost(data.get("usageMetadata")))
+    reply = validated(ChatReply, whole, call.changes)
+    reply._raw = data
+    reply.meta.request_id = failures.request_id_of(headers)
+    reply.meta.finish_reason = readers[0].native
+    if "usage" in whole:
+        reply.meta.usage = token_usage(reply.usage)
+    _check(call, reply, [reader.failure for reader in readers])
+    return reply
+
+
+def _choice(reader: CandidateReader, candidate: dict[str, Any], seed: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": None, **reader.read(candidate, seed)}
+    beside = reader.close(message, seed)
+    for called in message.get("tool_calls", ()):
+        del called["index"]
+    choice = {"index": reader.index, "message": message, **beside}
+    if (found := replies.logprobs(candidate)) is not None:
+        choice["logprobs"] = found
+    return choice
+
+
+def _check(call: WireCall, reply: ChatReply, found: list[CallError | None]) -> None:
+    """Raise what went wrong within a reply, with the reply."""
+    failure = found[0] if all(found) else None
+    if failure is not None:
+        failure.partial = reply
+        raise failure
+    check_answer(reply, call.parameters.get("response_format"))
+
+
+def _answer(data: JSON) -> dict[str, Any]:
+    """Give the JSON of an answer, or raise the error that it is."""
+    if type(data) is not dict:
+        raise InvalidResponse(f"the answer is no object but {type(data).__name__}")
+    if "candidates" not in data and "promptFeedback" not in data and failures.says_error(data):
+        raise failures.refused(failures.read(data), 200)
+    return data
+
+
+def _error_alone(data: JSON) -> JSON:
+    """Take an error out of the list of one in which it comes where a stream was asked for."""
+    return data[0] if type(data) is list and len(data) == 1 else data
+
+
+def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
+    """Read a refusal, and in its details when to come again."""
+    error = failures.failure(status, headers, body)
+    details = _details(body)
+    if isinstance(error, RateLimited) and any("PerDay" in quota for quota in _quotas(details)):
+        spent = QuotaExhausted(error.message, status=status, code=error.code, request_id=error.request_id)
+        spent.body = error.body
+        error = spent
+    if error.retry_after is None:
+        error.retry_after = _retry_delay(details)
+    return error
+
+
+def _details(body: bytes) -> list[dict[str, Any]]:
+    try:
+        data = _error_alone(from_json(body))
+    except ValueError:
+        return []
+    error = data.get("error") if isinstance(data, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
+
+
+def _quotas(details: list[dict[str, Any]]) -> list[str]:
+    violations = [item for detail in details for item in detail.get("violations") or () if isinstance(item, dict)]
+    return [str(violation.get("quotaId") or "") for violation in violations]
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    for detail in details:
+        delay = detail.get("retryDelay")
+        if isinstance(delay, str) and delay.endswith("s"):
+            try:
+                seconds = float(delay[:-1])
+            except ValueError:
+                continue
+            if 0 <= seconds < float("inf"):
+                return seconds
+    return None
+
+
+def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+    """Learn nothing: what Gemini refuses has no other name."""
+    return None
+
+
+# Streams.
+
+
+async def from_stream(
+    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End | None = None
+) -> AsyncGenerator[ChatChunk, None]:
+    """Read a stream to its end, which is the end of its body once every candidate said why it stopped.
+
+    The reasons, the usage and what Gemini keeps of its own come with the last chunk. An error before the first chunk
+    is the refusal that it says; a later one is a `StreamFailed`.
+    """
+    reader = StreamReader(call)
+    end = end or sse.End()
+    failed: CallError | None = None
+    try:
+        async for event in events:
+            for value in _values(event, reader):
+                yield reader.read(value)
+    except CallError as error:
+        failed = error
+    if failed is None:
+        end.paused = reader.paused
+    # What was held back comes out before any error: the partial reply is to hold everything.
+    if reader.began and end.paused is None:
+        yield reader.closing()
+    if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
+        raise _broken(failed, reader)
+    if not reader.complete:
+        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+    if reader.failure is not None:
+        raise reader.failure
+    end.marked = True
+    if end.paused is None and call.parameters.get("response_format") is not None:
+        _check_whole(call, reader)
+
+
+def _check_whole(call: WireCall, reader: StreamReader) -> None:
+    try:
+        check_answer(reader.whole(), call.parameters.get("response_format"))
+    except InvalidResponse as error:
+        # The reader of the stream knows more of the reply than this.
+        error.partial = None
+        raise
+
+
+def _broken(error: CallError, reader: StreamReader) -> CallError:
+    if not isinstance(error, ConnectionFailed):
+        return error
+    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
+    truncated.__cause__ = error
+    return truncated
+
+
+def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
+    """Give the pieces of the answer in an event, or in a body that came in place of events; raise an error."""
+    try:
+        value = from_json(event.data) if not event.bare else bodies.loads(event.data.encode())
+    except InvalidResponse:
+        raise
+    except ValueError as error:
+        if event.unfinished or not event.data.strip():
+            return []
+        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+    pieces = value if type(value) is list else [value]
+    for piece in pieces:
+        if type(piece) is not dict:
+            raise InvalidResponse(f"an event of the stream is no object but {type(piece).__name__}", body=event.data)
+        error_said = _error_in(piece, event, reader)
+        if error_said is not None:
+            raise error_said
+    return pieces
+
+
+def _error_in(piece: dict[str, Any], event: sse.Event, reader: StreamReader) -> CallError | None:
+    if "candidates" in piece:
+        return None
+    if (stopped := replies.blocked(piece)) is not None:
+        return stopped
+    if "error" not in piece and event.event != "error":
+        return None
+    refusal = failures.read(piece)
+    if not reader.began:
+        error = failures.refused(refusal, 200)
+        error.body = clip(event.data)
+        return error
+    return StreamFailed(
+        refusal.message or "the provider broke off without saying why",
+        status=refusal.status,
+        code=refusal.code,
+        body=event.data,
+    )

@@ -1,0 +1,212 @@
+"""A conversation as Gemini takes it: system text apart, and the results of tools in the order of their calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.capabilities import Facts
+from modelwrap.errors import BadRequest
+from modelwrap.types import JSON, Change, Message
+from modelwrap.wire.functions import modern_messages
+from modelwrap.wire.gemini_content import Part, text_part, to_parts
+from modelwrap.wire.gemini_parts import PROVIDER, is_own, model_parts
+from modelwrap.wire.http import WireCall
+from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, tell_of_foreign, with_speaker
+
+Content = dict[str, Any]
+
+# https://ai.google.dev/gemini-api/docs/thought-signatures: for calls that no model of Gemini's made.
+UNSIGNED = "skip_thought_signature_validator"
+
+# https://ai.google.dev/gemini-api/docs/function-calling#multimodal
+_IN_RESULTS = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain")
+
+
+def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[Content]]:
+    """Give what goes out as `systemInstruction` (None for nothing) and as `contents`."""
+    messages = modern_messages(call.input, call.changes)
+    lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
+    system = [
+        part
+        for position in range(lead)
+        for part in _system_parts(messages[position], f"messages[{position}].content", call.changes)
+    ]
+    writer = _Writer(call, facts)
+    for position in range(lead, len(messages)):
+        writer.add(messages[position], f"messages[{position}]")
+    return {"parts": system} if system else None, writer.finished()
+
+
+def _system_parts(message: Message, where: str, changes: list[Change]) -> list[Part]:
+    parts = to_parts(message.get("content"), where, changes)
+    if any("text" not in part for part in parts):
+        raise _wrong(where, "Gemini takes nothing but text in a system message; put it into one of the user")
+    return parts
+
+
+class _Writer:
+    """Write the turns one after another; what the next one must hold is remembered here."""
+
+    def __init__(self, call: WireCall, facts: Facts) -> None:
+        self._call = call
+        self._facts = facts
+        self._takes_urls = facts.platform == "vertex"
+        self._newer = facts.get("thinking.signature_required") is not False
+        """Whether the model is of Gemini 3 or later, as a model that nobody knows is taken to be."""
+        self._contents: list[Content] = []
+        self._waiting: dict[str, Part] = {}
+        """The calls whose results must come next, by the ids that the caller knows, in their order."""
+        self._results: dict[str, Part] = {}
+        self._pictures: list[Part] = []
+        """What came with results and must stand behind all of them."""
+
+    def add(self, message: Message, where: str) -> None:
+        role = message["role"]
+        if role == "tool":
+            self._result(message, where)
+            return
+        self._end_results(where)
+        if role == "user":
+            self._user(message, where)
+        elif role == "assistant":
+            self._assistant(message, where)
+        elif role in SYSTEM:
+            self._later_system(message, where)
+        else:
+            raise _wrong(where, f"Gemini knows no role {role!r}")
+
+    def finished(self) -> list[Content]:
+        self._end_results("messages")
+        if not self._contents or self._contents[0]["role"] != "user":
+            self._contents.insert(0, {"role": "user", "parts": [text_part(PLACEHOLDER)]})
+            detail = f"they begin with {PLACEHOLDER!r} of the user, who must speak first"
+            tell(self._call.changes, Change("emulated", "messages", detail))
+        if self._contents[-1]["role"] == "model" and self._facts.certain("prefill") and self._facts.refuses("prefill"):
+            self._call.cannot("prefill", f"{self._facts.reason('prefill')}: let the last message be one of the user")
+            del self._contents[-1]
+        return self._contents
+
+    def _say(self, role: str, parts: list[Part]) -> None:
+        self._contents.append({"role": role, "parts": parts})
+
+    def _user(self, message: Message, where: str) -> None:
+        content = with_speaker(message, self._call.changes)
+        parts = to_parts(content, f"{where}.content", self._call.changes, takes_urls=self._takes_urls)
+        if parts:
+            self._say("user", parts)
+
+    def _later_system(self, message: Message, where: str) -> None:
+        parts = _system_parts(message, f"{where}.content", self._call.changes)
+        if parts:
+            text = "\n".join(part["text"] for part in parts)
+            self._say("user", [text_part(f"<system>\n{text}\n</system>")])
+            detail = "a later system message goes out as <system> text of the user"
+            tell(self._call.changes, Change("emulated", "messages", detail))
+
+    def _assistant(self, message: Message, where: str) -> None:
+        changes = self._call.changes
+        tell_of_foreign(message, PROVIDER, changes, own=is_own(message))
+        if isinstance(message.get("audio"), Mapping) and not message.get("content"):
+            raise _wrong(where, "Gemini does not take back what a model said aloud")
+        parts = model_parts(message, where, changes)
+        self._remember_calls(message, parts)
+        if self._newer and self._facts.get("thinking.signature_required"):
+            _sign(parts, changes)
+        if parts:
+            self._say("model", parts)
+
+    def _remember_calls(self, message: Message, parts: list[Part]) -> None:
+        """Note which results must follow; ids go out to models that know them, and only those that were not minted."""
+        calls = [part for part in parts if "functionCall" in part]
+        ids = [str(call.get("id") or "") for call in message.get("tool_calls") or ()]
+        for number, part in enumerate(calls):
+            function = part["functionCall"]
+            own = str(function.get("id") or "")
+            known = own if own in ids or number >= len(ids) else ids[number]
+            while known in self._waiting:
+                known += "\0"
+            if not self._newer and "id" in function:
+                part["functionCall"] = {name: value for name, value in function.items() if name != "id"}
+            self._waiting[known] = part["functionCall"]
+
+    def _result(self, message: Message, where: str) -> None:
+        given = message.get("tool_call_id")
+        open_calls = [call_id for call_id in self._waiting if call_id not in self._results]
+        if isinstance(given, str) and given:
+            call_id = next((known for known in open_calls if known.rstrip("\0") == given), None)
+        else:
+            call_id = next(iter(open_calls), None)
+        if call_id is None:
+            raise _wrong(where, f"no tool call {given!r} waits for a result here")
+        function = self._waiting[call_id]
+        response: Part = {"name": function.get("name", "")}
+        if "id" in function:
+            response["id"] = function["id"]
+        response |= self._response(message, where)
+        self._results[call_id] = {"functionResponse": response}
+
+    def _response(self, message: Message, where: str) -> Part:
+        key = "error" if message.get("is_error") else "output"
+        content = message.get("content")
+        if isinstance(content, str):
+            return {"response": _object_of(content, key)}
+        parts = to_parts(content, f"{where}.content", self._call.changes, takes_urls=self._takes_urls)
+        media = [part for part in parts if "text" not in part]
+        response = {"response": _object_of("".join(part["text"] for part in parts if "text" in part), key)}
+        if not media:
+            return response
+        if self._newer and all(_fits_result(part) for part in media):
+            return {**response, "parts": media}
+        self._pictures += media
+        detail = "what came with a tool's result stands behind all results, for it has no place inside"
+        tell(self._call.changes, Change("converted", "messages.content", detail))
+        return response
+
+    def _end_results(self, where: str) -> None:
+        missing = [call_id.rstrip("\0") for call_id in self._waiting if call_id not in self._results]
+        if missing:
+            names = ", ".join(map(repr, missing))
+            raise _wrong(where, f"the result of tool call {names} must come first, in a message of role tool")
+        if self._waiting:
+            self._say("user", [self._results[call_id] for call_id in self._waiting])
+        if self._pictures:
+            self._say("user", self._pictures)
+        self._waiting, self._results, self._pictures = {}, {}, []
+
+
+def _sign(parts: list[Part], changes: list[Change]) -> None:
+    """Let the first call of a turn that another model made pass for signed."""
+    place = next((place for place, part in enumerate(parts) if "functionCall" in part), None)
+    if place is None or parts[place].get("thoughtSignature"):
+        return
+    parts[place] = {**parts[place], "thoughtSignature": UNSIGNED}
+    detail = "the model wants calls signed that it made, and these say that they are not its own"
+    tell(changes, Change("emulated", "tool_calls.thought_signature", detail))
+
+
+def _fits_result(part: Part) -> bool:
+    blob = part.get("inlineData") or part.get("fileData")
+    return isinstance(blob, Mapping) and blob.get("mimeType") in _IN_RESULTS
+
+
+def _object_of(text: str, key: str) -> JSON:
+    """Give a result as the object that Gemini wants; one that is an object already goes out as it is."""
+    if key == "output" and text.lstrip().startswith("{"):
+        try:
+            value = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            return value
+    return {key: text}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _wrong(where: str, what: str) -> BadRequest:
+    return BadRequest(f"{where}: {what}", sent=False)

@@ -1,0 +1,113 @@
+"""Tools for Gemini: declarations of functions, tools of its own, and the choice among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.capabilities import Facts
+from modelwrap.errors import BadRequest
+from modelwrap.types import Change
+from modelwrap.wire.http import WireCall
+from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import spelled
+
+_LONGEST_NAME = 64
+_NO_LETTER = re.compile(r"[^a-zA-Z0-9_.:-]|^(?=[^a-zA-Z_])")
+
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
+
+
+def function_name(name: str) -> str:
+    """Give a function's name in the letters that Gemini takes, the same for the same name; most are so already."""
+    return spelled(name, _NO_LETTER, _LONGEST_NAME)
+
+
+def given_names(call: WireCall) -> dict[str, str]:
+    """Tell which function the caller means by a name that Gemini was given in place of its own."""
+    tools = call.parameters.get("tools") or ()
+    named = (tool["function"].get("name") for tool in tools if _is_function(tool))
+    return {function_name(name): name for name in named if isinstance(name, str) and function_name(name) != name}
+
+
+def to_tools(given: Any, call: WireCall) -> list[Any]:
+    """Write all functions as one tool, behind those of Gemini's own, which go through as they are."""
+    own: list[Any] = []
+    functions: list[Any] = []
+    for position, tool in enumerate(given or ()):
+        if _is_function(tool):
+            functions.append(_declaration(tool["function"], call.changes))
+        elif isinstance(tool, Mapping) and "type" not in tool:
+            own.append(tool)
+        else:
+            kind = tool.get("type") if isinstance(tool, Mapping) else type(tool).__name__
+            raise BadRequest(
+                f"tools[{position}]: Gemini has no tool of type {kind!r}; it has functions, and tools of its own "
+                'such as {"google_search": {}}',
+                sent=False,
+            )
+    return [*own, {"functionDeclarations": functions}] if functions else own
+
+
+def to_tool_config(given: Mapping[str, Any], facts: Facts, call: WireCall) -> dict[str, Any]:
+    """Write `tool_choice`; `strict` functions without a choice are asked for with their schemas kept to."""
+    choice = given.get("tool_choice")
+    if given.get("parallel_tool_calls") is False and given.get("tools"):
+        call.cannot("parallel_tool_calls", "Gemini has no switch for it")
+    calling = _calling(choice, call) if choice is not None else None
+    if (
+        calling is not None
+        and calling.get("mode") == "ANY"
+        and facts.certain("forced_tool_choice")
+        and facts.refuses("forced_tool_choice")
+    ):
+        call.cannot("tool_choice", facts.reason("forced_tool_choice"))
+        calling = None
+    if (calling is None or calling["mode"] == "AUTO") and any(map(_is_strict, given.get("tools") or ())):
+        tell(call.changes, Change("converted", "tools.strict", "all functions are called in mode VALIDATED"))
+        calling = {**(calling or {}), "mode": "VALIDATED"}
+    return {} if calling is None else {"functionCallingConfig": calling}
+
+
+def _is_function(tool: Any) -> bool:
+    return isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
+
+
+def _is_strict(tool: Any) -> bool:
+    return _is_function(tool) and bool(tool["function"].get("strict"))
+
+
+def _declaration(function: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:
+    beside = {
+        name: value
+        for name, value in function.items()
+        if name not in ("name", "parameters", "strict") and value is not None
+    }
+    name = str(function.get("name") or "")
+    written = {"name": function_name(name), **beside}
+    if written["name"] != name:
+        tell(changes, Change("renamed", "tools.name", f"{name} goes out as {written['name']}"))
+    parameters = function.get("parameters")
+    return written if parameters is None else {**written, "parametersJsonSchema": parameters}
+
+
+def _calling(choice: Any, call: WireCall) -> dict[str, Any] | None:
+    if isinstance(choice, str) and choice in _MODES:
+        return {"mode": _MODES[choice]}
+    if isinstance(choice, Mapping):
+        if isinstance(choice.get("function"), Mapping):
+            return _among([choice], "ANY")
+        allowed = choice.get("allowed_tools")
+        if isinstance(allowed, Mapping):
+            return _among(allowed.get("tools") or [], "ANY" if allowed.get("mode") == "required" else "VALIDATED")
+    call.cannot(
+        "tool_choice", f"Gemini has no choice like {choice!r:.80}; there are auto, none, required and a function"
+    )
+    return None
+
+
+def _among(tools: Any, mode: str) -> dict[str, Any]:
+    names = [str(tool["function"].get("name") or "") for tool in tools if _is_function(tool)]
+    names += [str(tool["name"]) for tool in tools if isinstance(tool, Mapping) and "name" in tool]
+    return {"mode": mode, "allowedFunctionNames": [function_name(name) for name in names]}
