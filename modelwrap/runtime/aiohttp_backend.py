@@ -196,12 +196,12 @@ class AiohttpPool:
         )
         # It would send a GET twice without telling.
         self._session._retry_connection = False
-        self._places = Places(key.origin)
+        self.places = Places(key.origin)
         self._calls = 0
         self._retired = False
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        await self._places.take(deadline)
+        await self.places.take(deadline)
         self._calls += 1
         try:
             deadline.check()
@@ -251,7 +251,7 @@ class AiohttpPool:
 
     async def leave(self) -> None:
         """End a call."""
-        self._places.leave()
+        self.places.leave()
         self._calls -= 1
         if self._retired and not self._calls:
             await self._session.close()
