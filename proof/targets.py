@@ -8,12 +8,13 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import ModuleType
 
 import modelwrap
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, ConfigError, InvalidResponse, ModelwrapWarning
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import openai_chat, openai_completion, openai_image, post_api, sse
+from modelwrap.wire import claude, openai_chat, openai_completion, openai_image, post_api, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.body import loads
 from modelwrap.wire.http import WireCall
@@ -32,7 +33,8 @@ def read_events(data: bytes) -> None:
     pieces = _events(stream[:first], stream[first:second], stream[second:])
     assert pieces == whole, f"cut at {first} and {second}, the stream is read otherwise"
     if isinstance(whole, list):
-        _assemble(whole)
+        for codec in (claude, openai_chat, openai_completion):
+            _assemble(codec, whole)
 
 
 def read_json(data: bytes) -> None:
@@ -41,7 +43,7 @@ def read_json(data: bytes) -> None:
         json.dumps(loads(data))
     except InvalidResponse as error:
         assert str(error)
-    for codec in (openai_chat, openai_completion, openai_image, post_api):
+    for codec in (claude, openai_chat, openai_completion, openai_image, post_api):
         try:
             reply = codec.from_response(data, {}, WireCall("m", [], {}), Traits())
         except CallError as error:
@@ -88,7 +90,7 @@ def _events(*pieces: bytes) -> list[sse.Event] | str:
         return str(error)
 
 
-def _assemble(events: list[sse.Event]) -> None:
+def _assemble(codec: ModuleType, events: list[sse.Event]) -> None:
     """Make a reply of the events, or a known error."""
     assembly = Assembly()
 
@@ -97,7 +99,7 @@ def _assemble(events: list[sse.Event]) -> None:
             yield event
 
     async def read() -> None:
-        async for chunk in openai_chat.from_stream(source(), WireCall("m", [], {}), Traits(), sse.End()):
+        async for chunk in codec.from_stream(source(), WireCall("m", [], {}), Traits(), sse.End()):
             assembly.add(chunk)
 
     try:
