@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     "README.md",
     "docs/architecture.md",
+    "docs/reliability.md",
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
     "docs/providers/sdk.md",
@@ -151,7 +152,7 @@ def commands(text: str) -> Iterator[tuple[list[str], str]]:
 def test_what_a_document_shows_works(
     document: str, elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if document == "docs/architecture.md":
+    if document in ("docs/architecture.md", "docs/reliability.md"):
         shutil.copytree(ROOT / "model_configs", elsewhere / "model_configs")
     names: dict[str, Any] = {"__name__": "__main__"}
 
