@@ -66,7 +66,8 @@ class _Socket(asyncio.Protocol):
             await self._wait(timeout)
 
     async def writable(self, timeout: float | None) -> None:
-        while self._paused_writing:
+        # A server that answers while the request still goes out may want no more of it.
+        while self._paused_writing and not self.unread:
             await self._wait(timeout)
 
     def take(self, most: int) -> bytes:

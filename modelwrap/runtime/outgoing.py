@@ -45,6 +45,8 @@ def target_of(url: str) -> Target:
     named = parsed.netloc.decode("ascii")
     if parsed.scheme not in ("http", "https") or not parsed.raw_host:
         raise BadRequest("the request cannot be written as HTTP: its URL is none of http or https", sent=False)
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise BadRequest(f"the request cannot be written as HTTP: there is no port {parsed.port}", sent=False)
     origin = f"{parsed.scheme}://{named}"
     return Target(origin, parsed.raw_scheme, parsed.raw_host, parsed.port, parsed.raw_path, named)
 

@@ -12,9 +12,11 @@ import pytest
 from modelwrap.errors import CallError, ConnectionFailed, InvalidResponse, ResponseTooLarge, TimedOut, TLSFailed
 from modelwrap.runtime import backends, response
 from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.secrets import Secret
 from modelwrap.testing import FaultServer
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import Colour
+from tests.hidden import assert_hidden
 
 QUESTION = b'{"messages": [{"role": "user", "content": "hello"}]}'
 TOTAL = 0.35
@@ -64,7 +66,11 @@ def faults() -> Iterator[FaultServer]:
 
 
 def request_to(faults: FaultServer, url: str, **fields: Any) -> HttpRequest:
-    headers = {"content-type": "application/json", "accept-encoding": "gzip, deflate"}
+    headers = {
+        "content-type": "application/json",
+        "accept-encoding": "gzip, deflate",
+        "authorization": Secret("Bearer s3cret-key"),
+    }
     timeouts = Timeouts(connect=0.2, first_token=0.3, idle=0.3, total=TOTAL)
     given = {"timeouts": timeouts, "connection": Connection(verify=faults.authority), **fields}
     return HttpRequest("POST", f"{url}/chat/completions", headers, content=QUESTION, **given)
@@ -94,6 +100,7 @@ def test_tells_what_went_wrong_in_time_and_hangs_up(
 
     assert time.monotonic() - started < TOTAL + 1
     assert (type(caught.value), caught.value.retryable, caught.value.sent) == told
+    assert_hidden(caught.value, "s3cret-key")
     # Where the body was all right as far as HTTP goes, the connection would serve on.
     backends.close(url)
     assert faults.all_closed(name)

@@ -1,0 +1,216 @@
+"""The bytes of a request are the same whichever client sends them, and none of them is the client's own idea."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from modelwrap.errors import BadRequest, CallError, TimedOut
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.secrets import Secret
+from modelwrap.wire.http import HttpRequest, Timeouts
+from tests.colours import Colour
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: session=1\r\n\r\n{}"
+
+
+@contextmanager
+def a_port(serve: Callable[[socket.socket], None], connections: int = 1) -> Iterator[int]:
+    """Hand each connection to `serve`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        for _ in range(connections):
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                serve(connection)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+class Ear:
+    """Take one request after another off a connection, and answer each."""
+
+    def __init__(self, requests: int = 1, answer: bytes = OK) -> None:
+        self.heard: list[bytes] = []
+        self._requests = requests
+        self._answer = answer
+
+    def __call__(self, connection: socket.socket) -> None:
+        for _ in range(self._requests):
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += connection.recv(65536)
+            head, _, body = data.partition(b"\r\n\r\n")
+            lines = [line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:]]
+            while len(body) < int(dict(lines).get(b"content-length", b"0")):
+                body += connection.recv(1 << 20)
+            self.heard.append(head + b"\r\n\r\n" + body)
+            connection.sendall(self._answer)
+
+
+async def fetch(runtime: Runtime, request: HttpRequest) -> bytes:
+    response = await runtime.send(request, Deadline(request.timeouts.total, runtime.now))
+    return await response.read()
+
+
+def test_a_request_is_written_as_it_is_given(colour: Colour) -> None:
+    ear = Ear()
+    headers = {"user-agent": "mine", "X-Thing": "a b", "authorization": Secret("Bearer key")}
+
+    with a_port(ear) as port:
+        url = f"http://127.0.0.1:{port}/v1/a%2Fb c?q=1&q=%C3%A9#fragment"
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", url, headers, content=b'{"a": "\xc3\xa9"}')))
+
+    head, _, body = ear.heard[0].partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    assert first == b"POST /v1/a%2Fb%20c?q=1&q=%C3%A9 HTTP/1.1"
+    assert sorted(line.lower() for line in lines) == sorted(
+        [
+            b"host: 127.0.0.1:%d" % port,
+            b"user-agent: mine",
+            b"x-thing: a b",
+            b"authorization: bearer key",
+            b"content-length: 11",
+        ]
+    )
+    assert body == b'{"a": "\xc3\xa9"}'
+
+
+def test_a_get_has_no_body_and_says_so_by_silence(colour: Colour) -> None:
+    ear = Ear()
+
+    with a_port(ear) as port:
+        colour.run(fetch(colour.runtime(), HttpRequest("GET", f"http://127.0.0.1:{port}")))
+
+    assert ear.heard[0].lower() == b"get / http/1.1\r\nhost: 127.0.0.1:%d\r\n\r\n" % port
+
+
+def test_no_cookie_is_kept_and_no_user_of_a_url_sent(colour: Colour) -> None:
+    ear = Ear(requests=2)
+
+    async def twice(url: str) -> None:
+        for _ in range(2):
+            await fetch(colour.runtime(), HttpRequest("POST", url))
+
+    with a_port(ear) as port:
+        colour.run(twice(f"http://user:pass@127.0.0.1:{port}/"))
+
+    assert len(ear.heard) == 2
+    assert not any(word in heard.lower() for heard in ear.heard for word in (b"cookie", b"authorization", b"user"))
+
+
+def test_a_body_of_any_size_arrives_whole(colour: Colour) -> None:
+    bodies = [b"x" * size for size in (0, 1, 2**14, 2**14 + 1, 2**20, 2**20 + 1, 5 * 2**20)]
+    ear = Ear(requests=len(bodies))
+
+    async def send_all(url: str) -> None:
+        for body in bodies:
+            await fetch(colour.runtime(), HttpRequest("POST", url, content=body, timeouts=Timeouts(total=10)))
+
+    with a_port(ear) as port:
+        colour.run(send_all(f"http://127.0.0.1:{port}/"))
+
+    assert [heard.partition(b"\r\n\r\n")[2] == body for heard, body in zip(ear.heard, bodies, strict=True)] == [
+        True
+    ] * len(bodies)
+
+
+def test_a_refusal_that_comes_before_the_request_has_gone_out_is_read(colour: Colour) -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge"
+    may_close = threading.Event()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(refusal)
+        may_close.wait(5)
+
+    async def status(url: str) -> tuple[int, bytes]:
+        runtime = colour.runtime()
+        request = HttpRequest("POST", url, content=b"x" * 2**20 * 3, timeouts=Timeouts(idle=0.5, total=3))
+        response = await runtime.send(request, Deadline(3, runtime.now))
+        return response.status, await response.read()
+
+    with a_port(refuse) as port:
+        try:
+            if colour.name == "concurrent":
+                assert colour.run(status(f"http://127.0.0.1:{port}/")) == (413, b"large")
+            else:
+                # Who waits in a thread either sends or listens.
+                with pytest.raises(TimedOut, match="could not be sent"):
+                    colour.run(status(f"http://127.0.0.1:{port}/"))
+        finally:
+            may_close.set()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1/", "http://", "/v1", "http://127.0.0.1:99999/", "http://127.0.0.1:0/"]
+)
+def test_what_is_no_url_of_http_is_refused(colour: Colour, url: str) -> None:
+    with pytest.raises(BadRequest, match="cannot be written as HTTP") as caught:
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", url)))
+
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
+        b"HTTP/1.0 200 OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: a\r\n\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nx-trailer: 1\r\n\r\n",
+    ],
+    ids=["bare line feeds", "HTTP/1.0", "until the end", "informational", "chunks with extras"],
+)
+def test_odd_but_proper_http_is_read(colour: Colour, answer: bytes) -> None:
+    def say(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    with a_port(say) as port:
+        assert colour.run(fetch(colour.runtime(), HttpRequest("POST", f"http://127.0.0.1:{port}/"))) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2, 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}BAD0\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nx: a\x00b\r\ncontent-length: 2\r\n\r\n{}",
+        b"\xff\xfe\x00garbage",
+    ],
+    ids=["negative", "two lengths", "no size", "no end of chunk", "no status", "no colon", "a zero", "bytes"],
+)
+def test_improper_http_is_told_at_once(colour: Colour, answer: bytes) -> None:
+    def say(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    request: dict[str, Any] = {"timeouts": Timeouts(total=3)}
+
+    with a_port(say) as port, pytest.raises(CallError) as caught:
+        colour.run(fetch(colour.runtime(), HttpRequest("POST", f"http://127.0.0.1:{port}/", **request)))
+
+    assert caught.value.retryable
+    assert type(caught.value).__name__ in ("InvalidResponse", "ConnectionFailed")

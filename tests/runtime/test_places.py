@@ -1,0 +1,126 @@
+"""Calls beyond those that may have a connection wait their turn, and leave the queue when they have to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from modelwrap.errors import ConnectionFailed
+from modelwrap.runtime import places
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.places import Places
+from modelwrap.testing import FaultServer
+from modelwrap.wire.http import HttpRequest, Timeouts
+from tests.colours import WAYS, Colour
+
+CONCURRENT = [way for way in WAYS if way.name == "concurrent"]
+
+
+@pytest.fixture
+def faults() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+async def fetch(runtime: Runtime, url: str, total: float) -> int:
+    request = HttpRequest("POST", f"{url}/chat/completions", timeouts=Timeouts(total=total))
+    response = await runtime.send(request, Deadline(total, runtime.now))
+    await response.read()
+    return response.status
+
+
+@pytest.mark.parametrize("way", CONCURRENT, ids=lambda way: way.client)
+def test_more_calls_than_places_queue(way: Colour, faults: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST", 3)
+    url = faults.url("good")
+
+    async def ask_all() -> list[int]:
+        return await asyncio.gather(*(fetch(way.runtime(), url, 10) for _ in range(40)))
+
+    assert way.run(ask_all()) == [200] * 40
+    assert faults.seen("good").connections == 3
+
+
+@pytest.mark.parametrize("way", CONCURRENT, ids=lambda way: way.client)
+def test_a_place_that_never_comes_is_told_at_the_deadline(
+    way: Colour, faults: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST", 2)
+    url = faults.url("silent")
+
+    async def ask_all() -> list[BaseException | int]:
+        holding = [asyncio.create_task(fetch(way.runtime(), url, 1)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        late = await asyncio.gather(*(fetch(way.runtime(), url, 0.1) for _ in range(5)), return_exceptions=True)
+        for task in holding:
+            task.cancel()
+        await asyncio.wait(holding)
+        return late
+
+    for error in way.run(ask_all()):
+        assert isinstance(error, ConnectionFailed)
+        assert not error.sent
+        assert error.message == f"all 2 connections of the pool for {url.removesuffix('/v1')} were in use"
+    assert faults.seen("silent").connections == 2
+
+
+def test_threads_queue_too(faults: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST", 1)
+    blocking = WAYS[0]
+    url = faults.url("silent")
+    errors: list[Exception] = []
+
+    def ask(total: float) -> None:
+        try:
+            blocking.run(fetch(blocking.runtime(), url, total))
+        except Exception as error:  # told to the test below
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask, args=[total]) for total in (0.4, 0.1)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+
+    assert [type(error).__name__ for error in errors] == ["ConnectionFailed", "TimedOut"]
+
+
+def test_places_are_handed_on_in_the_order_of_the_queue() -> None:
+    first_come = Places("http://a.test")
+    order: list[int] = []
+
+    async def take(number: int) -> None:
+        await first_come.take(Deadline(5))
+        order.append(number)
+        await asyncio.sleep(0)
+        first_come.leave()
+
+    async def take_all() -> None:
+        first_come._free = 1
+        await asyncio.gather(*(take(number) for number in range(20)))
+
+    asyncio.run(take_all())
+
+    assert order == list(range(20))
+    assert first_come._free == 1
+
+
+def test_who_leaves_the_queue_at_the_last_moment_passes_the_place_on() -> None:
+    async def leave_late() -> int:
+        one = Places("http://a.test")
+        one._free = 1
+        await one.take(Deadline(5))
+        waiting = asyncio.create_task(one.take(Deadline(5)))
+        await asyncio.sleep(0)
+        one.leave()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        return one._free
+
+    assert asyncio.run(leave_late()) == 1

@@ -1,0 +1,174 @@
+"""Through a proxy: tunnels for https, whole URLs for http, and a password that shows nowhere."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TLSFailed
+from modelwrap.runtime import backends
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.secrets import Secret
+from modelwrap.testing import FaultServer
+from modelwrap.wire.http import Connection, HttpRequest, Timeouts
+from tests.colours import WAYS, Colour
+from tests.hidden import assert_hidden
+
+PASSWORD = "pr0xy-secret"
+BASIC = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+
+
+class Proxy:
+    """Pass bytes on to wherever CONNECT asks for, or refuse to."""
+
+    def __init__(self, refusal: bytes = b"") -> None:
+        self.heads: list[str] = []
+        self._refusal = refusal
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://user:{PASSWORD}@127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._pass_on, args=[client], daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += client.recv(1)
+            self.heads.append(head.decode())
+            if self._refusal:
+                client.sendall(self._refusal)
+                return
+            host, _, port = head.split(b" ")[1].decode().rpartition(":")
+            with socket.create_connection((host, int(port))) as server:
+                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pump, args=[server, client], daemon=True)
+                back.start()
+                _pump(client, server)
+                back.join()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="module")
+def faults() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+async def fetch(runtime: Runtime, url: str, connection: Connection, times: int = 1) -> list[bytes]:
+    request = HttpRequest("POST", url, connection=connection, timeouts=Timeouts(connect=1, total=3))
+    bodies = []
+    for _ in range(times):
+        response = await runtime.send(request, Deadline(3, runtime.now))
+        bodies.append(await response.read())
+    return bodies
+
+
+def test_https_goes_through_a_tunnel_that_serves_several_calls(
+    colour: Colour, faults: FaultServer, proxy: Proxy
+) -> None:
+    url = faults.url("trusted_certificate")
+    connection = Connection(proxy=Secret(proxy.url), verify=faults.authority)
+
+    bodies = colour.run(fetch(colour.runtime(), url, connection, times=3))
+    backends.close(url)
+
+    assert len(bodies) == 3
+    assert len(proxy.heads) == 1
+    head = proxy.heads[0].lower()
+    assert head.startswith(f"connect {url.split('/')[2]} http/1.1\r\n")
+    assert f"proxy-authorization: basic {BASIC.lower()}\r\n" in head
+    assert faults.all_closed("trusted_certificate")
+
+
+def test_a_certificate_is_checked_through_a_tunnel_too(colour: Colour, faults: FaultServer, proxy: Proxy) -> None:
+    connection = Connection(proxy=Secret(proxy.url), verify=faults.authority)
+
+    with pytest.raises(TLSFailed) as caught:
+        colour.run(fetch(colour.runtime(), faults.url("certificate_of_another_host"), connection))
+
+    assert not caught.value.sent
+    assert faults.all_closed("certificate_of_another_host")
+
+
+@pytest.mark.parametrize("status, retryable", [(407, False), (403, False), (502, True), (503, True)])
+def test_a_tunnel_that_is_refused_is_named(colour: Colour, status: int, retryable: bool) -> None:
+    proxy = Proxy(b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status)
+    connection = Connection(proxy=Secret(proxy.url))
+
+    with pytest.raises(ConnectionFailed, match=f"the proxy failed: {status}") as caught:
+        colour.run(fetch(colour.runtime(), "https://model.test/v1", connection))
+    proxy.close()
+
+    assert (caught.value.sent, caught.value.retryable) == (False, retryable)
+    assert_hidden(caught.value, PASSWORD, BASIC)
+
+
+def test_a_proxy_that_is_not_there_is_named(colour: Colour) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    connection = Connection(proxy=Secret(f"http://user:{PASSWORD}@127.0.0.1:{port}"))
+
+    for url in ("http://model.test/", "https://model.test/"):
+        with pytest.raises(ConnectionFailed, match="the proxy cannot be reached: Connection refused") as caught:
+            colour.run(fetch(colour.runtime(), url, connection))
+        assert (caught.value.sent, caught.value.retryable) == (False, True)
+        assert_hidden(caught.value, PASSWORD, BASIC)
+
+
+def test_a_proxy_that_nobody_knows_is_named(colour: Colour) -> None:
+    connection = Connection(proxy=Secret(f"http://user:{PASSWORD}@proxy.invalid:3128"))
+
+    with pytest.raises(ConnectionFailed, match="the proxy's name cannot be resolved") as caught:
+        colour.run(fetch(colour.runtime(), "https://model.test/", connection))
+
+    assert not caught.value.sent
+    assert_hidden(caught.value, PASSWORD, BASIC)
+
+
+def test_public_addresses_and_a_proxy_exclude_each_other(colour: Colour, proxy: Proxy) -> None:
+    connection = Connection(proxy=Secret(proxy.url), public_only=True)
+
+    with pytest.raises(BadRequest, match="a proxy hides it") as caught:
+        colour.run(fetch(colour.runtime(), "https://model.test/", connection))
+
+    assert not caught.value.sent
+    assert proxy.heads == []
+
+
+def test_aiohttp_leaves_socks_to_httpx2() -> None:
+    concurrent = next(way for way in WAYS if way.client == "concurrent-aiohttp")
+    connection = Connection(proxy=Secret("socks5://127.0.0.1:1"), http="aiohttp")
+
+    with pytest.raises(ConfigError, match="does not speak to SOCKS proxies"):
+        concurrent.run(fetch(concurrent.runtime(), "http://model.test/", connection))
