@@ -132,7 +132,7 @@ def modelwrap_blocking(base_url: str) -> Blocking:
 
 
 def modelwrap_on_httpx2(base_url: str) -> Concurrent:
-    return modelwrap_concurrent(base_url, {})
+    return modelwrap_concurrent(base_url, {"http": "httpx2"})
 
 
 def modelwrap_on_aiohttp(base_url: str) -> Concurrent:
@@ -280,13 +280,14 @@ def any_llm_concurrent(base_url: str) -> Concurrent:
 
 
 BARE = "bare httpx2"
+BARE_AIOHTTP = "bare aiohttp"
 OURS = "modelwrap"
 OURS_ON_AIOHTTP = "modelwrap on aiohttp"
 OPENAI = "openai"
 
 CONTENDERS = [
     Contender(BARE, "httpx2", "httpx2", httpx2_blocking, httpx2_concurrent),
-    Contender("bare aiohttp", "aiohttp", "aiohttp", None, aiohttp_concurrent),
+    Contender(BARE_AIOHTTP, "aiohttp", "aiohttp", None, aiohttp_concurrent),
     Contender("bare pyreqwest", "pyreqwest", "pyreqwest.client", pyreqwest_blocking, pyreqwest_concurrent),
     Contender(OURS, ".", "modelwrap", modelwrap_blocking, modelwrap_on_httpx2),
     Contender(OURS_ON_AIOHTTP, ".[fast]", "modelwrap", None, modelwrap_on_aiohttp),

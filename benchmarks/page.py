@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from contenders import BARE, OPENAI, OURS, OURS_ON_AIOHTTP, Contender
+from contenders import BARE, BARE_AIOHTTP, OPENAI, OURS, OURS_ON_AIOHTTP, Contender
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- Written by make bench: -->\n", "<!-- until here. -->\n"
@@ -89,7 +89,9 @@ BUDGETS = [
     Budget("`import modelwrap` ÷ `import openai`", OURS, "import", 0.1, OPENAI),
     Budget("processor time of one call ÷ bare httpx2's", OURS, "call", 1.2, BARE),
     Budget("processor time of one piece of a stream, µs", OURS, "piece", 20, unit=1e-6),
+    Budget("the same ÷ bare httpx2's", OURS, "piece", 2.3, BARE),
     Budget("calls per second, 500 at once, on aiohttp", OURS_ON_AIOHTTP, "500 at once", 6_000, at_most=False),
+    Budget("the same ÷ bare aiohttp's", OURS_ON_AIOHTTP, "500 at once", 0.49, BARE_AIOHTTP, at_most=False),
     Budget("calls per second, 500 at once, on httpx2", OURS, "500 at once", 1_300, at_most=False),
 ]
 

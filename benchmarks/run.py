@@ -30,7 +30,7 @@ class Work:
     name: str
     turns: int
     options: dict[str, Any]
-    patience: float = 120.0
+    patience: float = 300.0
     """How many seconds one turn may take."""
 
     def suits(self, contender: Contender) -> bool:
