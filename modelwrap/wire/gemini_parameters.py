@@ -249,7 +249,7 @@ def _level(effort: str, facts: Facts, call: WireCall) -> dict[str, Any]:
         call.changes.append(Change("clamped", "reasoning_effort", f"{effort} to {level}, which this model has"))
     if facts.get("thinking.style") is None:
         call.changes.append(Change("defaulted", "reasoning_effort", f"a level, as newer models than {call.model} take"))
-    return {"thinkingLevel": level}
+    return {"thinkingLevel": level.upper()}
 
 
 # Structured answers.

@@ -15,7 +15,8 @@ _TAKEN = frozenset(
 _INNER = frozenset({"items", "additionalProperties"})
 _INNER_LISTS = frozenset({"anyOf", "oneOf", "prefixItems"})
 _INNER_NAMED = frozenset({"properties", "$defs"})
-_MEANINGLESS = frozenset({"$schema", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"})
+# What asks for nothing goes along: Gemini looks past it.
+_NOTES = frozenset({"$schema", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"})
 
 
 class GeminiSchema:
@@ -36,14 +37,10 @@ class GeminiSchema:
         schema = self._modern(schema)
         if "$ref" in schema:
             # Nothing may stand beside a reference but what begins with a dollar sign.
-            self._told |= {name for name in schema if not name.startswith("$")} - {
-                "title",
-                "description",
-                *_MEANINGLESS,
-            }
+            self._told |= schema.keys() - {"$ref", "$defs", "title", "description", *_NOTES}
             return {name: self._inner(name, schema[name]) for name in ("$defs", "$ref") if name in schema}
         written = {name: self._inner(name, value) for name, value in schema.items() if self._takes(name, value)}
-        left = {name: value for name, value in schema.items() if name not in written and name not in _MEANINGLESS}
+        left = {name: value for name, value in schema.items() if name not in written}
         if left:
             self._told |= left.keys()
             words = ", ".join(f"{name} {value}" for name, value in left.items())
@@ -71,7 +68,7 @@ class GeminiSchema:
             return isinstance(value, list) and all(
                 isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in value
             )
-        return name in _TAKEN or name in _INNER or name in _INNER_LISTS or name in _INNER_NAMED
+        return name in _TAKEN or name in _NOTES or name in _INNER or name in _INNER_LISTS or name in _INNER_NAMED
 
     def _inner(self, name: str, value: Any) -> Any:
         if name in _INNER:
