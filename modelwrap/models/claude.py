@@ -35,7 +35,6 @@ _MOST_PAUSES = 16
 class ClaudeConfig(SdkConfig, FetchingConfig):
     wire = "claude"
     plain_client = "Anthropic"
-    key_variable = KEY_VARIABLE
     provider = "anthropic"
     own_domain = "api.anthropic.com"
     own_url = "https://api.anthropic.com"

@@ -27,7 +27,7 @@ from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.urls import origin, shown
 
 if TYPE_CHECKING:
-    from modelwrap.models.sdk import Carrier
+    from modelwrap.models.carrier import Carrier
 
 logger = logging.getLogger("modelwrap")
 

@@ -23,7 +23,6 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 class HostedByOpenAI(SdkConfig):
     wire = "openai"
     plain_client = "OpenAI"
-    key_variable = KEY_VARIABLE
     own_domain = "api.openai.com"
     own_url = "https://api.openai.com/v1"
 

@@ -25,7 +25,6 @@ from modelwrap.errors import (
     CredentialError,
     InvalidResponse,
     MissingPackage,
-    MissingSecret,
     RealRequestForbidden,
     RedirectRefused,
     TimedOut,
@@ -492,7 +491,7 @@ def test_a_key_from_the_environment_goes_to_its_own_host_only(
     monkeypatch: pytest.MonkeyPatch, colour: Colour, server: Loopback
 ) -> None:
     server.script(chat_answer())
-    with pytest.raises(MissingSecret, match="OPENAI_API_KEY is not set"):
+    with pytest.raises(ConfigError, match="sdk_client: OpenAI cannot be made: .*OPENAI_API_KEY"):
         load()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
@@ -500,6 +499,22 @@ def test_a_key_from_the_environment_goes_to_its_own_host_only(
 
     assert server.asked[0].headers["authorization"] == "Bearer EMPTY"
     assert load().explain("Hi").url == "https://api.openai.com/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    "keys, sent", [({}, KEY), ({"api_key": "EMPTY"}, "EMPTY"), ({"api_key": "sk-mine"}, "sk-mine")]
+)
+def test_at_home_the_client_looks_for_a_key_unless_the_config_speaks_of_one(
+    monkeypatch: pytest.MonkeyPatch, registered: None, keys: dict[str, str], sent: str
+) -> None:
+    seen: list[str] = []
+    watched = sdk_clients.SdkClient("openai", *made_by(lambda request: seen.append(request.headers["authorization"])))
+    monkeypatch.setitem(sdk_clients._known, "OpenAI", watched)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    load(**keys).explain("Hi")
+
+    assert seen == [f"Bearer {sent}"]
 
 
 def test_the_variables_of_the_client_change_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
