@@ -34,14 +34,14 @@ class SdkClientArgs(ClientArgs):
     @model_validator(mode="before")
     @classmethod
     def _check_names(cls, data: Any) -> Any:
-        if not isinstance(data, _OfClient):
-            if not isinstance(data, cls):
-                # Without a client there are no other names than elsewhere.
-                ClientArgs.model_validate(data)
-            return data
-        if misplaced := data.keys() & ModelConfig.model_fields.keys():
-            raise unknown(*((name,) for name in sorted(misplaced)))
-        return {name: _hidden(name, value) for name, value in data.items()}
+        if isinstance(data, _OfClient):
+            if misplaced := data.keys() & ModelConfig.model_fields.keys():
+                raise unknown(*((name,) for name in sorted(misplaced)))
+            return {name: _hidden(name, value) for name, value in data.items()}
+        if isinstance(data, Mapping):
+            # Without a client there are no other names than elsewhere.
+            ClientArgs.model_validate(data)
+        return data
 
 
 class _OfClient(dict[str, Any]):

@@ -245,14 +245,18 @@ def test_a_forked_child_makes_clients_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert clients.of_thread() is not ours
 
 
-def test_a_cancelled_call_leaves_nothing_behind(server: Loopback) -> None:
-    server.script(Answer(200, {}, [0.2, b"{}"]))
+@pytest.mark.parametrize(
+    "answer", [Answer(raw=True, pieces=[0.2]), Answer(200, {}, [0.2, b"{}"])], ids=["head", "body"]
+)
+def test_a_cancelled_call_leaves_nothing_behind(server: Loopback, answer: Answer) -> None:
+    server.script(answer)
     model = plain(server)
 
     async def cancelled() -> int:
         call = asyncio.create_task(model.acall("Hi"))
         while not server.asked:
             await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -444,6 +448,14 @@ def test_a_name_is_registered_once(registered: None) -> None:
         modelwrap.register_sdk_client("OpenAI", CompanyOpenAI, AsyncCompanyOpenAI)
 
 
+@pytest.mark.parametrize("target", ["no_such_package:Client", "openai:NoSuchClient"])
+def test_a_registered_client_that_is_not_there_is_named(registered: None, target: str) -> None:
+    modelwrap.register_sdk_client("Gone", target, target)
+
+    with pytest.raises(ConfigError, match=f"sdk_client Gone should be {target}, which cannot be imported"):
+        load(sdk_client="Gone", api_key=KEY)
+
+
 # Configs.
 
 
@@ -474,6 +486,7 @@ def test_a_name_is_registered_once(registered: None) -> None:
             "sdk_client: AzureOpenAI cannot be made: ValueError: Must provide one of the `base_url`",
         ),
         ({"client_args": {"base_url": "http://user@host"}}, "client_args.base_url: a user name"),
+        ({"client_args": "https://example.com"}, "client_args: must be an object"),
         (
             {"api_key": "k-1", "client_args": {"base_url": "http://example.com/v1"}},
             "client_args.base_url: plain http would show the key",
