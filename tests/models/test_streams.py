@@ -84,6 +84,21 @@ def test_a_stream_that_was_read_leaves_its_connection_for_the_next(
     assert len({asked.client for asked in server.asked}) == 1
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/event-stream;", "text/event-stream;charset=windows-1251", "text/event-stream\t;bogus=1", "text/plain", ""],
+)
+def test_whatever_a_stream_is_called_it_is_read_as_what_it_is(
+    colour: Colour, model: modelwrap.Model, server: Loopback, content_type: str
+) -> None:
+    whole = stream_answer("Hé", "llo…")
+    server.script(Answer(200, {"content-type": content_type}, whole.pieces))
+
+    _, reply = colour.stream(model)
+
+    assert reply.text == "Héllo…"
+
+
 def test_a_body_that_goes_on_after_its_end_mark_is_hung_up(model: modelwrap.Model, server: Loopback) -> None:
     whole = stream_answer("Hello")
     server.script(Answer(200, whole.headers, [*whole.pieces, 0.3]))
