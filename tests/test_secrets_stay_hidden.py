@@ -96,6 +96,7 @@ def post_api_at(server: Loopback) -> dict[str, Any]:
         "model_type": "post_api",
         "api_url": server.base_url,
         "headers": {"Authorization": f"Bearer {CANARY}", "Cookie": f"session={CANARY}"},
+        "json_args": {"access_token": CANARY, "max_tokens": 7, "tokenizer": "plain"},
         "max_retries": 2,
     }
 

@@ -65,6 +65,14 @@ def _headers(value: object) -> dict[str, str | Secret]:
     return {name: _header(name, text) for name, text in value.items()}
 
 
+def _arguments(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise mistake("must be an object")
+    return {
+        name: Secret(text) if isinstance(text, str) and holds_secret(name) else text for name, text in value.items()
+    }
+
+
 def _header(name: str, value: object) -> str | Secret:
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string", name)
@@ -86,8 +94,8 @@ def hide(value: object) -> object:
     return HIDDEN if isinstance(value, Secret) else value
 
 
-def hide_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
-    return {name: HIDDEN if isinstance(value, Secret) else value for name, value in headers.items()}
+def hide_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: HIDDEN if isinstance(value, Secret) else value for name, value in values.items()}
 
 
 SecretString: TypeAlias = Annotated[
@@ -101,10 +109,18 @@ SecretString: TypeAlias = Annotated[
 Headers: TypeAlias = Annotated[
     dict[str, str | Secret],
     PlainValidator(_headers),
-    PlainSerializer(hide_headers, when_used="json"),
+    PlainSerializer(hide_secrets, when_used="json"),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
 """Headers by name; those that carry a credential by their name are Secrets."""
+
+Arguments: TypeAlias = Annotated[
+    dict[str, Any],
+    PlainValidator(_arguments),
+    PlainSerializer(hide_secrets, when_used="json"),
+    WithJsonSchema({"type": "object", "additionalProperties": True}),
+]
+"""Values that go into a request's JSON; texts that are a credential by their name are Secrets."""
 
 
 def is_placeholder(value: str | Secret) -> bool:

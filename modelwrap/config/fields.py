@@ -22,7 +22,7 @@ from modelwrap.config.credentials import (
     Headers,
     SecretString,
     hide,
-    hide_headers,
+    hide_secrets,
     is_placeholder,
     mistake,
     secrets_in,
@@ -107,7 +107,7 @@ def _parameters(value: object) -> object:
 
 
 def _hide_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    headers = {"extra_headers": hide_headers(parameters["extra_headers"])} if "extra_headers" in parameters else {}
+    headers = {"extra_headers": hide_secrets(parameters["extra_headers"])} if "extra_headers" in parameters else {}
     return {**parameters, **headers}
 
 

@@ -125,7 +125,7 @@ class HttpModel(Model):
             method=request.method,
             url=shown(scrub(request.url)),
             headers=headers,
-            body=json.loads(request.content) if request.content else None,
+            body=scrub.value(json.loads(request.content)) if request.content else None,
             changes=tuple(call.changes),
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field
 
 from modelwrap.config import (
+    Arguments,
     ClientArgs,
     ConfigPart,
     Count,
@@ -42,7 +43,7 @@ class PostArgs(ConfigPart):
 class PostAPIConfig(ModelConfig):
     api_url: str = Field(min_length=1, description="Where the request goes, whole: nothing is appended to it.")
     headers: Headers = Field(default={}, description="Headers that go with every request.")
-    json_args: dict[str, Any] = Field(default={}, description="What goes into the JSON beside the messages.")
+    json_args: Arguments = Field(default={}, description="What goes into the JSON beside the messages.")
     messages_key: str = Field(default="inputs", min_length=1, description="The key under which the messages go.")
     timeout: Seconds = Field(default=30.0, description="Seconds for a call in all.")
     max_retries: Annotated[Count, Field(ge=1)] = Field(default=3, description="How often a call is tried in all.")
@@ -104,7 +105,7 @@ class PostAPI(HttpModel):
         headers = {**config.headers, **client.default_headers}
         if config.api_key:
             headers = {"authorization": Secret(f"Bearer {config.api_key.reveal()}"), **headers}
-        has_key = any(isinstance(value, Secret) and value for value in headers.values())
+        has_key = any(isinstance(value, Secret) and value for value in [*headers.values(), *config.json_args.values()])
         check_transport(url, has_key=has_key, allow_http=config.allow_http, where="api_url")
         endpoint = Endpoint(url, headers, connection=client.connection(url, where="api_url"))
         model = cls(config.config_name, config.model, endpoint)

@@ -65,6 +65,8 @@ class HttpRequest:
     connection: Connection = Connection()
     timeouts: Timeouts = Timeouts()
     stream: bool = False
+    in_body: tuple[Secret, ...] = ()
+    """The credentials that stand in the content."""
     largest_body: int | None = None
     """How many bytes of an answer are read; None leaves the limit that all have."""
     replayable: bool = True
@@ -78,7 +80,7 @@ class HttpRequest:
         found = [value for _, value in named if isinstance(value, Secret)]
         found += [Secret(value) for name, value in named if isinstance(value, str) and is_sensitive(name)]
         found += [Secret(password) for password in [url.password] if password]
-        found += [proxy for proxy in [self.connection.proxy] if proxy is not None]
+        found += [*self.in_body, *(proxy for proxy in [self.connection.proxy] if proxy is not None)]
         return tuple(found)
 
     def prepared(self, timeouts: Timeouts) -> HttpRequest:

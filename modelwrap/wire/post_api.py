@@ -8,6 +8,7 @@ from typing import Any
 
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, InvalidResponse, UnsupportedParameter
+from modelwrap.secrets import Secret, reveal
 from modelwrap.types import JSON, AssistantMessage, Change, ChatChunk, ChatReply, Choice, Image, ImageReply, Reply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
@@ -35,7 +36,8 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     """Make the body of the parameters, and over them what is asked: an object under the config's `messages_key`."""
     if call.stream:
         raise UnsupportedParameter("stream: a post_api service answers in one piece", sent=False)
-    body = {**call.parameters, **call.extra_body, **call.input}
+    given = {**call.parameters, **call.extra_body, **call.input}
+    body = {name: reveal(value) for name, value in given.items()}
     return HttpRequest(
         "POST",
         endpoint.base_url,
@@ -43,6 +45,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
         json=body,
         content=to_bytes(body),
         connection=endpoint.connection,
+        in_body=tuple(value for value in given.values() if isinstance(value, Secret)),
     )
 
 
