@@ -8,13 +8,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Self, cast
 
-from modelwrap.config import key_from
-from modelwrap.errors import InvalidResponse, StreamFailed
+from pydantic import Field
+
+from modelwrap.capabilities import Traits
+from modelwrap.config import ClientArgs, check_transport, key_from
+from modelwrap.errors import ConfigError, InvalidResponse, StreamFailed
+from modelwrap.models import vertex
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.google_login import default_credential
 from modelwrap.models.hosted import HostedConfig
 from modelwrap.models.http import HttpModel
 from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
+from modelwrap.runtime.auth import Credential
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply
@@ -33,17 +39,70 @@ KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _MOST_PAUSES = 64
 
 
+class GoogleArgs(ClientArgs):
+    project: str | None = Field(
+        default=None,
+        description="On Vertex, the project in Google's cloud; not given, `GOOGLE_CLOUD_PROJECT` is read.",
+    )
+    vertexai: bool = Field(
+        default=False,
+        description="Whether the models are reached on Vertex, with Google's default credentials (extra `vertex`) or "
+        "with `api_key`.",
+    )
+    location: str | None = Field(
+        default=None,
+        description="On Vertex, where the models run; not given, `GOOGLE_CLOUD_LOCATION` is read, and else it is "
+        "`global`.",
+    )
+
+
 class HostedByGoogle(HostedConfig):
     provider = "gemini"
     own_domain = "googleapis.com"
     own_url = "https://generativelanguage.googleapis.com"
 
+    client_args: GoogleArgs = Field(default_factory=GoogleArgs, description="How the endpoint is reached.")
+
+    def base_url(self) -> str:
+        if self.client_args.vertexai and self.client_args.base_url is None:
+            return vertex.base_url(self.location, self.vertex_project)
+        return super().base_url()
+
     def normalised(self, url: str) -> str:
-        return normalised_gemini_base(url)
+        base = normalised_gemini_base(url)
+        return vertex.completed(base, self.location, self.vertex_project) if self.client_args.vertexai else base
+
+    @property
+    def location(self) -> str:
+        return self.client_args.location or os.environ.get("GOOGLE_CLOUD_LOCATION", "").strip() or "global"
+
+    @property
+    def vertex_project(self) -> str:
+        """The project that pays; empty where a key says who asks, and needs none."""
+        project = self.client_args.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "").strip()
+        if not project and not self.api_key:
+            raise ConfigError(
+                "client_args.project: Vertex needs a project: none is given, nor GOOGLE_CLOUD_PROJECT set"
+            )
+        return project if self.client_args.project or not self.api_key else ""
+
+    def traits(self, base_url: str | None = None) -> Traits:
+        # A gateway in front of Vertex is Vertex.
+        return super().traits(vertex.HOME if self.client_args.vertexai else base_url)
+
+    def credential(self) -> Credential | None:
+        """Give what fetches tokens for Vertex; None where a key or a header says who asks."""
+        given = {name.lower() for name in self.client_args.default_headers}
+        if not self.client_args.vertexai or self.api_key is not None or given & {"x-goog-api-key", "authorization"}:
+            return None
+        check_transport(self.base_url(), has_key=True, allow_http=self.allow_http, where="client_args.base_url")
+        return default_credential()
 
     def headers(self) -> dict[str, str | Secret]:
         """Give the headers of every request, the key among them."""
         headers = {name.lower(): value for name, value in self.client_args.default_headers.items()}
+        if self.client_args.vertexai and self.api_key is None:
+            return headers
         if not headers.keys() & {"x-goog-api-key", "authorization"}:
             variable = next((name for name in KEY_VARIABLES if os.environ.get(name, "").strip()), KEY_VARIABLES[0])
             if (key := key_from(self, variable, self.is_at_home())) is not None:
@@ -66,6 +125,7 @@ class Gemini(HttpModel):
     def from_config(cls, config: GeminiConfig) -> Self:
         model = cls(config.config_name, config.model, config.endpoint(config.headers()), config.traits())
         model.configure(config)
+        model.credential = config.credential()
         model.fetching = Fetching(config.media, model.endpoint.connection, model.takes_url)
         return model
 
@@ -101,7 +161,9 @@ class Gemini(HttpModel):
             call.ended = False
             tell(call.lasting, _continued(pauses))
             wire = replace(wire, resumes=end.paused)
+            asked_by = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
             request = self._request(wire, call, self.traits)
+            request = replace(request, headers={**request.headers, **asked_by})
         raise StreamFailed(_TOO_OFTEN)
 
 

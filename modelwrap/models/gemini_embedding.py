@@ -30,6 +30,7 @@ class GeminiEmbedding(HttpModel):
     def from_config(cls, config: HostedByGoogle) -> Self:
         model = cls(config.config_name, config.model, config.endpoint(config.headers()), config.traits())
         model.configure(config)
+        model.credential = config.credential()
         return model
 
     async def to_input(self, call: Call, runtime: Runtime) -> Any:

@@ -84,19 +84,20 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
     """Read a whole reply; a prompt that was blocked and an answer that went wrong are raised as what they are."""
     try:
         data = _answer(_error_alone(bodies.loads(body)))
-        return _reply(data if call.resumes is None else continued(call.resumes, data), headers, call)
+        whole = data if call.resumes is None else continued(call.resumes, data)
+        return _reply(whole, headers, call, traits.facts.platform)
     except CallError as error:
         error.body = error.body or clip(bodies.text_of(body))
         error.request_id = error.request_id or failures.request_id_of(headers)
         raise
 
 
-def _reply(data: dict[str, Any], headers: Mapping[str, str], call: WireCall) -> ChatReply:
+def _reply(data: dict[str, Any], headers: Mapping[str, str], call: WireCall, platform: str) -> ChatReply:
     names, identity = given_names(call), replies.identity(data)
     candidates = candidates_of(data)
     if not candidates:
         raise replies.blocked(data) or InvalidResponse("candidates: the answer has none", retryable=True)
-    readers = [CandidateReader(index_of(item, position), names) for position, item in enumerate(candidates)]
+    readers = [CandidateReader(index_of(item, position), names, platform) for position, item in enumerate(candidates)]
     choices = [_choice(*both, identity.get("id", "")) for both in zip(readers, candidates, strict=True)]
     whole: dict[str, Any] = {"object": "chat.completion", **identity, "choices": choices}
     whole.update(replies.cost(data.get("usageMetadata")))
@@ -201,7 +202,7 @@ async def from_stream(
     The reasons, the usage and what Gemini keeps of its own come with the last chunk. An error before the first chunk
     is the refusal that it says; a later one is a `StreamFailed`.
     """
-    reader = StreamReader(call)
+    reader = StreamReader(call, traits.facts.platform)
     end = end or sse.End()
     failed: CallError | None = None
     try:

@@ -18,11 +18,11 @@ _OF_A_PAUSE = ("finishReason", "finishMessage", "continuationToken")
 class CandidateReader:
     """Read one candidate."""
 
-    def __init__(self, index: int, names: Mapping[str, str]) -> None:
+    def __init__(self, index: int, names: Mapping[str, str], platform: str = "") -> None:
         self.index = index
         self.native: str | None = None
         """Gemini's word for why it ended; the last one holds, for older models give one with each piece."""
-        self._parts = PartsReader(names)
+        self._parts = PartsReader(names, platform)
         self._extra: dict[str, Any] = {}
 
     def read(self, candidate: dict[str, Any], seed: str) -> dict[str, Any]:

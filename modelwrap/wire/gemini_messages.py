@@ -54,6 +54,7 @@ class _Writer:
         self._call = call
         self._facts = facts
         self._takes_urls = facts.platform == "vertex"
+        self._platform = facts.platform if facts.get("thinking.binding.platform") else None
         self._newer = facts.get("thinking.signature_required") is not False
         """Whether the model is of Gemini 3 or later, as a model that nobody knows is taken to be."""
         self._contents: list[Content] = []
@@ -111,7 +112,7 @@ class _Writer:
         tell_of_foreign(message, PROVIDER, changes, own=is_own(message))
         if isinstance(message.get("audio"), Mapping) and not message.get("content"):
             raise _wrong(where, "Gemini does not take back what a model said aloud")
-        parts = model_parts(message, where, changes)
+        parts = model_parts(message, where, changes, self._platform)
         self._remember_calls(message, parts)
         if self._newer and self._facts.get("thinking.signature_required"):
             _sign(parts, changes)

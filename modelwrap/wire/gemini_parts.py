@@ -31,6 +31,9 @@ MINTED = "call_gemini_"
 _EDITED = Change(
     "dropped", f"extra_content.{PROVIDER}.parts", "parts of the model's own that do not fit the message as it is now"
 )
+_SIGNED_ELSEWHERE = Change(
+    "dropped", f"extra_content.{PROVIDER}.thought_signature", "made on another platform, which this one refuses"
+)
 _THOUGHT_KEYS = frozenset({"text", "thought"})
 _IMAGE_KEYS = frozenset({"inlineData", "thoughtSignature"})
 
@@ -38,8 +41,9 @@ _IMAGE_KEYS = frozenset({"inlineData", "thoughtSignature"})
 class PartsReader:
     """Read the parts of one answer, in as many pieces as it comes, into OpenAI's fields."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], platform: str = "") -> None:
         self._names = names
+        self._platform = platform
         self._parts: list[Part] = []
         self._pieces: list[str] = []
         self._thinks = False
@@ -182,6 +186,8 @@ class PartsReader:
             message["extra_content"] = {PROVIDER: own}
         if parts_of_fields(message, "message", []) != self._parts:
             own["parts"] = self._parts
+        if self._platform and any("thoughtSignature" in part for part in self._parts):
+            own["platform"] = self._platform
         return own
 
 
@@ -220,13 +226,28 @@ class _Sound:
 # Back into parts.
 
 
-def model_parts(message: Message, where: str, changes: list[Change]) -> list[Part]:
-    """Write a turn of the model: its own parts, as far as they agree with what the message says now."""
-    written = parts_of_fields(message, where, changes)
-    native = native_extra(message, PROVIDER).get("parts")
-    if not isinstance(native, list) or not all(isinstance(part, Mapping) for part in native):
-        return written
-    return _fitted([dict(part) for part in native], written, changes)
+def model_parts(message: Message, where: str, changes: list[Change], platform: str | None = None) -> list[Part]:
+    """Write a turn of the model: its own parts, as far as they agree with what the message says now.
+
+    Signatures of another platform than `platform` are left out; None stands for any.
+    """
+    own = native_extra(message, PROVIDER)
+    parts = parts_of_fields(message, where, changes)
+    native = own.get("parts")
+    if isinstance(native, list) and all(isinstance(part, Mapping) for part in native):
+        parts = _fitted([dict(part) for part in native], parts, changes)
+    if platform is None or own.get("platform", "") == platform:
+        return parts
+    return _unsigned(parts, changes)
+
+
+def _unsigned(parts: list[Part], changes: list[Change]) -> list[Part]:
+    """Leave out signatures that were made on another platform, which this one refuses."""
+    if not any("thoughtSignature" in part for part in parts):
+        return parts
+    tell(changes, _SIGNED_ELSEWHERE)
+    bare = ({name: value for name, value in part.items() if name != "thoughtSignature"} for part in parts)
+    return [part for part in bare if part and part != {"text": ""}]
 
 
 def parts_of_fields(message: Mapping[str, Any], where: str, changes: list[Change]) -> list[Part]:

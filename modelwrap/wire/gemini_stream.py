@@ -17,8 +17,9 @@ from modelwrap.wire.repair import validated
 class StreamReader:
     """Read the pieces of one stream."""
 
-    def __init__(self, call: WireCall) -> None:
+    def __init__(self, call: WireCall, platform: str = "") -> None:
         self._names = given_names(call)
+        self._platform = platform
         self._changes = call.changes
         self._candidates: dict[int, CandidateReader] = {}
         self._identity: dict[str, Any] = {}
@@ -33,7 +34,9 @@ class StreamReader:
         self._identity = replies.identity(paused)
         self._usage_before = paused.get("usageMetadata")
         for candidate in candidates_of(paused):
-            reader = self._candidates[candidate["index"]] = CandidateReader(candidate["index"], self._names)
+            reader = self._candidates[candidate["index"]] = CandidateReader(
+                candidate["index"], self._names, self._platform
+            )
             reader.resume(candidate, self._identity.get("id", ""))
 
     @property
@@ -103,7 +106,7 @@ class StreamReader:
         if reader is None:
             if len(self._candidates) >= MOST_CHOICES:
                 raise InvalidResponse(f"the stream has more than {MOST_CHOICES} candidates")
-            reader = self._candidates[index] = CandidateReader(index, self._names)
+            reader = self._candidates[index] = CandidateReader(index, self._names, self._platform)
         delta = reader.read(candidate, seed)
         choice: dict[str, Any] = {"index": index, "delta": {"role": "assistant", **delta} if first else delta}
         if "logprobsResult" in candidate and (found := replies.logprobs(candidate)):

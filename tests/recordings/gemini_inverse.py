@@ -91,14 +91,17 @@ class Call:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def call_for(body: dict[str, Any]) -> Call:
-    """Give the call that asks for what a recorded request asks for."""
+def call_for(body: dict[str, Any], platform: str = "") -> Call:
+    """Give the call that asks for what a recorded request asks for; signatures are of the platform that it went to."""
     body = plain(body)
     call = Call()
     if "systemInstruction" in body:
         call.messages.append({"role": "system", "content": _content(body["systemInstruction"]["parts"])})
     for number, content in enumerate(body["contents"]):
         call.messages += _messages(content, number, call.messages)
+    for message in call.messages:
+        if platform and message["role"] == "assistant":
+            message.setdefault("extra_content", {}).setdefault("google", {})["platform"] = platform
     call.parameters = _parameters(body)
     return call
 

@@ -126,8 +126,9 @@ def test_recorded_turn_goes_back_exactly_as_it_came(recorded: Interaction) -> No
     expected = reader.joined_parts(answers) if "candidates" in answers[0] else []
     if not expected or _failure(reader.summed(answers)):
         return
-    chunks, _ = _read(recorded.body) if streamed else ([], None)
-    reply = _assembled(chunks) if streamed else gemini.from_response(recorded.body, {}, _call(), Traits())
+    traits = _traits(recorded)
+    chunks, _ = _read(recorded.body, traits=traits) if streamed else ([], None)
+    reply = _assembled(chunks) if streamed else gemini.from_response(recorded.body, {}, _call(), traits)
     message = reply.choices[0].message
     results = [{"role": "tool", "tool_call_id": call.id, "content": "7"} for call in message.tool_calls or []]
 
@@ -189,7 +190,7 @@ def test_recorded_request_can_be_asked_for_in_openais_format(recorded: Interacti
     body = recorded.request["body"]
     if recorded.id in DIFFERENCES:
         return
-    asked = inverse.call_for(body)
+    asked = inverse.call_for(body, _traits(recorded).facts.platform)
     stream = reader.asked_for_stream(recorded)
     call = WireCall(recorded.provider, messages_from(asked.messages), asked.parameters, stream=stream)
 
@@ -274,12 +275,12 @@ def _failure(expected: dict[str, Any]) -> type[errors.CallError] | None:
     return _FAILED.get(natives[0]) if natives else None
 
 
-def _read(body: bytes, step: int = 97) -> tuple[list[ChatChunk], errors.CallError | None]:
+def _read(body: bytes, step: int = 97, traits: Traits = Traits()) -> tuple[list[ChatChunk], errors.CallError | None]:
     """Read a stream that comes in awkward pieces."""
     chunks: list[ChatChunk] = []
 
     async def read() -> None:
-        async for chunk in gemini.from_stream(_events(body, step), _call(), Traits(), sse.End()):
+        async for chunk in gemini.from_stream(_events(body, step), _call(), traits, sse.End()):
             chunks.append(chunk)
 
     try:
