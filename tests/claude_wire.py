@@ -32,7 +32,7 @@ def events_of(whole: dict[str, Any], *, pieces: int = 3) -> list[dict[str, Any]]
         events.append({"type": "content_block_start", "index": index, "content_block": opened})
         events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         events.append({"type": "content_block_stop", "index": index})
-    delta = {"stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"]}
+    delta = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in whole}
     events.append({"type": "message_delta", "delta": delta, "usage": whole["usage"]})
     return [*events, {"type": "message_stop"}]
 

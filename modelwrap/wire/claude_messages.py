@@ -20,7 +20,7 @@ from modelwrap.wire.claude_native import (
 from modelwrap.wire.claude_tools import tool_id, tool_name
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, arguments_of, tell_of_foreign, with_speaker
+from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, arguments_of, native_extra, tell_of_foreign, with_speaker
 
 _RESULT_KEYS = ("is_error", "cache_control", "toolset_name")
 
@@ -150,7 +150,7 @@ class _Writer:
             _tool_use(call, f"{where}.tool_calls[{number}]", f"call_{position}_{number}", changes)
             for number, call in enumerate(message.get("tool_calls") or ())
         ]
-        content: Any = message.get("content") or message.get("refusal")
+        content: Any = message.get("content") or (None if native_extra(message, PROVIDER) else message.get("refusal"))
         native = native_blocks(message)
         tell_of_foreign(message, PROVIDER, changes, own=native is not None)
         said = [] if isinstance(content, str) and native is None and not calls else self._said(content, where)

@@ -135,6 +135,12 @@ def continued(first: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def stop_details(message: Mapping[str, Any]) -> JSON:
+    """Give what Claude says of a refusal, which may be no more than that it was one; None where there was none."""
+    details = message.get("stop_details")
+    return {"type": "refusal"} if details is None and message.get("stop_reason") == "refusal" else details
+
+
 def refusal(message: Mapping[str, Any]) -> dict[str, Any]:
     """Tell of a refusal in OpenAI's field for it; nothing where there was none."""
     if message.get("stop_reason") != "refusal":
@@ -182,8 +188,8 @@ def _message(message: dict[str, Any], blocks: list[Block], names: Mapping[str, s
     if cited := _all_annotations(blocks):
         written["annotations"] = cited
     own: dict[str, Any] = {} if says_everything(blocks) else {"content": blocks}
-    if message.get("stop_details") is not None:
-        own["stop_details"] = message["stop_details"]
+    if (details := stop_details(message)) is not None:
+        own["stop_details"] = details
     if own:
         written["extra_content"] = {PROVIDER: own}
     return written

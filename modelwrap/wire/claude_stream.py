@@ -19,6 +19,7 @@ from modelwrap.wire.claude_reply import (
     ending,
     identity,
     refusal,
+    stop_details,
     summed,
     to_usage,
 )
@@ -39,7 +40,7 @@ class EventReader:
         self._names = given_names(call)
         self._message: dict[str, Any] = {}
         self._blocks: list[Block] = []
-        self._open: dict[Any, _OpenBlock] = {}
+        self._open: dict[int, _OpenBlock] = {}
         self._paused_usage: JSON = None
         self._held: list[JSON] = []
         """Events that no chunk stands for yet."""
@@ -92,7 +93,7 @@ class EventReader:
         self._held.append(event)
         self.started = True
         chunks = []
-        if kind == "content_block_start" and event.get("index") in self._open:
+        if kind == "content_block_start" and _index(event) in self._open:
             chunks.append(self._stop_block(event))
         chunks.append(handler(self, event))
         return [chunk for chunk in chunks if chunk is not None]
@@ -132,7 +133,7 @@ class EventReader:
         told = refusal(self._message)
         if not (told or self._calls or self._text_length):
             told["content"] = ""
-        details = self._message.get("stop_details")
+        details = stop_details(self._message)
         return told if details is None else {**told, "extra_content": {PROVIDER: {"stop_details": details}}}
 
     def _last(self, event: dict[str, Any]) -> ChatChunk | None:
@@ -154,7 +155,7 @@ class EventReader:
         block = event.get("content_block")
         if not isinstance(block, dict):
             return None
-        opened = self._open[event.get("index")] = _OpenBlock(block)
+        opened = self._open[_index(event)] = _OpenBlock(block)
         if opened.kind != "tool_use":
             # A server that does not stream may give the whole of it here.
             return self._said(opened.kind, block)
@@ -170,10 +171,11 @@ class EventReader:
         if not isinstance(delta, dict):
             return None
         kind = delta.get("type")
-        block = self._open.get(event.get("index"))
+        index = _index(event)
+        block = self._open.get(index)
         if block is None:
             # Some servers leave out the start of a block.
-            block = self._open[event.get("index")] = _OpenBlock({"type": _OF_DELTA.get(str(kind), "text")})
+            block = self._open[index] = _OpenBlock({"type": _OF_DELTA.get(str(kind), "text")})
         block.add(delta)
         if kind == "text_delta":
             return self._said("text", delta)
@@ -191,7 +193,7 @@ class EventReader:
         return self._chunk({"content" if kind == "text" else "reasoning_content": words})
 
     def _stop_block(self, event: dict[str, Any]) -> ChatChunk | None:
-        opened = self._open.pop(event.get("index"), None)
+        opened = self._open.pop(_index(event), None)
         if opened is None:
             return None
         block = opened.whole()
@@ -230,6 +232,11 @@ class EventReader:
         held, self._held = self._held, []
         chunk._raw = held[0] if len(held) == 1 else held
         return chunk
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    return index if type(index) is int else 0
 
 
 _HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], ChatChunk | None]] = {
