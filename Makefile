@@ -66,9 +66,10 @@ format:
 docs: install
 	$(BIN)/python docs/build.py
 
-# Beside the peers, each in an environment of its own (.venv-bench), into docs/performance.md.
+# Beside the peers, each in an environment of its own (.venv-bench), into docs/performance.md; then beside the vendors.
 bench: install
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/vendors.py
 
 # Models in this process, beside their engine alone. Wants the machine for itself.
 bench-local: install

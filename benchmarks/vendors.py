@@ -1,0 +1,219 @@
+"""Measure one call and one piece of a stream beside a vendor's own client, on the vendor's own wire.
+
+`vendors.py` measures every vendor whose client is installed here, prints a table, and fails where a call or a piece
+costs more than half of what it costs through that client. `vendors.py NAME…` measures only those; with `--brief`
+first, one turn of each, which shows that they run and judges nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import environments
+import server
+
+MOST = 0.5
+"""Which part of the vendor's processor time a call and a piece may cost."""
+
+TURNS = 7
+CALLS = 300
+STREAMS = 6
+WORDS = 500
+QUESTION = "Name a river."
+
+
+class Client(NamedTuple):
+    call: Callable[[], str | None]
+    """Give the text of one reply."""
+    stream: Callable[[], int]
+    """Read one stream to its end, and give the number of its pieces."""
+
+
+class Vendor(NamedTuple):
+    package: str
+    theirs: Callable[[str], Client]
+    ours: Callable[[str], Client]
+    reply: Callable[[], bytes]
+    events: Callable[[], list[bytes]]
+
+
+def count(pieces: Iterable[object]) -> int:
+    return sum(1 for _ in pieces)
+
+
+def event(data: Any, name: str = "") -> bytes:
+    return f"{f'event: {name}' if name else ''}\ndata: {json.dumps(data)}\n\n".lstrip("\n").encode()
+
+
+def modelwrap_client(config: dict[str, Any], base_url: str) -> Client:
+    import modelwrap
+
+    model = modelwrap.load({"config_name": "m", "api_key": "EMPTY", **config, "client_args": {"base_url": base_url}})[
+        "m"
+    ]
+    return Client(lambda: model(QUESTION).text, lambda: count(model.stream(QUESTION)))
+
+
+# Gemini
+
+
+def gemini_theirs(base_url: str) -> Client:
+    from google import genai
+    from google.genai import types
+
+    options = types.HttpOptions(base_url=base_url, api_version="v1beta")
+    # Closed as soon as nobody holds it.
+    client = genai.Client(api_key="k", vertexai=False, http_options=options)
+    asked: Any = {"model": "gemini-3.8-flash", "contents": QUESTION}
+    return Client(
+        lambda: client.models.generate_content(**asked).text,
+        lambda: count(client.models.generate_content_stream(**asked)),
+    )
+
+
+def gemini_ours(base_url: str) -> Client:
+    return modelwrap_client({"model_type": "gemini", "model": "gemini-3.8-flash"}, base_url)
+
+
+def gemini_answer(text: str, reason: str | None = None) -> dict[str, Any]:
+    ended = {"finishReason": reason} if reason else {}
+    return {
+        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, **ended, "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": 3,
+            "candidatesTokenCount": 2,
+            "totalTokenCount": 5,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
+        },
+        "modelVersion": "gemini-3.8-flash",
+        "responseId": "bGVuZ3RoIG9mIG9uZQ",
+    }
+
+
+def gemini_events() -> list[bytes]:
+    words = [event(gemini_answer(f" {number}")) for number in range(WORDS - 1)]
+    return [*words, event(gemini_answer("", "STOP"))]
+
+
+VENDORS = {
+    "gemini": Vendor(
+        "google.genai",
+        gemini_theirs,
+        gemini_ours,
+        lambda: json.dumps(gemini_answer("Hello", "STOP")).encode(),
+        gemini_events,
+    ),
+}
+
+
+# Measuring
+
+
+def measure(client: Client) -> dict[str, float]:
+    """Give the seconds of processor that one call and one piece cost, once all is warm."""
+    assert client.call() == "Hello"
+    for _ in range(CALLS // 10):
+        client.call()
+    pieces = client.stream()
+    return {"call": cost(client.call, CALLS), "piece": cost(client.stream, STREAMS) / pieces}
+
+
+def cost(work: Callable[[], object], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began) / times
+
+
+async def serve(vendor: Vendor) -> None:
+    """Answer with a canned reply, and where the path or the body asks for a stream, with a canned stream."""
+    whole, stream = server.answer("application/json", vendor.reply()), server.streamed(vendor.events())
+
+    class Answering(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._transport: Any = transport
+            self._received = b""
+
+        def data_received(self, data: bytes) -> None:
+            self._received += data
+            head, blank_line, rest = self._received.partition(b"\r\n\r\n")
+            _, _, length = head.lower().partition(b"\r\ncontent-length:")
+            size = int(length.partition(b"\r\n")[0] or 0)
+            if blank_line and len(rest) >= size:
+                self._received = rest[size:]
+                line = head.partition(b"\r\n")[0]
+                asked = b":stream" in line or b'"stream":true' in rest[:size].replace(b" ", b"")
+                self._transport.write(stream if asked else whole)
+
+    made = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    print(made.sockets[0].getsockname()[1], flush=True)
+    await made.serve_forever()
+
+
+def compare(name: str, turns: int) -> dict[str, dict[str, float]]:
+    """Measure both by turns, each time in a process of its own, and give the medians."""
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    host = subprocess.Popen([sys.executable, __file__, "serve", name], stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    try:
+        base_url = f"http://127.0.0.1:{host.stdout.readline().strip()}"
+        for turn in range(turns):
+            for side in sorted(found, reverse=turn % 2 == 1):
+                done = subprocess.run(
+                    [sys.executable, __file__, "measure", name, side, base_url],
+                    env=environments.variables(),
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                found[side].append(json.loads(done.stdout.splitlines()[-1]))
+    finally:
+        host.kill()
+        host.wait()
+        host.stdout.close()
+    return {
+        side: {what: statistics.median(one[what] for one in measured) for what in ("call", "piece")}
+        for side, measured in found.items()
+    }
+
+
+def main() -> int:
+    match sys.argv[1:]:
+        case ["serve", name]:
+            asyncio.run(serve(VENDORS[name]))
+        case ["measure", name, side, base_url]:
+            print(json.dumps(measure(getattr(VENDORS[name], side)(base_url))))
+        case ["--brief", *names]:
+            report(names or installed(), turns=1)
+        case names:
+            return report(names or installed(), TURNS)
+    return 0
+
+
+def installed() -> list[str]:
+    return [name for name, vendor in VENDORS.items() if find_spec(vendor.package)]
+
+
+def report(names: list[str], turns: int) -> int:
+    missed = 0
+    print("| wire | | modelwrap, µs | the vendor's client, µs | ratio | at most |")
+    print("|---|---|---|---|---|---|")
+    for name in names:
+        found = compare(name, turns)
+        for what in ("call", "piece"):
+            ours, theirs = found["ours"][what] * 1e6, found["theirs"][what] * 1e6
+            missed += ours > MOST * theirs
+            print(f"| {name} | {what} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} | {MOST} |", flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
