@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 
-from modelwrap.errors import InvalidResponse, ResponseTooLarge
+from modelwrap.errors import CallError, InvalidResponse, ResponseTooLarge, clip
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.content import decoder_for
 from modelwrap.runtime.conversation import LARGEST_HEAD, MOST_HEADERS
+from modelwrap.wire.body import text_of
 from modelwrap.wire.http import HttpRequest
 
 LARGEST_BODY = 64 * 2**20
 LONGEST_STREAM = 2**30
+
+# More than any error carries of a body.
+_SHOWN = 8192
 
 
 class Response:
@@ -36,6 +40,9 @@ class Response:
             while (data := await self._next()) is not None:
                 parts += self._plain(data, largest)
             self._finish()
+        except CallError as error:
+            error.body = error.body or _beginning(parts)
+            raise
         finally:
             await self.aclose()
         return b"".join(parts)
@@ -88,6 +95,16 @@ def joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             f"the answer has more than {MOST_HEADERS} headers or {LARGEST_HEAD // 1024} KiB of them", retryable=True
         )
     return headers
+
+
+def _beginning(parts: Iterable[bytes]) -> str | None:
+    """Show what had come of a body that breaks off, as far as an error carries it."""
+    shown = b""
+    for part in parts:
+        shown += part[:_SHOWN]
+        if len(shown) >= _SHOWN:
+            break
+    return clip(text_of(shown)) or None
 
 
 def is_ambiguous(headers: Mapping[str, str]) -> bool:
