@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import subprocess
 import sys
@@ -54,12 +55,14 @@ class Case:
         self.server = FaultServer()
         self.shorts: list[Short] = []
         self._clients: list[Client] = []
+        self._faults: dict[str, None] = {}
 
     # What a row does.
 
     def client(self, fault: str, *, times: int | None = None, **given: Any) -> Client:
         """Make a client of a fault's URL; what is no setting is an option of the fault."""
         settings, options = self._split(given)
+        self._faults[fault] = None
         return self.client_at(self.server.url(fault, times=times, **options), **settings)
 
     def client_at(self, url: str, *, credential: Fetch | None = None, **settings: Any) -> Client:
@@ -95,17 +98,7 @@ class Case:
             known.append({"settings": {"url": url, **settings}, "stream": given.get("stream", False)})
         good = self.server.url("good")
         order = json.dumps({"column": self.column.name, "good": good, "asks": known})
-        child = subprocess.run(
-            [sys.executable, "-m", "tests.faults.child", order],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=25,
-            check=False,
-        )
-        if child.returncode:
-            raise RuntimeError(f"the child process failed: {child.stderr[-600:]}")
-        outcomes = [outcome_from(told) for told in json.loads(child.stdout.splitlines()[-1])]
+        outcomes = [outcome_from(told) for told in said_by_child("tests.faults.child", order)]
         return [(given["fault"], outcome) for given, outcome in zip(asks, outcomes, strict=True)]
 
     def demand(self, kept: bool, words: str, *, common: bool = False) -> None:
@@ -117,6 +110,9 @@ class Case:
         for client in self._clients:
             for left in client.close():
                 self.demand(False, f"after closing, {left}")
+        for fault in self._faults:
+            open_ = 0 if self.server.all_closed(fault) else self.server.seen(fault).open
+            self.demand(open_ == 0, f"{fault}: after closing, {open_} connections are open")
         self.server.close()
         return self.shorts
 
@@ -138,6 +134,18 @@ class Case:
 
 
 _CHILD = ("fault", "stream")
+
+
+def said_by_child(module: str, *arguments: str) -> Any:
+    """Run a module in a process of its own, and give the JSON of its last line."""
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=40, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"its process took more than {error.timeout:g} s") from None
+    if child.returncode:
+        raise RuntimeError(f"its process ended with {child.returncode}: {child.stderr[-400:]}")
+    return json.loads(child.stdout.splitlines()[-1])
 
 
 def outcome_from(told: dict[str, Any]) -> Outcome:
@@ -251,6 +259,7 @@ class Row:
 
     def judge(self, column: Column) -> list[Short]:
         """Try one column, and give everything in which it falls short."""
+        _warm(column)
         case = Case(column)
         with column.prepared():
             try:
@@ -263,6 +272,11 @@ class Row:
         if time.monotonic() - started > 2 * SLACK:
             shorts.append(Short("closing took too long"))
         return shorts
+
+
+@functools.cache
+def _warm(column: Column) -> None:
+    column.warm()
 
 
 ROWS: dict[str, Row] = {}

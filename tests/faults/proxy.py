@@ -28,6 +28,9 @@ class TunnelProxy:
         self._listener.close()
         self._thread.join()
         for one in self._open:
+            # Whoever reads from it in another thread is woken.
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
             one.close()
 
     def _accept(self) -> None:

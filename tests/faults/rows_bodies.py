@@ -114,13 +114,18 @@ def byte_order_mark(case: Case) -> None:
 @row("C42", "compression bombs: gzip, deflate, br, zstd, gzip twice")
 def compression_bombs(case: Case) -> None:
     codings = ("gzip", "deflate", "gzip, gzip", "br", "zstd")
-    told = case.in_child(*({"fault": "compression_bomb", "coding": coding} for coding in codings))
-    for coding, (_, outcome) in zip(codings, told, strict=True):
-        failure = outcome.failure
-        # What was not asked for need not be read.
-        kinds = {"ResponseTooLarge"} if coding not in ("br", "zstd") else {"ResponseTooLarge", "InvalidResponse"}
-        case.demand(bool(failure and kinds & {*failure.kinds}), f"{coding}: {failure.name if failure else 'no error'}")
-        case.demand(outcome.peak <= MOST_MEMORY, f"{coding}: memory grew by {outcome.peak:.0f} MiB")
+    # Of a client that chews on one for many seconds, one is enough to see it.
+    portions = [codings] if case.column.ours else [(coding,) for coding in codings]
+    for portion in portions:
+        told = case.in_child(*({"fault": "compression_bomb", "coding": coding} for coding in portion))
+        for coding, (_, outcome) in zip(portion, told, strict=True):
+            failure = outcome.failure
+            # What was not asked for need not be read.
+            kinds = {"ResponseTooLarge"} | ({"InvalidResponse"} if coding in ("br", "zstd") else set())
+            case.demand(bool(failure and kinds & {*failure.kinds}), f"{coding}: {failure.name if failure else 'none'}")
+            case.demand(outcome.peak <= MOST_MEMORY, f"{coding}: memory grew by {outcome.peak:.0f} MiB")
+        if case.shorts:
+            return
     asked = case.server.seen("compression_bomb").requests
     case.demand(asked == len(codings), f"{asked} requests for {len(codings)} calls")
 
@@ -148,14 +153,13 @@ def unknown_coding(case: Case) -> None:
 
 @row("C45", "body of 300 MB")
 def huge_body(case: Case) -> None:
-    for (fault, outcome), chunked in zip(
-        case.in_child(*({"fault": "huge_body", "chunked": chunked} for chunked in (False, True))),
-        (False, True),
-        strict=True,
-    ):
+    for chunked in (False, True):
+        [(_, outcome)] = case.in_child({"fault": "huge_body", "chunked": chunked})
         failure = outcome.failure
         told = failure.name if failure else "no error"
-        case.demand(bool(failure and "ResponseTooLarge" in failure.kinds), f"{fault}, chunked={chunked}: {told}")
-        case.demand(outcome.peak <= MOST_MEMORY, f"{fault}: memory grew by {outcome.peak:.0f} MiB")
+        case.demand(bool(failure and "ResponseTooLarge" in failure.kinds), f"chunked={chunked}: {told}")
+        case.demand(outcome.peak <= MOST_MEMORY, f"chunked={chunked}: memory grew by {outcome.peak:.0f} MiB")
+        if case.shorts:
+            return
     case.demand(case.server.seen("huge_body").requests == 2, "it was asked for more than once")
     case.demand(case.server.seen("huge_body").sent < 2 * 150 * 2**20, "the body was read to its end")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -16,7 +13,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from modelwrap.testing.faults.answers import TEXT
-from tests.faults.case import ROOT, Case, Tried, row
+from tests.faults.case import Case, Tried, row, said_by_child
 from tests.faults.columns import Settings
 from tests.faults.proxy import TunnelProxy
 
@@ -96,16 +93,7 @@ def hides_password(tried: Tried) -> None:
 
 @row("C54", "32 threads, 6 forks")
 def threads_and_forks(case: Case) -> None:
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.faults.crowd", case.column.name, case.server.url("echo")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=25,
-        check=False,
-    )
-    case.demand(child.returncode == 0, f"the process ended with {child.returncode}: {child.stderr[-300:]}")
-    for words in json.loads(child.stdout.splitlines()[-1]) if child.stdout else ():
+    for words in said_by_child("tests.faults.crowd", case.column.name, case.server.url("echo")):
         case.demand(False, words)
 
 
@@ -145,7 +133,7 @@ def clocks(case: Case) -> None:
                 jump = threading.Timer(0.1, ahead.__setitem__, (0, hours * 3600.0))
                 jump.start()
                 options = {"seconds": 0.4} if fault == "slow" else {}
-                tried = case.ask(fault, total=0.8, first_token=2.0, **options)
+                tried = case.ask(fault, total=0.8, first_token=2.0, retries=0, **options)
                 jump.join()
                 tried.demand((tried.failure is None) == (fault == "slow"), f"{tried.outcome}")
                 tried.demand(least < tried.outcome.seconds < most, f"it took {tried.outcome.seconds:.2f} s")

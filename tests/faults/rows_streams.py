@@ -105,7 +105,9 @@ def comments_only(case: Case) -> None:
 
 @row("S14", "stream without end")
 def endless_stream(case: Case) -> None:
-    tried = streamed(case, "endless_stream", total=0.7).fails("TimedOut", "ResponseTooLarge", requests=1, closed=True)
+    tried = streamed(case, "endless_stream", total=0.7, every=0.001).fails(
+        "TimedOut", "ResponseTooLarge", requests=1, closed=True
+    )
     tried.demand(len(tried.outcome.pieces) > 1, "nothing was delivered")
 
 
