@@ -25,6 +25,7 @@ from modelwrap import runtime as runtimes
 from modelwrap.models import sdk_clients
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
 from modelwrap.wire.http import HttpRequest
+from tests import gemini_wire
 from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ DOCUMENTS = [
     "docs/reliability.md",
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
+    "docs/providers/gemini.md",
     "docs/providers/sdk.md",
 ]
 
@@ -82,6 +84,8 @@ class Elsewhere:
 
 
 def answer(asked: Asked) -> Answer:
+    if ":" in asked.path:
+        return gemini_answer(asked)
     if asked.path.endswith("/generate"):
         pieces = [event({"piece": "Rhine, "}), event({"piece": "Elbe."}), event({"end": True, "tokens": 4})]
         if asked.body.get("stream"):
@@ -94,6 +98,15 @@ def answer(asked: Asked) -> Answer:
     return chat_answer("Rhine, Elbe, Oder.")
 
 
+def gemini_answer(asked: Asked) -> Answer:
+    if asked.path.endswith(":batchEmbedContents"):
+        return json_answer({"embeddings": [{"values": [0.1, 0.2]} for _ in asked.body["requests"]]})
+    if "tools" in asked.body:
+        call = {"name": "weather", "args": {}, "id": "x1"}
+        return gemini_wire.whole_answer({"functionCall": call, "thoughtSignature": "c2lnbmVk"})
+    return gemini_wire.whole_answer("Rhine, Elbe, Oder.")
+
+
 @pytest.fixture
 def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Be a folder in which a reader of the docs follows them."""
@@ -102,6 +115,7 @@ def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("MODELWRAP_CONFIG", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "some-key-of-mine")
+    monkeypatch.setenv("GEMINI_API_KEY", "some-key-of-mine")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
     monkeypatch.setattr(sdk_clients, "_known", dict(sdk_clients._known))
