@@ -12,12 +12,13 @@ import functools
 import io
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDict
 from yarl import URL
 
 from modelwrap.errors import CallError, chain
@@ -47,6 +48,8 @@ _LARGEST_AT_ONCE = 2**20
 
 _CLIENT_ERRORS = (aiohttp.ClientError, TooManyInformational, TimeoutError, OSError, ValueError)
 
+
+_NO_TYPE = CIMultiDict({"content-type": None})
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
@@ -140,6 +143,12 @@ class _Connection(ResponseHandler):
         super().set_exception(exc, *cause)
 
 
+class _Request(aiohttp.ClientRequest):
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add no header that nobody gave, and no type of content later on."""
+        self._skip_auto_headers = _NO_TYPE
+
+
 class _Resolver(AbstractResolver):
     def __init__(self, *, public_only: bool) -> None:
         self._public_only = public_only
@@ -188,7 +197,7 @@ class AiohttpPool:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
+            request_class=_Request,
             read_bufsize=_READ_AHEAD,
             max_line_size=LARGEST_HEAD,
             max_field_size=LARGEST_HEAD,

@@ -11,7 +11,6 @@ import httpx2
 
 from modelwrap.errors import BadRequest
 from modelwrap.runtime.base import Deadline, Limit
-from modelwrap.secrets import Secret, reveal
 from modelwrap.wire.http import HttpRequest
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -56,29 +55,32 @@ def header_items(request: HttpRequest, target: Target) -> Iterator[tuple[str, st
     if "host" not in request.headers:
         yield "host", target.named
     for name, value in request.headers.items():
-        if fault := _fault_of_name(name):
-            raise BadRequest(f"header {name!r}: {fault}", sent=False)
-        if not (_fits_http(value) if isinstance(value, str) else _secret_fits_http(value)):
-            raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
-        yield name.lower(), reveal(value)
+        if isinstance(value, str):
+            yield _checked(name, value)
+        else:
+            _check(name, fits=_fits_http(value.reveal()))
+            yield name.lower(), value.reveal()
     if request.content or request.method not in ("GET", "HEAD"):
         yield "content-length", str(len(request.content))
 
 
-@functools.lru_cache(maxsize=256)
-def _fault_of_name(name: str) -> str:
-    """Say why a header of this name cannot be sent; empty where it can."""
+@functools.lru_cache(maxsize=1024)
+def _checked(name: str, value: str) -> tuple[str, str]:
+    _check(name, fits=_fits_http(value))
+    return name.lower(), value
+
+
+def _check(name: str, *, fits: bool) -> None:
     if not _HEADER_NAME.fullmatch(name):
-        return "this is no name of a header"
-    return "this header is written by the HTTP client" if name.lower() in _FRAMING else ""
+        raise BadRequest(f"header {name!r}: this is no name of a header", sent=False)
+    if name.lower() in _FRAMING:
+        raise BadRequest(f"header {name!r}: this header is written by the HTTP client", sent=False)
+    if not fits:
+        raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
 
 
 def _fits_http(value: str) -> bool:
     return value.isascii() and value.isprintable()
-
-
-def _secret_fits_http(value: Secret) -> bool:
-    return _fits_http(value.reveal())
 
 
 def read_limit(request: HttpRequest, deadline: Deadline) -> Limit:
