@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field
 
+from modelwrap.capabilities import Traits
 from modelwrap.config import (
     Arguments,
     ClientArgs,
@@ -28,7 +30,7 @@ from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Reply
 from modelwrap.wire import post_api
-from modelwrap.wire.http import Endpoint, Timeouts
+from modelwrap.wire.http import Endpoint, HttpRequest, Timeouts, WireCall
 from modelwrap.wire.urls import normalised_url, with_query
 
 
@@ -122,6 +124,9 @@ class PostAPI(HttpModel):
         call.parameters = {**self.json_args, **call.parameters}
         given = call.input if isinstance(call.input, str) else messages_from(call.input, call.lasting)
         return {self.messages_key: given}
+
+    def _request(self, wire: WireCall, call: Call, traits: Traits) -> HttpRequest:
+        return replace(super()._request(wire, call, traits), replayable=self.idempotent)
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         try:

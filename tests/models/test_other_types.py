@@ -15,6 +15,7 @@ from modelwrap.errors import (
     Overloaded,
     UnsupportedParameter,
 )
+from modelwrap.testing import FaultServer
 from tests.colours import Colour
 from tests.loopback import Answer, Loopback, error_answer, event, json_answer
 
@@ -213,6 +214,29 @@ def test_a_request_that_may_have_arrived_is_not_sent_twice(server: Loopback, ide
         post_api(server, idempotent=idempotent, max_retries=3)("Hi")
 
     assert len(server.asked) == requests
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_kept_connection_that_is_closed_over_a_request_is_replaced_only_where_that_does_no_harm(
+    colour: Colour, idempotent: bool
+) -> None:
+    async def ask_twice(model: modelwrap.Model) -> str:
+        await model.acall("Hi")
+        return (await model.acall("Hi")).text
+
+    with FaultServer() as server:
+        keys = {"config_name": "any", "model_type": "post_api", "idempotent": idempotent}
+        model = modelwrap.load({**keys, "api_url": server.url("closes_idle_connection")})["any"]
+        outcome: Any = None
+        try:
+            outcome = [model("Hi"), model("Hi")] if colour.name == "blocking" else colour.run(ask_twice(model))
+        except ConnectionFailed as error:
+            outcome = error
+        seen = server.seen("closes_idle_connection").requests
+        model.close()
+
+    assert seen == (3 if idempotent else 2)
+    assert isinstance(outcome, ConnectionFailed) is not idempotent
 
 
 def test_any_service_answers_in_one_piece(colour: Colour, server: Loopback) -> None:
