@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from concurrent.futures import Future
 from typing import Any
 
 import httpcore2
 import pytest
 
 from modelwrap.errors import BadRequest
+from modelwrap.runtime import clamp
 from modelwrap.runtime.base import Deadline, Limit
 from modelwrap.runtime.clamp import HELD, ClampedBackend, Stale, seconds_left
 
@@ -212,7 +214,7 @@ def test_an_idle_connection_that_turns_out_closed_is_told_from_one_that_breaks(
     stream.write(b"another", limit(clock))
     network.socket.says = says
 
-    with pytest.raises(Stale, match="closed an idle connection"):
+    with pytest.raises(Stale, match="^the server closed an idle connection$"):
         stream.read(100)
 
 
@@ -295,6 +297,60 @@ def test_a_name_that_nobody_knows_is_told(network: Network, clock: Clock) -> Non
         network.open("other.host", limit(clock))
 
     assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+def test_a_name_that_takes_longer_to_look_up_than_is_left_is_told(
+    network: Network, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clamp, "look_up", lambda host, port: Future())
+
+    with pytest.raises(httpcore2.ConnectTimeout, match="^some.host was not resolved in time$"):
+        network.open("some.host", limit(clock, 0.01))
+    clock.time += 60
+    with pytest.raises(httpcore2.ConnectTimeout, match="^no time is left$"):
+        network.open("some.host", limit(clock, 60, total=0))
+
+    assert network.asked == []
+
+
+def test_a_connection_that_ends_within_the_head_of_an_answer_is_told(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+    stream.write(b"a question", limit(clock))
+    network.socket.says = b"HTTP/1.1 200 OK\r\nserver:"
+    stream.read(100)
+    network.socket.says = b""
+
+    with pytest.raises(httpcore2.RemoteProtocolError, match="^it ended before its headers did$"):
+        stream.read(100)
+
+
+def test_a_connection_that_ends_before_or_after_an_answer_is_the_clients_to_judge(
+    network: Network, clock: Clock
+) -> None:
+    stream = network.open("some.host", limit(clock))
+    stream.write(b"a question", limit(clock))
+
+    network.socket.says = b""
+    before = stream.read(100)
+    network.socket.says = ANSWER
+    stream.read(100)
+    network.socket.says = b""
+
+    assert (before, stream.read(100)) == (b"", b"")
+
+
+def test_informational_answers_without_end_are_told(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+    stream.write(b"a question", limit(clock))
+    network.socket.says = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+    with pytest.raises(httpcore2.RemoteProtocolError, match="^more than 8 informational answers before the answer$"):
+        for _ in range(9):
+            stream.read(100)
+
+
+def test_the_last_moment_counts(clock: Clock) -> None:
+    assert seconds_left(limit(clock, 0.25), httpcore2.ReadTimeout) == 0.25
 
 
 def test_nothing_that_others_set_is_lost_when_no_limit_is_given() -> None:
