@@ -293,6 +293,29 @@ def test_an_endpoint_has_its_own_names() -> None:
     assert facts.under(endpoint="responses").get("max_tokens_name") == "max_output_tokens"
 
 
+@pytest.mark.parametrize(
+    "base_url, responses, own_parts",
+    [
+        (OPENAI, True, ""),
+        ("https://example-resource.openai.azure.com/openai/v1", True, ""),
+        ("https://api.x.ai/v1", True, ""),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", False, "google"),
+        ("https://europe-west1-aiplatform.googleapis.com/v1", False, "google"),
+        ("https://api.mistral.ai/v1", False, ""),
+        ("http://localhost:8000/v1", False, ""),
+    ],
+)
+def test_hosts_have_facts_of_their_own(base_url: str, responses: bool, own_parts: str) -> None:
+    traits = traits_for("some-model", base_url)
+
+    assert (traits.responses, traits.own_parts) == (responses, own_parts)
+
+
+def test_a_config_wins_over_what_is_known_of_its_host() -> None:
+    assert not traits_for("gpt-5.5", OPENAI, overrides={"wire.responses": False}).responses
+    assert traits_for("gpt-5.5", "http://localhost:8000/v1", overrides={"wire": {"responses": True}}).responses
+
+
 def test_platforms_differ() -> None:
     vertex = traits_for("gemini-2.5-pro", "https://europe-west1-aiplatform.googleapis.com/v1", provider="gemini").facts
     gemini = traits_for("gemini-2.5-pro", "https://generativelanguage.googleapis.com", provider="gemini").facts

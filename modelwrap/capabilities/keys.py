@@ -109,6 +109,8 @@ KEYS: dict[str, Kind] = {
     "wire.reasoning_field": TEXT,
     "wire.stream_usage": FLAG,
     "wire.think_tags": FLAG,
+    "wire.responses": FLAG,
+    "wire.own_parts": TEXT,
     "image.returns": _one_of("b64", "url_or_b64"),
     "image.n": OPTION,
     "image.size": CHOICE,

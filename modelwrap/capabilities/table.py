@@ -32,12 +32,9 @@ class Layers:
         yield from self.overlays
 
 
-def provider_at(host: str) -> tuple[str, str]:
-    """Give the provider whose models a host serves in OpenAI's format, and the platform; empty where nobody knows."""
-    for known in _read("hosts"):
-        if _fits(host, known["hosts"]):
-            return known.get("provider", ""), known.get("platform", "")
-    return "", ""
+def host(name: str) -> Row:
+    """Give what is known of a host: the provider whose models it serves in OpenAI's format, the platform, its facts."""
+    return next((known for known in _read("hosts") if _fits(name, known["hosts"])), {})
 
 
 def providers() -> list[str]:

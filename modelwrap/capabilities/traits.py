@@ -28,6 +28,10 @@ class Traits:
     """The one name under which reasoning goes back; empty where it goes back as it was written."""
     think_tags: bool = True
     """Whether a leading `<think>` in an answer is read as reasoning."""
+    responses: bool = False
+    """Whether OpenAI's Responses are known to stand beside Chat Completions."""
+    own_parts: str = ""
+    """Whose parts on messages, under `extra_content`, may go back over Chat Completions; empty for nobody's."""
     facts: Facts = field(default_factory=Facts)
     """What the model accepts."""
 
@@ -40,8 +44,8 @@ def traits_for(
     `provider` is given by wires that only one has; otherwise the host tells it. `overrides` are facts of a config, over
     those of the table; `like` among them names the model whose row is taken.
     """
-    at_host, platform = table.provider_at(host_of(base_url))
-    facts = _facts_for(model, provider or at_host, platform, flat(overrides or {}))
+    host = table.host(host_of(base_url))
+    facts = _facts_for(model, provider or host.get("provider", ""), host, flat(overrides or {}))
     habits = {name: facts.get(f"wire.{name}") for name in _HABITS}
     name = facts.get("max_tokens_name")
     return Traits(
@@ -51,17 +55,20 @@ def traits_for(
     )
 
 
-_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags")
+_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags", "responses", "own_parts")
 
 
-def _facts_for(model: str, provider: str, platform: str, overrides: dict[str, Any]) -> Facts:
+def _facts_for(model: str, provider: str, host: Mapping[str, Any], overrides: dict[str, Any]) -> Facts:
+    platform = host.get("platform", "")
+    habits = flat(host.get("facts", {}))
     like = overrides.pop(LIKE, None)
     if like is not None:
         provider = _provider_of(like, provider, platform)
     if not provider:
-        return Facts(model=model, stated=frozenset(overrides), values=_known(overrides)) if overrides else Facts()
+        values = {**habits, **overrides}
+        return Facts(model=model, stated=frozenset(overrides), values=_known(values)) if values else Facts()
     layers = table.layers(like or model, provider, platform)
-    values: dict[str, Any] = {}
+    values = habits
     for layer in layers:
         values.update(flat(layer["facts"]))
     values.update(overrides)

@@ -32,6 +32,7 @@ from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_parameters import TOKEN_LIMITS, to_parameters
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
+from modelwrap.wire.turns import without_native
 from modelwrap.wire.urls import join
 from modelwrap.wire.usage import token_usage
 
@@ -91,10 +92,11 @@ def to_bytes(body: JSON) -> bytes:
 
 
 def _to_messages(call: WireCall, traits: Traits) -> list[Any]:
+    messages = [without_native(message, call.changes, keeps=traits.own_parts) for message in call.input]
     if traits.replay_reasoning and not traits.reasoning_field:
-        return list(call.input)
+        return messages
     changes: dict[Change, None] = {}
-    messages = [_with_reasoning_as_wanted(message, traits, changes) for message in call.input]
+    messages = [_with_reasoning_as_wanted(message, traits, changes) for message in messages]
     call.changes += changes
     return messages
 

@@ -17,6 +17,9 @@ PLACEHOLDER = "."
 
 SYSTEM = ("system", "developer")
 
+NATIVE = ("anthropic", "google", "openai")
+"""Under these names in `extra_content`, replies keep what their providers said beyond OpenAI's fields."""
+
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")
 
 
@@ -62,6 +65,28 @@ def native_extra(holder: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
     extra = holder.get("extra_content")
     own = extra.get(provider) if isinstance(extra, Mapping) else None
     return own if isinstance(own, Mapping) else {}
+
+
+def without_native(message: Message, changes: list[Change], *, keeps: str) -> Message:
+    """Take off what providers left of their own, but for what one `keeps`; the same message where there is nothing."""
+    calls = message.get("tool_calls")
+    kept = _without_native(message, changes, keeps)
+    if not isinstance(calls, list):
+        return kept
+    bare = [_without_native(call, changes, keeps) if isinstance(call, dict) else call for call in calls]
+    same = all(new is old for new, old in zip(bare, calls, strict=True))
+    return kept if same else {**kept, "tool_calls": bare}
+
+
+def _without_native(holder: dict[str, Any], changes: list[Change], keeps: str) -> dict[str, Any]:
+    extra = holder.get("extra_content")
+    if not isinstance(extra, Mapping) or not (names := [name for name in NATIVE if name != keeps and name in extra]):
+        return holder
+    for name in names:
+        tell(changes, Change("dropped", f"extra_content.{name}", "this wire has no place for it"))
+    rest = {name: value for name, value in extra.items() if name not in names}
+    bare = {name: value for name, value in holder.items() if name != "extra_content"}
+    return {**bare, "extra_content": rest} if rest else bare
 
 
 def tell_of_foreign(message: Message, provider: str, changes: list[Change], *, own: bool) -> None:
