@@ -36,6 +36,7 @@ DOCUMENTS = [
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
     "docs/providers/gemini.md",
+    "docs/providers/openai.md",
     "docs/providers/sdk.md",
 ]
 

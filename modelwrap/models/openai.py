@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from modelwrap.capabilities import Traits
-from modelwrap.config import key_from
-from modelwrap.models.call import Call
+from modelwrap.capabilities import Facts, Traits, traits_for
+from modelwrap.config import ModelConfig, key_from
+from modelwrap.errors import BadRequest
+from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.openai_responses import OpenAIResponses
 from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
-from modelwrap.types import Message
+from modelwrap.types import Change, Message, Reply
 from modelwrap.wire import openai_chat
+from modelwrap.wire.http import Endpoint
+from modelwrap.wire.openai_wires import needs_responses, only_over
+from modelwrap.wire.repair import tell
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -47,6 +52,11 @@ class OpenAIModel(SdkModel[SdkConfig]):
 
 
 class OpenAIConfig(HostedByOpenAI):
+    api: Literal["auto", "chat", "responses"] = Field(
+        default="auto",
+        description="Over which of OpenAI's two wires a call goes: `chat`, Chat Completions; `responses`; or `auto`, "
+        "Chat Completions unless only Responses can carry the call and the host is known to have it.",
+    )
     replay_reasoning: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the reasoning on assistant messages goes back to the server: `auto` asks a table of what "
@@ -61,11 +71,66 @@ class OpenAIConfig(HostedByOpenAI):
 
 
 class OpenAI(OpenAIModel):
-    """Chat over `/chat/completions`."""
+    """Chat over `/chat/completions`, and over `/responses` where a config or a call wants that."""
 
     Config = OpenAIConfig
     codec = openai_chat
 
+    def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
+        super().__init__(name, model, endpoint, traits)
+        self.api: Literal["auto", "chat", "responses"] = "auto"
+        # Reasoning goes back over this wire whatever the other does with it.
+        self.over_responses = OpenAIResponses(name, model, endpoint, replace(traits, replay_reasoning=True))
+
+    @classmethod
+    def _carried(cls, config: SdkConfig) -> Self:
+        model = super()._carried(config)
+        model.over_responses.carrier = model.carrier
+        return model
+
+    def configure(self, config: ModelConfig) -> None:
+        super().configure(config)
+        self.over_responses.configure(config)
+        if isinstance(config, OpenAIConfig):
+            self.api = config.api
+            if config.replay_reasoning == "never":
+                self.over_responses.traits = replace(self.over_responses.traits, replay_reasoning=False)
+
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call)
         return await read_messages(call, runtime)
+
+    async def complete(self, call: Call, runtime: Runtime) -> Reply:
+        if self._takes_responses(call):
+            return await self.over_responses.complete(call, runtime)
+        return await super().complete(call, runtime)
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        if self._takes_responses(call):
+            return await self.over_responses.open(call, runtime)
+        return await super().open(call, runtime)
+
+    def describe(self, call: Call) -> Explanation:
+        if self._takes_responses(call):
+            return self.over_responses.describe(call)
+        return super().describe(call)
+
+    def _takes_responses(self, call: Call) -> bool:
+        """Choose the wire of a call; `BadRequest` where the config's is one on which the model does not answer."""
+        facts = self._facts_of(call)
+        if self.api != "auto":
+            other: Literal["chat", "responses"] = "responses" if self.api == "chat" else "chat"
+            why = only_over(other, facts)
+            if why and facts.certain("endpoints"):
+                raise BadRequest(f'{why}: set "api" to "{other}" or "auto"', sent=False)
+            return self.api == "responses"
+        if not self.traits.responses:
+            return False
+        why = needs_responses(call.parameters, call.extra_body, facts)
+        if why:
+            tell(call.lasting, Change("converted", "api", f"sent over Responses: {why}"))
+        return bool(why)
+
+    def _facts_of(self, call: Call) -> Facts:
+        model = call.parameters.get("model", self.model)
+        return self.traits.facts if model == self.model else traits_for(model, self.endpoint.base_url).facts

@@ -311,7 +311,7 @@ _RULES = (
         {400, 403, 422, 451, 500},
         r"content_?filter|content_policy_violation|responsibleaipolicyviolation|content_moderation|data_?inspection"
         r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)"
-        r"|contentpolicyviolation",
+        r"|contentpolicyviolation|\bbio_policy|misalignment_policy",
         r"content management policy|content exists risk|content_? ?(policy|filter)|input (was )?flagged"
         r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
@@ -384,7 +384,8 @@ _BY_MARK = (
     _word(r"internal|server_?error", ServerFailed),
     _word(
         r"invalid[_ ]?(request|argument|param|input)|bad[_ ]?(request|input)|validation|does not support"
-        r"|is not supported|(is|field) required|not allowed",
+        r"|is not supported|(is|field) required|not allowed|(invalid|empty|unsupported)_(base64_)?image|image_too_"
+        r"|image_(file_too|parse)_|failed_to_download_image|data_residency_mismatch",
         BadRequest,
     ),
 )

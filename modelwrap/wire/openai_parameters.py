@@ -32,7 +32,8 @@ def to_parameters(call: WireCall, traits: Traits) -> dict[str, Any]:
     parameters = call.parameters
     if "stream_options" in parameters and parameters["stream_options"] is None:
         parameters = {name: value for name, value in parameters.items() if name != "stream_options"}
-    return _accepted(_with_limit_named(parameters, call, traits), call, traits.facts)
+    parameters = _with_limit_named(parameters, call, traits)
+    return accepted(parameters, call, traits.facts, endpoint="chat", effort=parameters.get("reasoning_effort"))
 
 
 def _with_limit_named(parameters: dict[str, Any], call: WireCall, traits: Traits) -> dict[str, Any]:
@@ -49,15 +50,17 @@ def _with_limit_named(parameters: dict[str, Any], call: WireCall, traits: Traits
     return {wanted if name == written else name: value for name, value in parameters.items()}
 
 
-def _accepted(parameters: dict[str, Any], call: WireCall, facts: Facts) -> dict[str, Any]:
+def accepted(
+    parameters: dict[str, Any], call: WireCall, facts: Facts, *, endpoint: str, effort: str | None
+) -> dict[str, Any]:
     """Leave out what the model refuses or ignores, where the config wants that."""
     asked = [name for name in parameters if name in _FACTS and _asks(name, parameters[name])]
     if not asked or not facts.values:
         return parameters
     facts = facts.under(
-        endpoint="chat",
-        thinking=_thinking({**parameters, **call.extra_body}),
-        effort=parameters.get("reasoning_effort"),
+        endpoint=endpoint,
+        thinking=thinks({**parameters, **call.extra_body}),
+        effort=effort,
         tools=bool(parameters.get("tools")),
         tool_choice=parameters.get("tool_choice"),
         params=parameters.keys(),
@@ -79,7 +82,7 @@ def _asks(name: str, value: Any) -> bool:
     return value is not None and not (name == "tool_choice" and value in ("auto", "none"))
 
 
-def _thinking(body: Mapping[str, Any]) -> bool | None:
+def thinks(body: Mapping[str, Any]) -> bool | None:
     """Read whether a request turns thinking on or off, in the words that servers have for it beside the effort."""
     if isinstance(thinking := body.get("thinking"), Mapping):
         return thinking.get("type") != "disabled"

@@ -41,6 +41,8 @@ class End:
 
     marked: bool = False
     """Whether the wire's own end mark came."""
+    reply_id: str = ""
+    """The name under which the provider knows an answer that it is still making."""
     paused: Any = None
     """The message so far, in the provider's own shape, where it paused and waits to be asked to go on."""
 

@@ -1,0 +1,132 @@
+"""Chat over OpenAI's Responses, also where an answer is made in the background and asked for until it is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import cast
+
+from modelwrap.errors import CallError
+from modelwrap.models.attempts import Attempted
+from modelwrap.models.call import Call
+from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.http import HttpModel
+from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
+from modelwrap.types import ChatChunk, ChatReply, Message, Reply
+from modelwrap.wire import openai_responses, sse
+from modelwrap.wire.http import HttpRequest, WireCall
+from modelwrap.wire.openai_responses_reply import UNFINISHED
+
+logger = logging.getLogger("modelwrap")
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 10.0
+_MOST_FAILED_POLLS = 5
+
+# How long whoever gives up waits for the server to hear of it.
+_CANCEL_WITHIN = 5.0
+
+
+class OpenAIResponses(HttpModel):
+    """Chat over `/responses`."""
+
+    codec = openai_responses
+
+    async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
+        take_response_format(call)
+        return await read_messages(call, runtime)
+
+    async def _exchange(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
+    ) -> Reply:
+        reply = cast("ChatReply", await super()._exchange(request, wire, call, runtime, attempt))
+        if not _is_unfinished(reply):
+            return reply
+        return await self._finished(reply.id, wire, call, runtime, attempt)
+
+    def _chunks(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
+    ) -> AsyncGenerator[ChatChunk, None]:
+        if not {**wire.parameters, **wire.extra_body}.get("background"):
+            return super()._chunks(request, wire, call, runtime, end)
+        return self._chunks_of_background(request, wire, call, runtime)
+
+    async def _chunks_of_background(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime
+    ) -> AsyncGenerator[ChatChunk, None]:
+        end = sse.End()
+        try:
+            async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            if end.reply_id and not end.marked:
+                await self._cancel(end.reply_id, wire, call, runtime)
+
+    # Answers that are made in the background.
+
+    async def _finished(
+        self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
+    ) -> ChatReply:
+        """Ask for an answer until it is there; whoever gives up before then tells the server."""
+        failures = 0
+        settled = False
+        try:
+            for seconds in _waits():
+                await runtime.sleep(max(min(seconds, call.deadline.remaining()), 0.0))
+                call.deadline.check()
+                try:
+                    response = await self._polled(reply_id, wire, call, runtime, attempt)
+                    body = await response.read()
+                except CallError as error:
+                    failures += 1
+                    if not error.retryable or failures > _MOST_FAILED_POLLS:
+                        # Another attempt would have the answer made, and paid for, once more.
+                        error.retryable = False
+                        raise
+                    continue
+                settled = True
+                reply = self.codec.from_response(body, response.headers, wire, self.traits)
+                settled = not _is_unfinished(reply)
+                if settled:
+                    return reply
+        except GeneratorExit:
+            # Nobody runs this any more, and what it would await neither.
+            settled = True
+            raise
+        finally:
+            if not settled:
+                await self._cancel(reply_id, wire, call, runtime)
+        raise AssertionError("the waits have no end")
+
+    async def _polled(
+        self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
+    ) -> HttpResponse:
+        poll = self.codec.to_poll(reply_id, wire, self.endpoint).prepared(call.timeouts)
+        response = await self._send(poll, call, runtime, attempt)
+        if not 200 <= response.status < 300:
+            raise await self._refusal(response)
+        return response
+
+    async def _cancel(self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime) -> None:
+        """Tell the server that nobody waits for the answer any more; never raises, the caller has its own reason."""
+        request = self.codec.to_cancel(reply_id, wire, self.endpoint).prepared(call.timeouts)
+        parting = replace(call, deadline=Deadline(_CANCEL_WITHIN, runtime.now))
+        try:
+            response = await self._send(request, parting, runtime, Attempted())
+            await response.aclose()
+        except CallError as error:
+            logger.debug("%s: the answer made in the background could not be cancelled: %s", self.name, error)
+
+
+def _is_unfinished(reply: ChatReply) -> bool:
+    return reply.meta.finish_reason in UNFINISHED
+
+
+def _waits() -> Iterator[float]:
+    seconds = _FIRST_WAIT
+    while True:
+        yield seconds
+        seconds = min(seconds * 1.5, _LONGEST_WAIT)

@@ -1,0 +1,219 @@
+"""OpenAI's Responses, spoken in Chat Completions' shapes: requests out, replies, streams and errors in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_core import from_json
+
+from modelwrap.capabilities import Traits
+from modelwrap.errors import (
+    CallError,
+    ConnectionFailed,
+    InvalidResponse,
+    StreamFailed,
+    StreamTruncated,
+    TimedOut,
+    clip,
+)
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply
+from modelwrap.wire import body as bodies
+from modelwrap.wire import failures, sse
+from modelwrap.wire.functions import modern_messages, modern_parameters
+from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.openai_responses_input import to_input
+from modelwrap.wire.openai_responses_parameters import server_keeps_history, to_parameters
+from modelwrap.wire.openai_responses_reply import UNFINISHED, failure_of, items_of, to_reply
+from modelwrap.wire.openai_responses_stream import EventReader
+from modelwrap.wire.urls import join
+
+from_error = failures.failure
+
+_PATH = "/responses"
+
+# Requests.
+
+
+def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
+    """Write the request; `BadRequest` names what cannot be sent."""
+    body = to_body(call, traits)
+    return HttpRequest(
+        method="POST",
+        url=join(endpoint.base_url, _PATH, endpoint.query),
+        headers=to_headers(call, endpoint),
+        json=body,
+        content=to_bytes(body),
+        connection=endpoint.connection,
+        stream=call.stream,
+    )
+
+
+def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
+    modern = replace(
+        call,
+        input=modern_messages(call.input, call.changes),
+        parameters=modern_parameters(call.parameters, call.changes),
+    )
+    body: dict[str, Any] = {"model": call.model} if call.model else {}
+    body["input"] = to_input(modern, traits, server_keeps_history=server_keeps_history(modern))
+    body.update(to_parameters(modern, traits.facts))
+    if call.stream:
+        body["stream"] = True
+    body.update(call.extra_body)
+    return body
+
+
+def to_poll(response_id: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
+    """Ask how far an answer is that is being made in the background."""
+    return _about(response_id, "GET", "", call, endpoint)
+
+
+def to_cancel(response_id: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
+    """Ask for an answer no longer to be made."""
+    return _about(response_id, "POST", "/cancel", call, endpoint)
+
+
+def _about(response_id: str, method: str, path: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
+    return HttpRequest(
+        method=method,
+        url=join(endpoint.base_url, f"{_PATH}/{quote(response_id, safe='')}{path}", endpoint.query),
+        headers=to_headers(replace(call, stream=False), endpoint),
+        connection=endpoint.connection,
+    )
+
+
+# Replies.
+
+
+def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+    """Read a whole reply; its finish reason is None while it is being made in the background."""
+    try:
+        reply = to_reply(bodies.loads(body), call, traits.facts)
+    except CallError as error:
+        error.body = error.body or clip(bodies.text_of(body))
+        error.request_id = error.request_id or failures.request_id_of(headers)
+        raise
+    reply.meta.request_id = failures.request_id_of(headers)
+    return reply
+
+
+# Streams.
+
+
+async def from_stream(
+    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End | None = None
+) -> AsyncGenerator[ChatChunk, None]:
+    """Read a stream to its end, and raise where it has none.
+
+    It ends with the response as a whole, told by `end.marked`. An error before the first chunk is the refusal that it
+    says; a later one is a `StreamFailed`.
+    """
+    reader = EventReader(call, traits.facts)
+    end = end or sse.End()
+    try:
+        async for event in events:
+            for value in _values(event):
+                error = _error_in(value, event.data, reader)
+                if error is not None:
+                    end.reply_id = ""
+                    raise error
+                for chunk in reader.read(value):
+                    yield chunk
+                end.reply_id = reader.reply_id
+            if reader.complete:
+                end.marked = True
+                break
+    except (ConnectionFailed, TimedOut) as error:
+        raise _broken(error, reader) from error.__cause__
+    if not reader.started:
+        raise InvalidResponse("the stream had no answer", retryable=True)
+    if not reader.complete:
+        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+
+
+def _broken(error: CallError, reader: EventReader) -> CallError:
+    if not isinstance(error, ConnectionFailed):
+        return error
+    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
+    truncated.__cause__ = error
+    return truncated
+
+
+def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallError | None:
+    kind, response = value.get("type"), value.get("response")
+    if kind == "error" or (kind is None and failures.says_error(value)):
+        said: JSON = value
+    elif kind == "response.failed" or (isinstance(response, dict) and response.get("status") == "cancelled"):
+        said = {"error": _error_of(response)}
+    else:
+        return None
+    refusal = failures.read(said)
+    if not reader.began:
+        error = failures.refused(refusal, 200)
+        error.body = clip(text)
+        return error
+    return StreamFailed(
+        refusal.message or "the provider broke off without saying why",
+        status=refusal.status,
+        code=refusal.code,
+        request_id=refusal.request_id,
+        body=text,
+    )
+
+
+def _error_of(response: JSON) -> JSON:
+    if not isinstance(response, dict):
+        return "the response failed, and nobody said why"
+    failure = failure_of({**response, "status": response.get("status") or "failed"})
+    return response.get("error") or (failure.message if failure else "the response failed, and nobody said why")
+
+
+def _values(event: sse.Event) -> Iterator[dict[str, Any]]:
+    """Give an event's JSON; of a whole response in place of a stream, the events that would have brought it."""
+    if event.bare:
+        yield from _events_of(_bare_response(event.data))
+        return
+    try:
+        value = from_json(event.data)
+    except ValueError as error:
+        if event.unfinished or event.data.strip() in ("", "[DONE]"):
+            return
+        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+    if type(value) is not dict:
+        raise InvalidResponse("an event of the stream is no object", body=event.data)
+    if event.event == "error":
+        yield {**value, "type": "error"}
+    elif "type" not in value and event.event:
+        yield {**value, "type": event.event}
+    else:
+        yield value
+
+
+def _bare_response(text: str) -> dict[str, Any]:
+    try:
+        response = bodies.loads(text.encode())
+        items_of(response)
+        if (error := failure_of(response)) is not None:
+            raise error
+        if response.get("status") in UNFINISHED:
+            raise InvalidResponse("the answer is still being made, and no stream of it came")
+    except CallError as error:
+        error.body = error.body or clip(text)
+        raise
+    return response  # type: ignore[no-any-return] # items_of raises for all that is no object
+
+
+def _events_of(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"type": "response.created", "response": response}
+    for index, item in enumerate(items_of(response)):
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
+    yield {"type": "response.completed", "response": response}
+
+
+def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+    """Learn nothing: what a refusal could teach, the capability table and the server's own words say."""
+    return None

@@ -1,0 +1,120 @@
+"""What is said over Responses: OpenAI's content parts as those of its input items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from modelwrap.types import Change
+from modelwrap.wire.media_parts import Media, held, media_of, wrong
+from modelwrap.wire.repair import tell
+
+Item: TypeAlias = dict[str, Any]
+"""An item of a response's input or output, or a part of one's content."""
+
+_HELD = frozenset({"url", "detail", "filename", "file_data", "file_id"})
+
+
+def to_content(content: Any, where: str) -> Any:
+    """Write what a user, a system message or a tool says: a text as it is, parts one by one.
+
+    A part of no type that Chat Completions has goes through as Responses' own. `BadRequest` names one that cannot go.
+    """
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    return [_part(part, f"{where}[{position}]") for position, part in enumerate(parts)]
+
+
+def to_text(content: Any, where: str, changes: list[Change]) -> str:
+    """Write what an assistant said, which goes back as one text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    said = [_said(part, f"{where}[{position}]") for position, part in enumerate(parts)]
+    if len(said) > 1:
+        tell(changes, Change("converted", "messages.content", "the parts of what an assistant said are one text"))
+    return "".join(said)
+
+
+def texts_of(items: list[Item], *, final: bool = False) -> list[str]:
+    """Give the texts of a turn; with `final`, without what it says on the way to its answer."""
+    return [
+        part["text"]
+        for item in items
+        if item.get("type") == "message" and not (final and item.get("phase") == "commentary")
+        for part in parts_of(item)
+        if part.get("type") == "output_text" and isinstance(part.get("text"), str)
+    ]
+
+
+def refusals_of(items: list[Item]) -> list[str]:
+    return [
+        part["refusal"]
+        for item in items
+        if item.get("type") == "message"
+        for part in parts_of(item)
+        if part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
+    ]
+
+
+def thoughts_of(item: Item) -> list[str]:
+    """Give what can be read of a reasoning item: what was thought, where the server shows it, else its summary."""
+    for parts in (parts_of(item), parts_of(item, "summary")):
+        if thoughts := [part["text"] for part in parts if isinstance(part.get("text"), str) and part["text"]]:
+            return thoughts
+    return []
+
+
+def parts_of(item: Item, field: str = "content") -> list[Item]:
+    parts = item.get(field)
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _part(part: Any, where: str) -> Item:
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        raise wrong(where, "a part of the content must be an object with a type")
+    if part["type"] in ("text", "refusal"):
+        beside = {name: value for name, value in part.items() if name not in ("type", part["type"])}
+        return {"type": "input_text", "text": part.get(part["type"]) or "", **beside}
+    media = media_of(part, where)
+    if media is None:
+        return dict(part)
+    inner = held(part)
+    beside = {name: value for name, value in part.items() if name not in ("type", part["type"])}
+    beside |= {name: value for name, value in inner.items() if name not in _HELD}
+    return {**_media_part(media, inner.get("detail"), where), **beside}
+
+
+def _media_part(media: Media, detail: Any, where: str) -> Item:
+    if media.kind == "audio":
+        raise wrong(where, 'Responses takes no audio; Chat Completions does with models for it: "api": "chat"')
+    if media.kind == "video":
+        raise wrong(where, "Responses takes no video")
+    if media.kind == "image":
+        # What Chat Completions takes by default has to be said here.
+        return {"type": "input_image", "image_url": media.url or media.data_url, "detail": detail or "auto"}
+    written: Item = {"type": "input_file"}
+    if media.name:
+        written["filename"] = media.name
+    if media.file_id:
+        written["file_id"] = media.file_id
+    elif media.url:
+        written["file_url"] = media.url
+    else:
+        written["file_data"] = media.data_url
+    return {**written, "detail": detail} if detail else written
+
+
+def _said(part: Any, where: str) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    field = "refusal" if kind == "refusal" else "text"
+    if kind not in ("text", "refusal", "output_text") or not isinstance(part.get(field), str):
+        raise wrong(where, f"an assistant says text, and no part of type {kind!r}")
+    return str(part[field])

@@ -1,0 +1,170 @@
+"""Responses' own items on OpenAI's messages: kept where its fields do not say everything, and fitted in again.
+
+They stand in `extra_content.openai.output`, in their order and exactly as they came, and beside them in `server` who
+gave them: nobody else can read what is encrypted in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.capabilities import Facts
+from modelwrap.errors import InvalidResponse
+from modelwrap.types import Change, Message
+from modelwrap.wire import body as bodies
+from modelwrap.wire.openai_responses_content import Item, parts_of, refusals_of, texts_of
+from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import native_extra
+
+PROVIDER = "openai"
+
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_MESSAGE_KEYS = frozenset({"id", "type", "role", "status", "content"})
+_TEXT_KEYS = frozenset({"type", "text", "annotations", "logprobs"})
+_CALL_KEYS = frozenset({"id", "type", "status", "call_id", "name", "arguments", "input"})
+
+_WHAT = f"extra_content.{PROVIDER}"
+_EDITED = Change("dropped", _WHAT, "items of the model's own that do not fit the message as it is now")
+_UNREADABLE = Change("dropped", _WHAT, "reasoning without its encrypted content, for which no server could look")
+_TRAILING = Change("dropped", _WHAT, "reasoning at the end of a turn, which was cut before what it led to")
+_ELSEWHERE = Change("dropped", _WHAT, "another server's")
+_UNWANTED = Change("dropped", _WHAT, "reasoning is not to be sent back")
+
+
+def server_of(facts: Facts) -> str:
+    """Name who can read what is encrypted in an item."""
+    return f"{facts.provider}/{facts.platform}".strip("/")
+
+
+def kept(items: list[Item], facts: Facts) -> dict[str, Any]:
+    """Give what is to stand on a message, so that its turn can go back."""
+    return {"extra_content": {PROVIDER: {"output": items, "server": server_of(facts)}}}
+
+
+def says_everything(items: list[Item]) -> bool:
+    """Tell whether a message's text and tool calls hold all that these items do: one plain text, then plain calls."""
+    spoken = [item for item in items if not _is_unreadable(item)]
+    calls = spoken[1:] if spoken and spoken[0].get("type") == "message" else spoken
+    return (calls is spoken or _is_plain_message(spoken[0])) and all(map(_is_plain_call, calls))
+
+
+def native_items(message: Message, facts: Facts, changes: list[Change]) -> list[Item] | None:
+    """Give the items that a message carries for this server; None where it carries none."""
+    own = native_extra(message, PROVIDER)
+    output = own.get("output")
+    if not isinstance(output, list) or not all(isinstance(item, Mapping) and "type" in item for item in output):
+        return None
+    if own.get("server", server_of(facts)) != server_of(facts):
+        tell(changes, _ELSEWHERE)
+        return None
+    return [dict(item) for item in output]
+
+
+def fitted(native: list[Item], text: str, calls: list[Item], changes: list[Change]) -> list[Item]:
+    """Lay a turn's own items out again as far as they agree with the message's text and calls; those win.
+
+    An item that is kept keeps those in front of it that led to it: one goes nowhere without the other.
+    """
+    same_text = text in ("".join(texts_of(native)), "".join(texts_of(native, final=True)), _refused(native))
+    left = {call["call_id"]: call for call in calls}
+    laid: list[Item] = []
+    leading: list[Item] = []
+    fits, text_waits = True, bool(text) and not same_text
+    for item in native:
+        if item["type"] == "message":
+            follows = [item] if same_text else [_said(text)] if text_waits else []
+            text_waits = False
+            agrees = same_text
+        elif item["type"] in _CALLS:
+            call = left.pop(str(item.get("call_id")), None)
+            agrees = call is not None and _is_same_call(call, item)
+            follows = [item] if agrees else [call] if call is not None else []
+        else:
+            leading.append(item)
+            continue
+        laid += [*leading, *follows] if agrees else follows
+        leading = []
+        fits = fits and agrees
+    if text_waits:
+        laid.append(_said(text))
+    if left or not fits or text_waits:
+        tell(changes, _EDITED)
+    return [*laid, *leading, *left.values()] if fits else [*laid, *left.values()]
+
+
+def _said(text: str) -> Item:
+    return {"role": "assistant", "content": text}
+
+
+def sendable(items: list[Item], changes: list[Change], *, replay_reasoning: bool) -> list[Item]:
+    """Leave out reasoning that cannot go back, and then the names by which the other items refer to it."""
+    cut = list(items)
+    # OpenRouter's stands behind the answer, and is whole.
+    while cut and _is_reasoning(cut[-1]) and cut[-1].get("status") != "completed":
+        cut.pop()
+        tell(changes, _TRAILING)
+    without = [item for item in cut if not _is_unreadable(item) and (replay_reasoning or not _is_reasoning(item))]
+    if len(without) == len(cut):
+        return cut
+    tell(changes, _UNREADABLE if replay_reasoning else _UNWANTED)
+    # A tool of the server's has no other form than the one that refers to the reasoning.
+    return [_unnamed(item) for item in without if "type" not in item or item["type"] in ("message", *_CALLS)]
+
+
+def _unnamed(item: Item) -> Item:
+    if item.get("type") == "message":
+        content: Any = [{name: part[name] for name in part if name != "logprobs"} for part in parts_of(item)]
+        text = "".join(texts_of([item]))
+        content = text if text and not refusals_of([item]) else content
+        phase = {"phase": item["phase"]} if item.get("phase") else {}
+        return {"role": "assistant", "content": content, **phase}
+    return {name: value for name, value in item.items() if name not in ("id", "status")}
+
+
+def _is_reasoning(item: Item) -> bool:
+    return item.get("type") == "reasoning"
+
+
+def _is_unreadable(item: Item) -> bool:
+    return _is_reasoning(item) and not item.get("encrypted_content") and not item.get("content")
+
+
+def _is_plain_message(item: Item) -> bool:
+    parts = item.get("content")
+    return (
+        item.keys() <= _MESSAGE_KEYS
+        and isinstance(parts, list)
+        and len(parts) <= 1
+        and all(
+            isinstance(part, dict)
+            and part.get("type") == "output_text"
+            and part.keys() <= _TEXT_KEYS
+            and not part.get("annotations")
+            for part in parts
+        )
+    )
+
+
+def _is_plain_call(item: Item) -> bool:
+    said = {name for name, value in item.items() if value is not None}
+    return item.get("type") in _CALLS and said <= _CALL_KEYS
+
+
+def _refused(native: list[Item]) -> str | None:
+    return None if texts_of(native) else "".join(refusals_of(native))
+
+
+def _is_same_call(call: Item, item: Item) -> bool:
+    if call["type"] != item["type"] or call["name"] != item.get("name"):
+        return False
+    field = _CALLS[call["type"]]
+    one, other = call[field], item.get(field)
+    return bool(one == other) or (field == "arguments" and _value(one) == _value(other))
+
+
+def _value(arguments: Any) -> Any:
+    try:
+        return bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
+    except InvalidResponse:
+        return arguments

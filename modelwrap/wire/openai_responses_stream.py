@@ -1,0 +1,337 @@
+"""The events of a streamed response made into chunks: what one event alone cannot say is remembered here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from modelwrap.capabilities import Facts
+from modelwrap.types import JSON, ChatChunk
+from modelwrap.wire.http import WireCall
+from modelwrap.wire.openai_responses_content import Item, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_native import kept, says_everything
+from modelwrap.wire.openai_responses_reply import (
+    BETWEEN_THOUGHTS,
+    beside,
+    counted,
+    ending,
+    identity,
+    is_call,
+    logprobs_of,
+    to_annotation,
+    to_call,
+    wants_json,
+)
+from modelwrap.wire.repair import validated
+
+
+class EventReader:
+    """Read the events of one response."""
+
+    def __init__(self, call: WireCall, facts: Facts) -> None:
+        self._changes = call.changes
+        self._facts = facts
+        self._only_final = wants_json(call)
+        self._identity = identity({}, "chat.completion.chunk")
+        self._open: dict[Any, _OpenItem] = {}
+        self._items: list[Item] = []
+        self._known: set[Any] = set()
+        """Places and ids of the items that came."""
+        self._held: list[JSON] = []
+        """Events that no chunk stands for yet."""
+        self._calls = 0
+        self._text_length = 0
+        self._thought = False
+        self._refuses = False
+        self._native = False
+        """Whether the items themselves are given beside what Chat Completions' fields hold of them."""
+        self.began = False
+        """Whether a chunk was given."""
+        self.started = False
+        """Whether any event of a response came."""
+        self.complete = False
+        """Whether it was said that the response ends."""
+        self.response: dict[str, Any] = {}
+        """The response as it was last told as a whole."""
+
+    @property
+    def reply_id(self) -> str:
+        return str(self._identity["id"])
+
+    def read(self, event: dict[str, Any]) -> list[ChatChunk]:
+        """Read one event; there may be nothing to tell of it yet."""
+        kind = event.get("type")
+        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+        self._held.append(event)
+        self.started = self.started or (isinstance(kind, str) and kind.startswith("response."))
+        return [] if handler is None else handler(self, event)
+
+    # The response.
+
+    def _told(self, event: dict[str, Any]) -> list[ChatChunk]:
+        response = event.get("response")
+        if isinstance(response, dict):
+            self.response = response
+            if not self._identity["id"]:
+                self._identity = identity(response, "chat.completion.chunk")
+        return []
+
+    def _ended(self, event: dict[str, Any]) -> list[ChatChunk]:
+        self._told(event)
+        response = self.response
+        chunks = self._unfinished() + self._unseen()
+        if response.get("status") not in ("completed", "incomplete"):
+            response = {**response, "status": str(event["type"]).removeprefix("response.")}
+        self.complete = True
+        silent = not (self._calls or self._text_length or self._refuses)
+        chunks.append(self._chunk({"content": ""} if silent else {}, ending(response, calls=bool(self._calls))))
+        if last := {**counted(response), **beside(response)}:
+            chunks.append(self._given({"choices": [], **last}))
+        return chunks
+
+    def _unfinished(self) -> list[ChatChunk]:
+        """Close what no event closed, by what the response holds of it."""
+        items = parts_of(self.response, "output")
+        by_name = {**dict(enumerate(items)), **{item["id"]: item for item in items if isinstance(item.get("id"), str)}}
+        return [
+            chunk
+            for key, opened in list(self._open.items())
+            for chunk in self._close(key, by_name.get(opened.start.get("id"), by_name.get(key)))
+        ]
+
+    def _unseen(self) -> list[ChatChunk]:
+        """Give the items that the response ends with and no event brought."""
+        items = parts_of(self.response, "output")
+        if len(items) <= len(self._items):
+            return []
+        missing = [
+            (place, item)
+            for place, item in enumerate(items)
+            if place not in self._known and (item.get("id") or place) not in self._known
+        ]
+        return [chunk for place, item in missing for chunk in self._close(place, item)]
+
+    # Its items.
+
+    def _item_added(self, event: dict[str, Any]) -> list[ChatChunk]:
+        item = event.get("item")
+        return self._begin(_key(event), item)[1] if isinstance(item, dict) else []
+
+    def _item_done(self, event: dict[str, Any]) -> list[ChatChunk]:
+        item = event.get("item")
+        return self._close(_key(event), item if isinstance(item, dict) else None)
+
+    def _begin(self, key: Any, item: Item) -> tuple[_OpenItem, list[ChatChunk]]:
+        opened = self._open[key] = _OpenItem(item)
+        self._known |= {key, item.get("id")}
+        if not is_call(item):
+            return opened, []
+        opened.call = self._calls
+        self._calls += 1
+        call = to_call(item)
+        opened.take("arguments", item.get("arguments") or item.get("input"))
+        return opened, [self._chunk({"tool_calls": [{"index": opened.call, **call}]})]
+
+    def _close(self, key: Any, item: Item | None) -> list[ChatChunk]:
+        opened = self._open.pop(key, None)
+        chunks: list[ChatChunk] = []
+        if opened is None:
+            if item is None:
+                return []
+            opened, chunks = self._begin(key, {**item, "content": None, "summary": None, "arguments": "", "input": ""})
+            del self._open[key]
+        whole = {**opened.start, **(item or {})}
+        chunks += self._rest(opened, whole)
+        if item is None:
+            return chunks
+        self._items.append(item)
+        delta = self._own(item)
+        return [*chunks, self._chunk(delta)] if delta else chunks
+
+    def _own(self, item: Item) -> dict[str, Any]:
+        """Give the items that are to be kept as they are: all from the first, once one says more than text does."""
+        if self._native:
+            return kept([item], self._facts)
+        self._native = not says_everything(self._items)
+        return kept(list(self._items), self._facts) if self._native else {}
+
+    def _rest(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+        """Give what a finished item holds and no event brought."""
+        if is_call(whole):
+            rest = opened.missing("arguments", whole.get("arguments") or whole.get("input"))
+            return [self._arguments(opened, rest)] if rest else []
+        if whole.get("type") == "reasoning":
+            return self._rest_of_thoughts(opened, whole)
+        if whole.get("type") != "message":
+            return []
+        chunks = []
+        for index, part in enumerate(parts_of(whole)):
+            if rest := opened.missing(("text", index), part.get("text")):
+                chunks += self._said(opened, index, rest, [] if opened.said(("text", index)) else logprobs_of(part))
+            if rest := opened.missing(("refusal", index), part.get("refusal")):
+                chunks.append(self._refuse(opened, index, rest))
+            for annotation in parts_of(part, "annotations")[opened.cited.get(index, 0) :]:
+                chunks += self._cited(opened, index, annotation)
+        return chunks
+
+    def _rest_of_thoughts(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+        if opened.thought:
+            return []
+        return [chunk for thought in thoughts_of(whole) for chunk in self._thinks(opened, thought, starts=True)]
+
+    # Their pieces.
+
+    def _text(self, event: dict[str, Any]) -> list[ChatChunk]:
+        piece = event.get("delta")
+        opened, chunks = self._at(event, "message")
+        if not isinstance(piece, str):
+            return chunks
+        return [*chunks, *self._said(opened, event.get("content_index") or 0, piece, logprobs_of(event))]
+
+    def _said(self, opened: _OpenItem, index: int, piece: str, logprobs: list[Any]) -> list[ChatChunk]:
+        if not opened.said(("text", index)):
+            opened.starts[index] = self._text_length
+        opened.take(("text", index), piece)
+        if not piece or (self._only_final and opened.start.get("phase") == "commentary"):
+            return []
+        self._text_length += len(piece)
+        return [self._chunk({"content": piece}, {"logprobs": {"content": logprobs}} if logprobs else {})]
+
+    def _refused(self, event: dict[str, Any]) -> list[ChatChunk]:
+        piece = event.get("delta")
+        opened, chunks = self._at(event, "message")
+        if not isinstance(piece, str) or not piece:
+            return chunks
+        return [*chunks, self._refuse(opened, event.get("content_index") or 0, piece)]
+
+    def _refuse(self, opened: _OpenItem, index: int, piece: str) -> ChatChunk:
+        opened.take(("refusal", index), piece)
+        self._refuses = True
+        return self._chunk({"refusal": piece})
+
+    def _annotated(self, event: dict[str, Any]) -> list[ChatChunk]:
+        annotation = event.get("annotation")
+        opened, chunks = self._at(event, "message")
+        if isinstance(annotation, dict):
+            chunks += self._cited(opened, event.get("content_index") or 0, annotation)
+        return chunks
+
+    def _cited(self, opened: _OpenItem, index: int, annotation: Mapping[str, Any]) -> list[ChatChunk]:
+        opened.cited[index] = opened.cited.get(index, 0) + 1
+        if self._only_final and opened.start.get("phase") == "commentary":
+            return []
+        return [self._chunk({"annotations": [to_annotation(annotation, opened.starts.get(index, 0))]})]
+
+    def _summarised(self, event: dict[str, Any]) -> list[ChatChunk]:
+        opened, chunks = self._at(event, "reasoning")
+        if opened.thought == "content":
+            # What was thought was given itself.
+            return chunks
+        return chunks + self._thinks_at(opened, event, "summary")
+
+    def _thinking(self, event: dict[str, Any]) -> list[ChatChunk]:
+        opened, chunks = self._at(event, "reasoning")
+        return chunks + self._thinks_at(opened, event, "content")
+
+    def _thinks_at(self, opened: _OpenItem, event: dict[str, Any], field: str) -> list[ChatChunk]:
+        piece = event.get("delta")
+        if not isinstance(piece, str) or not piece:
+            return []
+        place = (field, event.get("summary_index" if field == "summary" else "content_index"))
+        starts = not opened.said(place)
+        opened.take(place, piece)
+        opened.thought = field
+        return self._thinks(opened, piece, starts=starts)
+
+    def _thinks(self, opened: _OpenItem, piece: str, *, starts: bool) -> list[ChatChunk]:
+        opened.thought = opened.thought or "content"
+        if starts and self._thought:
+            piece = BETWEEN_THOUGHTS + piece
+        self._thought = True
+        return [self._chunk({"reasoning_content": piece})]
+
+    def _call_piece(self, event: dict[str, Any]) -> list[ChatChunk]:
+        piece = event.get("delta")
+        custom = str(event["type"]).startswith("response.custom")
+        opened, chunks = self._at(event, "custom_tool_call" if custom else "function_call")
+        return [*chunks, self._arguments(opened, piece)] if isinstance(piece, str) and piece else chunks
+
+    def _arguments(self, opened: _OpenItem, piece: str) -> ChatChunk:
+        opened.take("arguments", piece)
+        custom = opened.start.get("type") == "custom_tool_call"
+        inner = {"custom": {"input": piece}} if custom else {"function": {"arguments": piece}}
+        return self._chunk({"tool_calls": [{"index": opened.call, **inner}]})
+
+    def _at(self, event: dict[str, Any], kind: str) -> tuple[_OpenItem, list[ChatChunk]]:
+        """Give the item that a piece belongs to; some servers leave out where one begins."""
+        key = _key(event)
+        opened = self._open.get(key)
+        if opened is not None:
+            return opened, []
+        return self._begin(key, {"type": kind, "id": event.get("item_id")})
+
+    # Chunks.
+
+    def _chunk(self, delta: dict[str, Any], beside: Mapping[str, Any] | None = None) -> ChatChunk:
+        if not self.began:
+            delta = {"role": "assistant", **delta}
+        return self._given({"choices": [{"index": 0, "delta": delta, "finish_reason": None, **(beside or {})}]})
+
+    def _given(self, data: dict[str, Any]) -> ChatChunk:
+        self.began = True
+        chunk = validated(ChatChunk, {**self._identity, **data}, self._changes)
+        held, self._held = self._held, []
+        chunk._raw = held[0] if len(held) == 1 else held
+        return chunk
+
+
+_HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], list[ChatChunk]]] = {
+    "response.created": EventReader._told,
+    "response.queued": EventReader._told,
+    "response.in_progress": EventReader._told,
+    "response.output_item.added": EventReader._item_added,
+    "response.output_item.done": EventReader._item_done,
+    "response.output_text.delta": EventReader._text,
+    "response.refusal.delta": EventReader._refused,
+    "response.output_text.annotation.added": EventReader._annotated,
+    "response.reasoning_summary_text.delta": EventReader._summarised,
+    "response.reasoning_text.delta": EventReader._thinking,
+    "response.function_call_arguments.delta": EventReader._call_piece,
+    "response.custom_tool_call_input.delta": EventReader._call_piece,
+    "response.completed": EventReader._ended,
+    "response.incomplete": EventReader._ended,
+}
+
+
+class _OpenItem:
+    """Remember of an item whose end has not come how much of it was given."""
+
+    __slots__ = ("_lengths", "call", "cited", "start", "starts", "thought")
+
+    def __init__(self, start: Item) -> None:
+        self.start = start
+        self._lengths: dict[Any, int] = {}
+        self.call = 0
+        """Which of the reply's tool calls it is."""
+        self.cited: dict[int, int] = {}
+        """How many annotations of each part were given."""
+        self.starts: dict[int, int] = {}
+        """Where in the whole text each part begins."""
+        self.thought = ""
+        """Which of its fields the thoughts that were given stand in."""
+
+    def said(self, place: Any) -> bool:
+        return place in self._lengths
+
+    def take(self, place: Any, piece: Any) -> None:
+        if isinstance(piece, str):
+            self._lengths[place] = self._lengths.get(place, 0) + len(piece)
+
+    def missing(self, place: Any, whole: Any) -> str:
+        """Give the end of a text that did not come in pieces."""
+        return whole[self._lengths.get(place, 0) :] if isinstance(whole, str) else ""
+
+
+def _key(event: Mapping[str, Any]) -> Any:
+    index = event.get("output_index")
+    return index if isinstance(index, int) else event.get("item_id")
