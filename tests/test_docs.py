@@ -35,6 +35,7 @@ DOCUMENTS = [
     "docs/reliability.md",
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
+    "docs/providers/claude.md",
     "docs/providers/gemini.md",
     "docs/providers/openai.md",
     "docs/providers/sdk.md",
@@ -115,6 +116,7 @@ def elsewhere(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MODELWRAP_CONFIG", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "some-key-of-mine")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "some-key-of-mine")
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "some-key-of-mine")
     monkeypatch.setenv("GEMINI_API_KEY", "some-key-of-mine")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
