@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import environments
 import page
 from contenders import CONTENDERS, Contender
 from environments import NotInstalled
+from findings import Findings, Row
 from server import capacity, running
 
 AT_ONCE = (50, 500)
@@ -48,34 +49,18 @@ BRIEF = [
 ]
 
 
-@dataclass
-class Row:
-    """Be what is known of one contender: a median for each thing that was measured, or why there is none."""
-
-    contender: Contender
-    version: str = ""
-    measured: dict[str, list[float]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, found: dict[str, float]) -> None:
-        for name, value in found.items():
-            self.measured.setdefault(name, []).append(value)
-
-    def median(self, name: str) -> float | None:
-        return statistics.median(self.measured[name]) if name in self.measured else None
-
-
-def measure(contenders: list[Contender], works: list[Work], python_of: Any) -> tuple[list[Row], float]:
+def measure(contenders: list[Contender], works: list[Work], python_of: Any) -> Findings:
     """Measure everyone at everything. They take turns, and the order goes round, so that a slow moment hits all."""
-    rows = [Row(contender) for contender in contenders]
-    pythons = {row.contender.name: python for row in rows if (python := prepared(row, python_of))}
+    findings = Findings([Row(contender) for contender in contenders], os.getloadavg()[0])
+    pythons = {row.contender.name: python for row in findings.rows if (python := prepared(row, python_of))}
     with running() as base_url:
         for work in works:
             for turn in range(work.turns):
-                for row in rotated(rows, turn):
+                for row in rotated(findings.rows, turn):
                     if row.contender.name in pythons and not row.failures and work.suits(row.contender):
                         take_turn(row, work, pythons[row.contender.name], base_url)
-        return rows, capacity(base_url)
+        findings.capacity = capacity(base_url)
+    return findings
 
 
 def prepared(row: Row, python_of: Any) -> str | None:
@@ -132,11 +117,11 @@ def main() -> int:
 
     chosen = [one for one in CONTENDERS if not asked.names or one.name in asked.names]
     works, python_of = (BRIEF, lambda _: sys.executable) if asked.brief else (FULL, environments.python_of)
-    rows, most = measure(chosen, works, python_of)
-    print(page.results(rows, most))
+    findings = measure(chosen, works, python_of)
+    print(page.results(findings))
     if not asked.names and not asked.brief:
-        page.write(rows, most)
-    return page.missed(rows)
+        page.write(findings)
+    return page.missed(findings)
 
 
 if __name__ == "__main__":
