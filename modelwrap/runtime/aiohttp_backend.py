@@ -48,7 +48,6 @@ _LARGEST_AT_ONCE = 2**20
 
 _CLIENT_ERRORS = (aiohttp.ClientError, TooManyInformational, TimeoutError, OSError, ValueError)
 
-
 _NO_TYPE = CIMultiDict({"content-type": None})
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -210,8 +209,12 @@ class AiohttpPool:
         self._retired = False
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        await self.places.take(deadline)
         self._calls += 1
+        try:
+            await self.places.take(deadline)
+        except BaseException:  # whoever leaves the queue has no place to give back
+            await self._end_call()
+            raise
         try:
             deadline.check()
             if self._public_only:
@@ -259,8 +262,11 @@ class AiohttpPool:
         return failure
 
     async def leave(self) -> None:
-        """End a call."""
+        """End a call that had a place."""
         self.places.leave()
+        await self._end_call()
+
+    async def _end_call(self) -> None:
         self._calls -= 1
         if self._retired and not self._calls:
             await self._session.close()

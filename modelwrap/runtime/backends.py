@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from importlib.util import find_spec
+from importlib import metadata
 
 from modelwrap import runtime
 from modelwrap.errors import ConfigError, MissingPackage
@@ -12,6 +12,9 @@ from modelwrap.runtime.base import Deadline, HttpResponse
 from modelwrap.runtime.outgoing import target_of
 from modelwrap.runtime.pools import Key, LoopPool
 from modelwrap.wire.http import HttpRequest
+
+# The oldest that has all that is asked of it.
+_AIOHTTP = (3, 14)
 
 
 async def send_blocking(request: HttpRequest, deadline: Deadline) -> HttpResponse:
@@ -43,7 +46,13 @@ async def aclose(url: str) -> None:
 
 @functools.cache
 def has_aiohttp() -> bool:
-    return find_spec("aiohttp") is not None
+    """Tell whether aiohttp is here in a version that we know; others come along with all kinds of packages."""
+    try:
+        found = metadata.version("aiohttp")
+    except metadata.PackageNotFoundError:
+        return False
+    major, minor = (int(part) for part in found.split(".")[:2])
+    return _AIOHTTP <= (major, minor) < (_AIOHTTP[0] + 1, 0)
 
 
 def _loop_pool(key: Key) -> LoopPool:
@@ -60,7 +69,10 @@ def _goes_through_aiohttp(key: Key) -> bool:
     asked = key.connection.http == "aiohttp"
     if not has_aiohttp():
         if asked:
-            raise MissingPackage("client_args.http: aiohttp is not installed: pip install 'modelwrap[fast]'")
+            raise MissingPackage(
+                "client_args.http: aiohttp is not installed, or not in the version that is needed: "
+                "pip install 'modelwrap[fast]'"
+            )
         return False
     if proxies.is_socks(proxies.proxy_for(key.origin, key.connection)):
         if asked:

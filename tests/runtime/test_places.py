@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from modelwrap.errors import ConnectionFailed
-from modelwrap.runtime import places
+from modelwrap.runtime import backends, places
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.runtime.places import Places
 from modelwrap.testing import FaultServer
@@ -66,6 +66,23 @@ def test_a_place_that_never_comes_is_told_at_the_deadline(
         assert not error.sent
         assert error.message == f"all 2 connections of the pool for {url.removesuffix('/v1')} were in use"
     assert faults.seen("silent").connections == 2
+
+
+@pytest.mark.parametrize("way", CONCURRENT, ids=lambda way: way.client)
+def test_closing_breaks_no_call_that_waits_in_the_queue(
+    way: Colour, faults: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST", 1)
+    url = faults.url("good")
+
+    async def close_meanwhile() -> list[int]:
+        calls = [asyncio.create_task(fetch(way.runtime(), url, 10)) for _ in range(10)]
+        await asyncio.sleep(0.003)
+        await backends.aclose(url)
+        return await asyncio.gather(*calls)
+
+    assert way.run(close_meanwhile()) == [200] * 10
+    assert faults.all_closed("good")
 
 
 def test_threads_queue_too(faults: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
