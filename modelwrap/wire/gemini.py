@@ -254,7 +254,7 @@ def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
         if event.unfinished or not event.data.strip():
             return []
         raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
-    pieces = value if type(value) is list else [value]
+    pieces = value if type(value) is list and value else [value]
     for piece in pieces:
         if type(piece) is not dict:
             raise InvalidResponse(f"an event of the stream is no object but {type(piece).__name__}", body=event.data)
