@@ -62,6 +62,59 @@ def modelwrap_client(config: dict[str, Any], base_url: str) -> Client:
     return Client(lambda: model(QUESTION).text, lambda: count(model.stream(QUESTION)))
 
 
+# Claude
+
+
+def claude_theirs(base_url: str) -> Client:
+    from anthropic import Anthropic
+
+    client = Anthropic(api_key="k", base_url=base_url)
+    asked: Any = {"model": "claude-opus-5", "max_tokens": 1024, "messages": [{"role": "user", "content": QUESTION}]}
+
+    def stream() -> int:
+        # Of its two ways to stream this is the one that, as ours does, also adds the pieces up.
+        with client.messages.stream(**asked) as reading:
+            return sum(one.type == "text" for one in reading)
+
+    return Client(lambda: client.messages.create(**asked).content[0].text, stream)
+
+
+def claude_ours(base_url: str) -> Client:
+    known = {"model_type": "claude", "model": "claude-opus-5", "generate_args": {"max_tokens": 1024}}
+    return modelwrap_client(known, base_url)
+
+
+def claude_message(*content: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-opus-5",
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "cache_read_input_tokens": 0, "output_tokens": 2, "service_tier": "standard"},
+    }
+
+
+def claude_events() -> list[bytes]:
+    block = {"type": "text", "text": ""}
+    words = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": f" {number}"}}
+        for number in range(WORDS)
+    ]
+    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": claude_message()},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *words,
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": delta, "usage": {"output_tokens": WORDS}},
+        {"type": "message_stop"},
+    ]
+    return [event(one, one["type"]) for one in events]
+
+
 # Gemini
 
 
@@ -104,6 +157,13 @@ def gemini_events() -> list[bytes]:
 
 
 VENDORS = {
+    "claude": Vendor(
+        "anthropic",
+        claude_theirs,
+        claude_ours,
+        lambda: json.dumps(claude_message({"type": "text", "text": "Hello"}, reason="end_turn")).encode(),
+        claude_events,
+    ),
     "gemini": Vendor(
         "google.genai",
         gemini_theirs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -232,24 +232,23 @@ def _stream_error(value: dict[str, Any], text: str, reader: EventReader) -> Call
     )
 
 
-def _values(event: sse.Event) -> Iterator[dict[str, Any]]:
+def _values(event: sse.Event) -> Sequence[dict[str, Any]]:
     """Give an event's JSON; of a whole message in place of a stream, the events that would have brought it."""
     if event.bare:
-        yield from _events_of(_bare_message(event.data))
-        return
+        return list(_events_of(_bare_message(event.data)))
     try:
         value = from_json(event.data)
     except ValueError as error:
         if event.unfinished or event.data.strip() in ("", "[DONE]"):
-            return
+            return ()
         raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
     if type(value) is not dict:
         raise InvalidResponse("an event of the stream is no object", body=event.data)
-    if "type" not in value:
-        value["type"] = "error" if failures.says_error(value) else event.event
-    elif event.event == "error":
+    if event.event == "error":
         value["type"] = "error"
-    yield value
+    elif "type" not in value:
+        value["type"] = "error" if failures.says_error(value) else event.event
+    return (value,)
 
 
 def _bare_message(text: str) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from modelwrap.wire.claude_tools import given_names
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
 
+_CHUNK = "chat.completion.chunk"
+
 # The one field of a delta whose name is not that of the block's field which it adds to.
 _PLURALS = {"citation": "citations"}
 _OF_DELTA = {"thinking_delta": "thinking", "signature_delta": "thinking", "input_json_delta": "tool_use"}
@@ -39,6 +41,7 @@ class EventReader:
         self._changes = call.changes
         self._names = given_names(call)
         self._message: dict[str, Any] = {}
+        self._identity = identity(self._message, _CHUNK)
         self._blocks: list[Block] = []
         self._open: dict[int, _OpenBlock] = {}
         self._paused_usage: JSON = None
@@ -60,6 +63,7 @@ class EventReader:
 
     def _resume(self, message: Mapping[str, Any]) -> None:
         self._message = {**message, "stop_reason": None}
+        self._identity = identity(self._message, _CHUNK)
         self._blocks = list(blocks_of(dict(message)))
         self._paused_usage = message.get("usage")
         self._calls = sum(block.get("type") == "tool_use" for block in self._blocks)
@@ -92,11 +96,13 @@ class EventReader:
             return []
         self._held.append(event)
         self.started = True
-        chunks = []
+        closed = None
         if kind == "content_block_start" and _index(event) in self._open:
-            chunks.append(self._stop_block(event))
-        chunks.append(handler(self, event))
-        return [chunk for chunk in chunks if chunk is not None]
+            closed = self._stop_block(event)
+        chunk = handler(self, event)
+        if closed is None:
+            return [] if chunk is None else [chunk]
+        return [closed] if chunk is None else [closed, chunk]
 
     def rest(self) -> list[ChatChunk]:
         """Give what was held back when the stream has ended: blocks that were cut, and the usage."""
@@ -112,6 +118,7 @@ class EventReader:
         if isinstance(message, dict):
             known = {name: self._message[name] for name in ("id", "model", "container") if self._message.get(name)}
             self._message = {**message, **known, "stop_reason": None}
+            self._identity = identity(self._message, _CHUNK)
         return None
 
     def _ending(self, event: dict[str, Any]) -> ChatChunk | None:
@@ -228,7 +235,7 @@ class EventReader:
 
     def _given(self, data: dict[str, Any]) -> ChatChunk:
         self.began = True
-        chunk = validated(ChatChunk, {**identity(self._message, "chat.completion.chunk"), **data}, self._changes)
+        chunk = validated(ChatChunk, {**self._identity, **data}, self._changes)
         held, self._held = self._held, []
         chunk._raw = held[0] if len(held) == 1 else held
         return chunk
