@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import json
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -95,7 +97,7 @@ class Case:
         for given in asks:
             settings, options = self._split({name: value for name, value in given.items() if name not in _CHILD})
             url = self.server.url(given["fault"], **options)
-            known.append({"settings": {"url": url, **settings}, "stream": given.get("stream", False)})
+            known.append({"settings": {"url": url, **_PATIENT, **settings}, "stream": given.get("stream", False)})
         good = self.server.url("good")
         order = json.dumps({"column": self.column.name, "good": good, "asks": known})
         outcomes = [outcome_from(told) for told in said_by_child("tests.faults.child", order)]
@@ -134,6 +136,9 @@ class Case:
 
 
 _CHILD = ("fault", "stream")
+
+# What is measured there is memory, not time.
+_PATIENT = {"total": 30.0, "connect": 5.0, "first_token": 20.0, "idle": 20.0}
 
 
 def said_by_child(module: str, *arguments: str) -> Any:
@@ -261,7 +266,8 @@ class Row:
         """Try one column, and give everything in which it falls short."""
         _warm(column)
         case = Case(column)
-        with column.prepared():
+        complaints: list[str] = []
+        with column.prepared(), listened_to(complaints, strictly=column.ours):
             try:
                 self.play(case)
             except Exception as error:  # a row that cannot be played to its end is short, whatever stops it
@@ -269,9 +275,27 @@ class Row:
             finally:
                 started = time.monotonic()
                 shorts = case.finish()
+        shorts += [Short(f"Python complains: {words}") for words in complaints if column.ours]
         if time.monotonic() - started > 2 * SLACK:
             shorts.append(Short("closing took too long"))
         return shorts
+
+
+@contextmanager
+def listened_to(complaints: list[str], *, strictly: bool) -> Iterator[None]:
+    """Hear what Python says of sockets and the like that were left to the garbage collector."""
+
+    def hear(told: sys.UnraisableHookArgs) -> None:
+        complaints.append(f"{told.err_msg or 'ignored'}: {told.exc_value!r}")
+
+    before, sys.unraisablehook = sys.unraisablehook, hear
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if strictly else "ignore", ResourceWarning)
+            yield
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
 
 
 @functools.cache

@@ -6,7 +6,6 @@ import argparse
 import signal
 import sys
 import time
-import warnings
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from types import FrameType
@@ -26,9 +25,6 @@ def judged(row_id: str, column: str) -> list[Short]:
     def too_long(signal_number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"nothing came of it for {LIMIT} s")
 
-    if not COLUMNS[column].ours:
-        # What it leaves open is counted; that Python complains about it would fill the screen.
-        warnings.simplefilter("ignore", ResourceWarning)
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(LIMIT)
     try:
