@@ -241,6 +241,8 @@ class HttpModel(Model):
 class _Asking:
     """Make the requests of one attempt: what a refusal teaches is put right, and asked once more."""
 
+    __slots__ = ("_call", "_lessons_left", "_model", "_refused", "_runtime", "_sent", "_token", "_traits", "_wire")
+
     def __init__(self, model: HttpModel, wire: WireCall, call: Call, runtime: Runtime) -> None:
         self._model = model
         self._wire = wire

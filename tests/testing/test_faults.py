@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from modelwrap.errors import ConfigError
+from modelwrap.errors import ConfigError, MissingPackage
 from modelwrap.testing import FaultServer, forbid_requests
 from modelwrap.testing.faults.catalogue import catalogue
 
@@ -117,6 +119,28 @@ def test_other_operations_are_answered_as_well(server: FaultServer) -> None:
     assert json.loads(images)["data"][0]["url"]
 
 
+def test_embeddings_are_wrong_in_every_way_that_can_be_asked_for(server: FaultServer) -> None:
+    said = {}
+    for wrong in ("fewer", "mixed", "order", "nan"):
+        connection = connection_to(server.url("wrong_embeddings", wrong=wrong))
+        said[wrong] = json.loads(ask(connection, "/v1/embeddings", input=["a", "b"])[1])["data"]
+        connection.close()
+
+    assert len(said["fewer"]) == 1
+    assert [len(item["embedding"]) for item in said["mixed"]] == [2, 1]
+    assert [item["index"] for item in said["order"]] == [1, 0]
+    assert said["nan"][1]["embedding"][0] != said["nan"][1]["embedding"][0]
+
+
+def test_an_image_is_as_large_as_it_is_asked_to_be(server: FaultServer) -> None:
+    connection = connection_to(server.url("large_image", size=3 * 2**20))
+
+    _, body = ask(connection, "/v1/images/generations")
+    connection.close()
+
+    assert len(base64.b64decode(json.loads(body)["data"][0]["b64_json"])) == 3 * 2**20
+
+
 def test_unknown_names_are_told_with_what_was_meant(server: FaultServer) -> None:
     with pytest.raises(ConfigError, match="did you mean 'drip_body'"):
         server.url("drip_bdy")
@@ -135,6 +159,20 @@ def test_a_mistake_in_a_script_is_told_to_whoever_asks(server: FaultServer) -> N
     connection.close()
 
     with pytest.raises(ConfigError, match="no bomb of 'rot13'"):
+        server.seen("compression_bomb")
+
+
+def test_packages_that_are_not_there_are_named(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    monkeypatch.setitem(sys.modules, "brotli", None)
+
+    with pytest.raises(MissingPackage, match="pip install trustme"):
+        server.url("expired_certificate")
+    connection = connection_to(server.url("compression_bomb", coding="br"))
+    ask(connection)
+    connection.close()
+
+    with pytest.raises(MissingPackage, match="pip install brotli"):
         server.seen("compression_bomb")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -166,6 +167,37 @@ def huge_body(asked: Asked, *, size: int = 300 * _MIB, chunked: bool = False) ->
     for _ in range(0, size, _MIB):
         yield in_chunk(piece) if chunked else piece
     yield Act.CLOSE
+
+
+@fault("C61")
+def large_image(asked: Asked, *, size: int = 50 * _MIB) -> Steps:
+    """Answer with an image of so many bytes, written as base64."""
+    start, end = b'{"created": 1700000000, "data": [{"b64_json": "', b'"}]}'
+    length = size * 4 // 3 // 4 * 4
+    yield json_head(len(start) + length + len(end)) + start
+    piece = b"AAAA" * (_MIB // 4)
+    for sent in range(0, length, _MIB):
+        yield piece[: length - sent]
+    yield end
+
+
+@fault("C62")
+def wrong_embeddings(asked: Asked, *, wrong: str = "fewer") -> Steps:
+    """Answer with embeddings that are fewer, of mixed dimensions, in another order, or hold NaN."""
+    wanted = asked.json.get("input")
+    many = len(wanted) if isinstance(wanted, list) else 1
+    data = [{"object": "embedding", "index": number, "embedding": [float(number), 0.5]} for number in range(many)]
+    if wrong == "fewer":
+        data.pop()
+    elif wrong == "mixed":
+        data[-1]["embedding"] = [0.5]
+    elif wrong == "order":
+        data.reverse()
+    elif wrong == "nan":
+        data[-1]["embedding"] = [math.nan, 0.5]
+    else:
+        raise ConfigError(f"embeddings can be wrong as fewer, mixed, order or nan, not {wrong!r}")
+    yield from whole({"object": "list", "data": data, "model": "fault-model", "usage": {"total_tokens": many}})
 
 
 # Bombs: a mebibyte of spaces at a time, which JSON allows before anything else.

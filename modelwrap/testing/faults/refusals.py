@@ -102,7 +102,7 @@ def redirect_loop(asked: Asked, *, code: int = 307) -> Steps:
     yield head(code, phrase(code), location=asked.path, content_length=0)
 
 
-@fault("C20")
+@fault("C58")
 def filtered(asked: Asked) -> Steps:
     """Refuse because of what was asked."""
     yield from refused(400, "The response was filtered.", "content_filter")
