@@ -39,12 +39,17 @@ def to_text(content: Any, where: str, changes: list[Change]) -> str:
     return "".join(said)
 
 
+def kind_of(item: Mapping[str, Any]) -> str:
+    """Name an item's type, which messages need not say."""
+    return str(item.get("type") or ("message" if "role" in item else ""))
+
+
 def texts_of(items: list[Item], *, final: bool = False) -> list[str]:
     """Give the texts of a turn; with `final`, without what it says on the way to its answer."""
     return [
         part["text"]
         for item in items
-        if item.get("type") == "message" and not (final and item.get("phase") == "commentary")
+        if kind_of(item) == "message" and not (final and item.get("phase") == "commentary")
         for part in parts_of(item)
         if part.get("type") == "output_text" and isinstance(part.get("text"), str)
     ]
@@ -54,7 +59,7 @@ def refusals_of(items: list[Item]) -> list[str]:
     return [
         part["refusal"]
         for item in items
-        if item.get("type") == "message"
+        if kind_of(item) == "message"
         for part in parts_of(item)
         if part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
     ]
@@ -70,6 +75,8 @@ def thoughts_of(item: Item) -> list[str]:
 
 def parts_of(item: Item, field: str = "content") -> list[Item]:
     parts = item.get(field)
+    if isinstance(parts, str) and "role" in item:
+        return [{"type": "output_text", "text": parts}]
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 

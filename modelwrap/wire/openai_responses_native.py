@@ -13,7 +13,7 @@ from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import Change, Message
 from modelwrap.wire import body as bodies
-from modelwrap.wire.openai_responses_content import Item, parts_of, refusals_of, texts_of
+from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, refusals_of, texts_of
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import native_extra
 
@@ -45,7 +45,7 @@ def kept(items: list[Item], facts: Facts) -> dict[str, Any]:
 def says_everything(items: list[Item]) -> bool:
     """Tell whether a message's text and tool calls hold all that these items do: one plain text, then plain calls."""
     spoken = [item for item in items if not _is_unreadable(item)]
-    calls = spoken[1:] if spoken and spoken[0].get("type") == "message" else spoken
+    calls = spoken[1:] if spoken and kind_of(spoken[0]) == "message" else spoken
     return (calls is spoken or _is_plain_message(spoken[0])) and all(map(_is_plain_call, calls))
 
 
@@ -53,7 +53,7 @@ def native_items(message: Message, facts: Facts, changes: list[Change]) -> list[
     """Give the items that a message carries for this server; None where it carries none."""
     own = native_extra(message, PROVIDER)
     output = own.get("output")
-    if not isinstance(output, list) or not all(isinstance(item, Mapping) and "type" in item for item in output):
+    if not isinstance(output, list) or not all(isinstance(item, Mapping) and kind_of(item) for item in output):
         return None
     if own.get("server", server_of(facts)) != server_of(facts):
         tell(changes, _ELSEWHERE)
@@ -72,11 +72,11 @@ def fitted(native: list[Item], text: str, calls: list[Item], changes: list[Chang
     leading: list[Item] = []
     fits, text_waits = True, bool(text) and not same_text
     for item in native:
-        if item["type"] == "message":
+        if kind_of(item) == "message":
             follows = [item] if same_text else [_said(text)] if text_waits else []
             text_waits = False
             agrees = same_text
-        elif item["type"] in _CALLS:
+        elif kind_of(item) in _CALLS:
             call = left.pop(str(item.get("call_id")), None)
             agrees = call is not None and _is_same_call(call, item)
             follows = [item] if agrees else [call] if call is not None else []
@@ -109,11 +109,11 @@ def sendable(items: list[Item], changes: list[Change], *, replay_reasoning: bool
         return cut
     tell(changes, _UNREADABLE if replay_reasoning else _UNWANTED)
     # A tool of the server's has no other form than the one that refers to the reasoning.
-    return [_unnamed(item) for item in without if "type" not in item or item["type"] in ("message", *_CALLS)]
+    return [_unnamed(item) for item in without if kind_of(item) in ("message", *_CALLS)]
 
 
 def _unnamed(item: Item) -> Item:
-    if item.get("type") == "message":
+    if kind_of(item) == "message":
         content: Any = [{name: part[name] for name in part if name != "logprobs"} for part in parts_of(item)]
         text = "".join(texts_of([item]))
         content = text if text and not refusals_of([item]) else content

@@ -124,10 +124,11 @@ def _stored(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> N
 
 def _include(given: dict[str, Any], written: dict[str, Any], call: WireCall, facts: Facts) -> None:
     wanted = list(given.get("include") or ())
+    own = "include" in call.parameters
     if given.get("logprobs") and _LOGPROBS not in wanted:
         wanted.append(_LOGPROBS)
     # Servers refuse the word for models that do not reason.
-    if "include" not in given and facts.get("thinking.replay") == "items" and not server_keeps_history(call):
+    if not own and facts.get("thinking.replay") == "items" and not server_keeps_history(call):
         wanted.append(_ENCRYPTED)
     if wanted or "include" in given:
         written["include"] = wanted
