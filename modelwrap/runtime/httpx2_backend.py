@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from typing import Any, Protocol
 
+import h11
 import httpcore2
 
 from modelwrap.errors import CallError, chain
@@ -49,6 +50,7 @@ class _Httpx2Response(Response):
         self._request = request
         self._conversation = native.extensions["network_stream"].conversation
         self._conversation.spent = is_ambiguous(self.headers)
+        self._ended = False
         self._closed = False
 
     async def _next(self) -> bytes | None:
@@ -56,14 +58,17 @@ class _Httpx2Response(Response):
             data = await self._line.next()
         except _CLIENT_ERRORS as error:
             raise _failure(error, self._request, self.read_limit, proxied=self._pool.proxied) from _bare(error)
-        if data is None and self._line.left_over():
+        if data is None:
+            self._ended = True
             # Nobody asked for what stands behind the answer, and the next to ask must not get it.
-            self._conversation.spent = True
+            self._conversation.spent |= self._line.left_over()
         return data
 
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
+            # Who leaves early hangs up, whether all had come by then or not.
+            self._conversation.spent |= not self._ended
             try:
                 await self._pool.give_back(self._line)
             finally:
@@ -96,18 +101,24 @@ class _BlockingLine:
         self._connection = connection
         self._native: httpcore2.Response | None = None
         self._parts: Generator[bytes, None, None] | None = None
+        self._parsed: _Parsed | None = None
 
     async def ask(self, request: httpcore2.Request) -> httpcore2.Response:
         self._native = native = self._connection.handle_request(request)
+        self._parsed = _Parsed(native)
         self._parts = native.stream.__iter__()  # type: ignore[union-attr, assignment]  # it is a generator's
         return native
 
     async def next(self) -> bytes | None:
-        return None if self._parts is None else next(self._parts, None)
+        if self._parts is None or self._parsed is None or self._parsed.ended:
+            return None
+        self._parsed.check()
+        data = next(self._parts, None)
+        return None if data is None else self._parsed.with_rest(data)
 
     async def hang_up(self) -> None:
         parts, native = self._parts, self._native
-        self._parts = self._native = None
+        self._parts = self._native = self._parsed = None
         if parts is not None and native is not None:
             parts.close()
             native.close()
@@ -116,7 +127,7 @@ class _BlockingLine:
         self._connection.close()
 
     def left_over(self) -> bool:
-        return self._native is not None and _left_over(self._native)
+        return self._parsed is not None and self._parsed.left_over
 
     def is_idle(self) -> bool:
         return self._connection.is_idle() and not self._connection.has_expired()
@@ -127,18 +138,24 @@ class _LoopLine:
         self._connection = connection
         self._native: httpcore2.Response | None = None
         self._parts: AsyncGenerator[bytes, None] | None = None
+        self._parsed: _Parsed | None = None
 
     async def ask(self, request: httpcore2.Request) -> httpcore2.Response:
         self._native = native = await self._connection.handle_async_request(request)
+        self._parsed = _Parsed(native)
         self._parts = native.stream.__aiter__()  # type: ignore[union-attr, assignment]  # it is a generator's
         return native
 
     async def next(self) -> bytes | None:
-        return None if self._parts is None else await anext(self._parts, None)
+        if self._parts is None or self._parsed is None or self._parsed.ended:
+            return None
+        self._parsed.check()
+        data = await anext(self._parts, None)
+        return None if data is None else self._parsed.with_rest(data)
 
     async def hang_up(self) -> None:
         parts, native = self._parts, self._native
-        self._parts = self._native = None
+        self._parts = self._native = self._parsed = None
         if parts is not None and native is not None:
             async with aclosing(parts):
                 await native.aclose()
@@ -147,16 +164,42 @@ class _LoopLine:
         await self._connection.aclose()
 
     def left_over(self) -> bool:
-        return self._native is not None and _left_over(self._native)
+        return self._parsed is not None and self._parsed.left_over
 
     def is_idle(self) -> bool:
         return self._connection.is_idle() and not self._connection.has_expired()
 
 
-def _left_over(native: Any) -> bool:
-    """Ask the parser, which keeps what stands behind an answer for the next."""
-    unread, _ = native.stream._connection._h11_state.trailing_data
-    return bool(unread)
+class _Parsed:
+    """Ask the parser of a connection what it holds of an answer, beyond the piece that the client took out of it."""
+
+    def __init__(self, native: Any) -> None:
+        self._parser: h11.Connection = native.stream._connection._h11_state
+        self._failure: httpcore2.RemoteProtocolError | None = None
+        self.ended = False
+        """Whether the end of the answer was taken out."""
+
+    def with_rest(self, data: bytes) -> bytes:
+        """Join the pieces that came together: servers wrap each event of a stream into a chunk of its own."""
+        pieces = [data]
+        try:
+            while isinstance(event := self._parser.next_event(), h11.Data):
+                pieces.append(bytes(event.data))
+            self.ended = isinstance(event, h11.EndOfMessage)
+        except h11.RemoteProtocolError as error:
+            # First what came before it.
+            self._failure = httpcore2.RemoteProtocolError(str(error))
+        return data if len(pieces) == 1 else b"".join(pieces)
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def left_over(self) -> bool:
+        """Whether bytes stand behind the answer; the parser keeps them for the next."""
+        unread, _ = self._parser.trailing_data
+        return bool(unread)
 
 
 # Pools.
