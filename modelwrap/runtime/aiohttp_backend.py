@@ -1,7 +1,7 @@
 """Send through aiohttp inside an event loop: several times the calls of httpx2 when hundreds run at once.
 
-What aiohttp does of its own accord is switched off: cookies, redirects, second attempts, decompression, `.netrc`,
-proxies of the environment, its own headers and its own timeouts.
+What is taken of aiohttp are its connections (names, proxies, TLS, keeping them) and its reader of answers. Its session
+is left out: that costs as much again, for cookies, redirects and second attempts that nobody here wants.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
-import io
+import itertools
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
-from multidict import CIMultiDict
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from modelwrap.errors import CallError, chain
@@ -43,12 +46,7 @@ _READ_AHEAD = 64 * 1024
 # aiohttp rounds timeouts above this up to whole seconds.
 _NO_ROUNDING = 1e9
 
-# Above this, aiohttp wants a body as a file, which it reads piece by piece.
-_LARGEST_AT_ONCE = 2**20
-
-_CLIENT_ERRORS = (aiohttp.ClientError, TooManyInformational, TimeoutError, OSError, ValueError)
-
-_NO_TYPE = CIMultiDict({"content-type": None})
+_CLIENT_ERRORS = (aiohttp.ClientError, HttpProcessingError, TooManyInformational, TimeoutError, OSError, ValueError)
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
@@ -70,19 +68,35 @@ class _Connection(ResponseHandler):
         self._asked = False
         self._head = b""
 
-    def set_response_params(self, **params: Any) -> None:
-        # Called when a request is about to go out.
+    def begin(self) -> None:
+        """Be ready for the answer to a request that is about to go out."""
         self.exchanges += 1
         self._informational = 0
         self._answered = False
         self._asked = True
-        super().set_response_params(**params)
+        self.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=_READ_AHEAD,
+            max_line_size=LARGEST_HEAD,
+            max_field_size=LARGEST_HEAD,
+            max_headers=MOST_HEADERS,
+        )
+
+    async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
+        """Wait for the head of the answer; what is only informational is passed over."""
+        while True:
+            message, content = await self.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                return message, content
 
     def is_connected(self) -> bool:
         """Tell whether another request may go out: not where anything came that nobody asked for."""
         if not super().is_connected() or self._buffer or self._exception is not None:
             return False
         assert self.transport is not None
+        if self.transport.get_write_buffer_size():
+            return False
         return not has_something_to_say(self.transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
@@ -142,12 +156,6 @@ class _Connection(ResponseHandler):
         super().set_exception(exc, *cause)
 
 
-class _Request(aiohttp.ClientRequest):
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Add no header that nobody gave, and no type of content later on."""
-        self._skip_auto_headers = _NO_TYPE
-
-
 class _Resolver(AbstractResolver):
     def __init__(self, *, public_only: bool) -> None:
         self._public_only = public_only
@@ -181,29 +189,18 @@ class AiohttpPool:
     def __init__(self, key: Key) -> None:
         self._public_only = key.connection.public_only
         https = target_of(key.origin).scheme == b"https"
-        # First what may raise, because a session that nobody closes complains.
+        # First what may raise, because a connector that nobody closes complains.
         self._proxy = _Proxy(key, https=https)
-        connector = aiohttp.TCPConnector(
+        self._connector = aiohttp.TCPConnector(
             limit=0,
             keepalive_timeout=_KEPT,
             ssl=tls.context_for(key.connection.verify) if https else True,
             resolver=_Resolver(public_only=self._public_only),
             use_dns_cache=False,
         )
-        connector._factory = functools.partial(_Connection, loop=connector._loop)  # type: ignore[assignment]  # a subclass
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            request_class=_Request,
-            read_bufsize=_READ_AHEAD,
-            max_line_size=LARGEST_HEAD,
-            max_field_size=LARGEST_HEAD,
-            max_headers=MOST_HEADERS,
-        )
-        # It would send a GET twice without telling.
-        self._session._retry_connection = False
+        factory = functools.partial(_Connection, loop=self._connector._loop)
+        self._connector._factory = factory  # type: ignore[assignment]  # a subclass
+        self._way_there: aiohttp.ClientRequest | None = None
         self.places = Places(key.origin)
         self._calls = 0
         self._retired = False
@@ -226,34 +223,68 @@ class AiohttpPool:
 
     async def _send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
         limit = read_limit(request, deadline)
+        head = self._head(request, target)
         try:
             try:
-                native = await self._ask(request, target, limit)
+                return await self._ask(head, request, target, limit)
             except _Stale:
                 # The server closed it for having been idle, as it may; that is no failure of this request.
                 if not request.replayable:
                     raise
-                native = await self._ask(request, target, limit)
-            return _AiohttpResponse(native, self, request, limit)
+                return await self._ask(head, request, target, limit)
         except _CLIENT_ERRORS as error:
             failed = self.failure(error, request, limit)
-        # Raised out here, because what aiohttp raises holds the request, and with it its credentials.
+        # Raised out here, because what aiohttp raises holds the connection, and with it the proxy's credentials.
         raise failed
 
-    async def _ask(self, request: HttpRequest, target: Target, limit: Limit) -> aiohttp.ClientResponse:
+    async def _ask(self, head: Secret, request: HttpRequest, target: Target, limit: Limit) -> Response:
         connect = Limit(request.timeouts.connect, limit.deadline, "connect").left()
         async with asyncio.timeout(max(0.0, limit.left())):
-            # Credentials are revealed on the way into the client, never into a variable that a traceback could show.
-            return await self._session.request(
-                request.method,
-                _native_url(target),
-                headers=[*header_items(request, target), *self._proxy.headers_of_requests()],
-                data=_body(request.content),
-                allow_redirects=False,
-                proxy=self._proxy.url,
-                proxy_headers=self._proxy.headers_of_tunnels(),
-                timeout=_timeout(connect),
-            )
+            connection = await self._connected(target, connect)
+            try:
+                protocol = connection.protocol
+                assert isinstance(protocol, _Connection)
+                protocol.begin()
+                assert protocol.transport is not None
+                protocol.transport.writelines((head.reveal().encode("ascii"), request.content))
+                message, content = await protocol.answer()
+                content.on_eof(connection.release)
+                return _AiohttpResponse(message, content, connection, protocol, self, request, limit)
+            except BaseException:  # nobody will read what comes
+                connection.close()
+                raise
+
+    async def _connected(self, target: Target, seconds: float) -> Connection:
+        try:
+            return await self._connector.connect(self._way(target), [], _timeout(seconds))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+
+    def _way(self, target: Target) -> aiohttp.ClientRequest:
+        """Say to aiohttp's connector what to connect to; all requests to an origin go the same way."""
+        if self._way_there is not None:
+            return self._way_there
+        way = aiohttp.ClientRequest(
+            "GET",
+            URL(target.origin, encoded=True),
+            headers={"host": target.named},
+            loop=self._connector._loop,
+            proxy=self._proxy.url,
+            proxy_headers=self._proxy.headers_of_tunnels(),
+        )
+        # One that names a proxy's password is not kept.
+        if not way.proxy_headers:
+            self._way_there = way
+        return way
+
+    def _head(self, request: HttpRequest, target: Target) -> Secret:
+        """Write what stands before the body; as it holds credentials, no traceback may show it."""
+        path = target.path.decode("ascii")
+        if self._proxy.reads_requests:
+            path = target.origin + path
+        items = itertools.chain(header_items(request, target), self._proxy.headers_of_requests())
+        lines = [f"{request.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in items)]
+        return Secret("\r\n".join([*lines, "", ""]))
 
     def failure(self, error: Exception, request: HttpRequest, limit: Limit) -> CallError:
         """Make what aiohttp raised ours."""
@@ -269,35 +300,40 @@ class AiohttpPool:
     async def _end_call(self) -> None:
         self._calls -= 1
         if self._retired and not self._calls:
-            await self._session.close()
+            await self._connector.close()
 
     async def retire(self) -> None:
         self._retired = True
         if not self._calls:
-            await self._session.close()
+            await self._connector.close()
 
     async def aclose(self) -> None:
-        await self._session.close()
+        await self._connector.close()
 
 
 class _AiohttpResponse(Response):
-    def __init__(self, native: aiohttp.ClientResponse, pool: AiohttpPool, request: HttpRequest, limit: Limit) -> None:
-        try:
-            super().__init__(native.status, joined(native.raw_headers), request, limit)
-        except BaseException:  # nobody will read it
-            native.close()
-            raise
-        self._native = native
+    def __init__(
+        self,
+        message: RawResponseMessage,
+        content: StreamReader,
+        connection: Connection,
+        protocol: _Connection,
+        pool: AiohttpPool,
+        request: HttpRequest,
+        limit: Limit,
+    ) -> None:
+        super().__init__(message.code, joined(message.raw_headers), request, limit)
+        self._content = content
+        self._connection = connection
+        self._protocol = protocol
+        self._exchange = protocol.exchanges
         self._pool = pool
         self._request = request
-        assert isinstance(native._protocol, _Connection)
-        self._connection = native._protocol
-        self._exchange = self._connection.exchanges
         self._ended = False
         self._closed = False
 
     async def _next(self) -> bytes | None:
-        content = self._native.content
+        content = self._content
         try:
             if data := content.read_nowait():
                 return data
@@ -313,10 +349,10 @@ class _AiohttpResponse(Response):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            self._native.close()
+            self._connection.close()
             # Where all of the answer has come, aiohttp takes the connection back whether it was read or not.
-            if not self._ended and self._connection.exchanges == self._exchange:
-                self._connection.close()
+            if not self._ended and self._protocol.exchanges == self._exchange:
+                self._protocol.close()
             await self._pool.leave()
 
 
@@ -330,6 +366,8 @@ class _Proxy:
         credentials = parsed.raw_auth if parsed else None
         self._authorization = Secret(_basic(*credentials)) if credentials else None
         self._https = https
+        self.reads_requests = parsed is not None and not https
+        """Whether it is asked for whole URLs, and makes no tunnel."""
 
     def headers_of_requests(self) -> Iterator[tuple[str, str]]:
         if self._authorization and not self._https:
@@ -346,12 +384,6 @@ def _timeout(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, ceil_threshold=_NO_ROUNDING)
 
 
-def _body(content: bytes) -> bytes | io.BytesIO | None:
-    if len(content) > _LARGEST_AT_ONCE:
-        return io.BytesIO(content)
-    return content or None
-
-
 def _basic(user: bytes, password: bytes) -> str:
     return "Basic " + base64.b64encode(user + b":" + password).decode()
 
@@ -360,11 +392,6 @@ def _check_numeric(target: Target) -> None:
     """Check a host that is an address already, about which nobody is asked."""
     host = target.host.decode().strip("[]")
     check_public(host, numeric(host, target.port or 0) or [])
-
-
-@functools.lru_cache(maxsize=256)
-def _native_url(target: Target) -> URL:
-    return URL(target.origin + target.path.decode("ascii"), encoded=True)
 
 
 # What aiohttp raises, made ours.
@@ -383,9 +410,9 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
             return failures.not_connected(error.certificate_error, words, proxied=proxied)
         case aiohttp.ClientConnectorError():
             return failures.not_connected(error.os_error, words, proxied=proxied)
-        case aiohttp.ClientResponseError() | TooManyInformational():
+        case HttpProcessingError() | TooManyInformational():
             return failures.not_http(words)
-        case aiohttp.NonHttpUrlClientError() | ValueError():
+        case ValueError():
             return failures.not_writable(words)
     return failures.cut(error, words)
 
@@ -393,7 +420,7 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
 def _words(error: Exception) -> str:
     """Give what an error says, without the hosts and headers that aiohttp adds to it."""
     match error:
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             words = error.message.partition("\n")[0].rstrip(":")
         case aiohttp.ClientPayloadError():
             words = "it ended before the answer did"
