@@ -143,35 +143,36 @@ class _Writer:
 
     def _assistant(self, message: Message, where: str, position: int) -> None:
         self._takes_more = False
+        blocks = self._answer(message, where, position)
+        if isinstance(blocks, str):
+            self._turns.append({"role": "assistant", "content": blocks})
+            return
+        waits = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        open_ended = bool(waits) or position == len(self._messages) - 1
+        blocks = sendable(blocks, self._call.changes, open_ended=open_ended)
+        if not blocks:
+            tell(self._call.changes, Change("dropped", "messages", "an answer that held nothing"))
+            return
+        self._waiting = {_caller_id(wait, message): wait for wait in waits}
+        self._turns.append({"role": "assistant", "content": with_cache_mark(blocks, message.get("cache_control"))})
+
+    def _answer(self, message: Message, where: str, position: int) -> str | list[Block]:
+        """Write what an assistant said: a plain text stays one."""
         changes = self._call.changes
         if isinstance(message.get("audio"), Mapping):
             raise _wrong(where, "Claude takes no audio, neither what another model said")
+        native = native_blocks(message)
+        tell_of_foreign(message, PROVIDER, changes, own=native is not None)
         calls = [
             _tool_use(call, f"{where}.tool_calls[{number}]", f"call_{position}_{number}", changes)
             for number, call in enumerate(message.get("tool_calls") or ())
         ]
-        content: Any = message.get("content") or (None if native_extra(message, PROVIDER) else message.get("refusal"))
-        native = native_blocks(message)
-        tell_of_foreign(message, PROVIDER, changes, own=native is not None)
-        said = [] if isinstance(content, str) and native is None and not calls else self._said(content, where)
-        if native is not None:
-            blocks = fitted(native, said, calls, changes)
-        elif not calls and isinstance(content, str) and content.strip() and "cache_control" not in message:
-            self._turns.append({"role": "assistant", "content": content})
-            return
-        else:
-            blocks = [*said, *calls]
-        waits = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        blocks = sendable(blocks, changes, open_ended=bool(waits) or position == len(self._messages) - 1)
-        blocks = with_cache_mark(blocks, message.get("cache_control"))
-        if not blocks:
-            tell(changes, Change("dropped", "messages", "an answer that held nothing"))
-            return
-        self._waiting = {_caller_id(wait, message): wait for wait in waits}
-        self._turns.append({"role": "assistant", "content": blocks})
-
-    def _said(self, content: Any, where: str) -> list[Block]:
-        return to_blocks(content, f"{where}.content", self._call.changes)
+        content = message.get("content") or (None if native_extra(message, PROVIDER) else message.get("refusal"))
+        plain = native is None and not calls and "cache_control" not in message
+        if plain and isinstance(content, str) and content.strip():
+            return content
+        said = to_blocks(content, f"{where}.content", changes)
+        return [*said, *calls] if native is None else fitted(native, said, calls, changes)
 
     def _later_system(self, message: Message, where: str, position: int) -> None:
         blocks = to_blocks(message.get("content"), f"{where}.content", self._call.changes)
@@ -191,7 +192,8 @@ class _Writer:
             self._call.changes,
             Change("emulated", "messages", "a later system message goes out as <system> text of the user"),
         )
-        self._say([text_block(f"<system>\n{text_of(blocks)}\n</system>")])
+        marked = text_block(f"<system>\n{text_of(blocks)}\n</system>")
+        self._say(with_cache_mark([marked], blocks[-1].get("cache_control")))
 
     def _may_stand_here(self, position: int) -> bool:
         """Tell whether a system message stands behind the user, or a server's tool, and before Claude or the end.

@@ -59,7 +59,7 @@ def fitted(native: list[Block], said: list[Block], calls: list[Block], changes: 
     fits = True
     for block in native:
         if block["type"] == "tool_use":
-            call = left.pop(block.get("id"), None)
+            call = left.pop(str(block.get("id")), None)
             same = call is not None and call["name"] == block.get("name") and call["input"] == block.get("input")
             fits = fits and same
             if call is not None:
@@ -96,8 +96,8 @@ def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool) ->
     while kept and kept[-1]["type"] in ("thinking", "redacted_thinking"):
         kept.pop()
         tell(changes, _TRAILING)
-    answered = {block.get("tool_use_id") for block in kept}
-    paired = [block for block in kept if not is_server_call(block) or block.get("id") in answered]
+    answered = {str(block.get("tool_use_id")) for block in kept}
+    paired = [block for block in kept if not is_server_call(block) or str(block.get("id")) in answered]
     if len(paired) < len(kept):
         tell(changes, _UNPAIRED)
     return paired

@@ -52,7 +52,7 @@ _LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 32_000}
 _SERVICE_TIERS = {"default": "standard_only"}
 _NATIVE_TIERS = ("auto", "standard_only")
-_IDENTIFIES = re.compile(r"\S+@\S+\.\S+|\+?[\d\s().-]{8,}")
+_IDENTIFIES = re.compile(r"\S+@\S+\.\S+|\+\d[\d\s().-]{6,}|\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}")
 
 
 def to_parameters(call: WireCall, facts: Facts) -> dict[str, Any]:

@@ -306,3 +306,16 @@ def test_odd_replies_end_in_a_reply_or_in_a_known_error(body: Any) -> None:
         except CallError:
             continue
         assert reply.choices
+
+
+@settings(max_examples=80, deadline=None)
+@given(content=st.lists(HOSTILE, max_size=4))
+def test_what_an_odd_server_left_on_a_message_goes_back_or_is_refused(content: list[Any]) -> None:
+    message = {"role": "assistant", "content": "x", "extra_content": {"anthropic": {"content": content}}}
+    asked = WireCall("m", [{"role": "user", "content": "x"}, message, {"role": "user", "content": "y"}], {})
+
+    try:
+        body = claude.to_body(asked, Traits())
+    except CallError:
+        return
+    assert body["messages"][-1]["content"] == "y"
