@@ -115,6 +115,83 @@ def claude_events() -> list[bytes]:
     return [event(one, one["type"]) for one in events]
 
 
+# OpenAI's Responses
+
+
+def responses_theirs(base_url: str) -> Client:
+    from openai import OpenAI
+
+    client = OpenAI(api_key="k", base_url=f"{base_url}/v1")
+    asked: Any = {"model": "gpt-4.1", "input": QUESTION}
+
+    def stream() -> int:
+        # Of its two ways to stream this is the one that, as ours does, also adds the pieces up.
+        with client.responses.stream(**asked) as reading:
+            return sum(one.type == "response.output_text.delta" for one in reading)
+
+    return Client(lambda: client.responses.create(**asked).output_text, stream)
+
+
+def responses_ours(base_url: str) -> Client:
+    return modelwrap_client({"model_type": "openai", "model": "gpt-4.1", "api": "responses"}, base_url)
+
+
+def responses_reply(*output: dict[str, Any], status: str = "completed") -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "gpt-4.1",
+        "output": output,
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "usage": {
+            "input_tokens": 3,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 2,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 5,
+        },
+    }
+
+
+def responses_message(text: str | None, status: str = "completed") -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    content = [] if text is None else [part]
+    return {"id": "msg_1", "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def responses_events() -> list[bytes]:
+    at: dict[str, Any] = {"output_index": 0, "item_id": "msg_1", "content_index": 0}
+    text = "".join(f" {number}" for number in range(WORDS))
+    whole = responses_message(text)
+    words = [
+        {"type": "response.output_text.delta", **at, "delta": f" {number}", "logprobs": [], "obfuscation": "x" * 9}
+        for number in range(WORDS)
+    ]
+    empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    begun = responses_message(None, "in_progress")
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**responses_reply(status="in_progress"), "usage": None}},
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        {"type": "response.content_part.added", **at, "part": empty},
+        *words,
+        {"type": "response.output_text.done", **at, "text": text, "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": whole["content"][0]},
+        {"type": "response.output_item.done", "output_index": 0, "item": whole},
+        {"type": "response.completed", "response": responses_reply(whole)},
+    ]
+    return [event({**one, "sequence_number": number}, one["type"]) for number, one in enumerate(events)]
+
+
 # Gemini
 
 
@@ -163,6 +240,13 @@ VENDORS = {
         claude_ours,
         lambda: json.dumps(claude_message({"type": "text", "text": "Hello"}, reason="end_turn")).encode(),
         claude_events,
+    ),
+    "responses": Vendor(
+        "openai",
+        responses_theirs,
+        responses_ours,
+        lambda: json.dumps(responses_reply(responses_message("Hello"))).encode(),
+        responses_events,
     ),
     "gemini": Vendor(
         "google.genai",

@@ -14,7 +14,7 @@ import modelwrap
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, ConfigError, InvalidResponse, ModelwrapWarning
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import claude, openai_chat, openai_completion, openai_image, post_api, sse
+from modelwrap.wire import claude, openai_chat, openai_completion, openai_image, openai_responses, post_api, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.body import loads
 from modelwrap.wire.http import WireCall
@@ -33,7 +33,7 @@ def read_events(data: bytes) -> None:
     pieces = _events(stream[:first], stream[first:second], stream[second:])
     assert pieces == whole, f"cut at {first} and {second}, the stream is read otherwise"
     if isinstance(whole, list):
-        for codec in (claude, openai_chat, openai_completion):
+        for codec in (claude, openai_chat, openai_completion, openai_responses):
             _assemble(codec, whole)
 
 
@@ -43,7 +43,7 @@ def read_json(data: bytes) -> None:
         json.dumps(loads(data))
     except InvalidResponse as error:
         assert str(error)
-    for codec in (claude, openai_chat, openai_completion, openai_image, post_api):
+    for codec in (claude, openai_chat, openai_completion, openai_image, openai_responses, post_api):
         try:
             reply = codec.from_response(data, {}, WireCall("m", [], {}), Traits())
         except CallError as error:

@@ -114,11 +114,15 @@ def claude_at(server: Loopback) -> dict[str, Any]:
     return config
 
 
+def responses_at(server: Loopback) -> dict[str, Any]:
+    return {**openai_at(server), "api": "responses"}
+
+
 def openai_sdk_at(server: Loopback) -> dict[str, Any]:
     return {**openai_at(server), "model": "gpt-4o", "transport": "sdk"}
 
 
-CONFIGS: list[Config] = [openai_at, post_api_at, azure_like_at, claude_at, openai_sdk_at]
+CONFIGS: list[Config] = [openai_at, post_api_at, azure_like_at, claude_at, responses_at, openai_sdk_at]
 
 SCENES: dict[str, Answer] = {
     "ok": chat_answer(),

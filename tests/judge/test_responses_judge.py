@@ -1,0 +1,333 @@
+"""OpenAI's own client as the judge of Responses: it sends what we send, and reads what we read."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import openai.types as all_types
+import openai.types.responses as own_types
+import pytest
+from openai.types.responses import Response
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
+
+import modelwrap
+from modelwrap.errors import CallError
+from modelwrap.types import ChatReply
+from tests.judge.responses_calls import CALLS, River
+from tests.loopback import Answer, Loopback, error_answer
+from tests.responses_wire import called, events_answer, events_of, response, response_answer, said, thought
+
+MODEL = "gpt-4.1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    """Serve all of these tests: they are many, and each asks twice."""
+    server = Loopback()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_asked(server: Loopback) -> None:
+    server.asked.clear()
+
+
+@pytest.fixture(scope="module")
+def theirs(server: Loopback) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="sk-canary-1", base_url=server.base_url, max_retries=0) as client:
+        yield client
+
+
+def ours(server: Loopback, model: str = MODEL) -> modelwrap.Model:
+    config = {"config_name": "r", "model_type": "openai", "model": model, "api_key": "sk-canary-1", "api": "responses"}
+    # What the table knows of a model at OpenAI holds here, too.
+    config["capabilities"] = {"like": model}
+    return modelwrap.load({**config, "client_args": {"base_url": server.base_url, "max_retries": 0}})["r"]
+
+
+def own_arguments(own: dict[str, Any]) -> dict[str, Any]:
+    given = {"model": MODEL, "store": False, **own}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize("way", ["whole", "events", "stream"])
+@pytest.mark.parametrize("name", CALLS)
+def test_both_send_the_same(name: str, way: str, server: Loopback, theirs: openai.OpenAI) -> None:
+    messages, given, own = CALLS[name]
+    parameters = dict(given)
+    model = ours(server, parameters.pop("model", MODEL))
+    server.script(response_answer(said("So.")) if way == "whole" else events_answer(events_of(response(said("So.")))))
+
+    if way == "whole":
+        model(messages, **parameters)
+        theirs.responses.create(**own_arguments(own))
+    else:
+        list(model.stream(messages, **parameters))
+        if way == "events":
+            list(theirs.responses.create(**own_arguments(own), stream=True))
+        else:
+            with theirs.responses.stream(**own_arguments(own)) as stream:
+                list(stream)
+
+    mine, their = server.asked
+    assert mine.body == their.body
+    assert mine.path == their.path == "/v1/responses"
+    assert mine.headers["authorization"] == their.headers["authorization"]
+
+
+def test_there_are_enough_calls() -> None:
+    assert len(CALLS) >= 40
+
+
+def test_both_ask_for_a_class_in_the_same_way(server: Loopback, theirs: openai.OpenAI) -> None:
+    server.script(response_answer(said('{"name": "Po", "length": null}')))
+
+    reply = ours(server)("Hi", response_format=River)
+    parsed = theirs.responses.parse(**own_arguments({"input": [{"role": "user", "content": "Hi"}]}), text_format=River)
+
+    mine, their = server.asked
+    ignored = ("title", "description")
+    assert mine.body["text"]["format"]["name"] == their.body["text"]["format"]["name"]
+    assert _without(mine.body["text"]["format"]["schema"], ignored) == _without(
+        their.body["text"]["format"]["schema"], ignored
+    )
+    assert reply.parsed == parsed.output_parsed == River(name="Po")
+
+
+def _without(schema: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(schema, dict):
+        return {key: _without(value, names) for key, value in schema.items() if key not in names}
+    return schema
+
+
+# Requests by their types.
+
+
+def everything_of(package: Any) -> Iterator[Any]:
+    for found in pkgutil.iter_modules(package.__path__):
+        if not found.ispkg:
+            yield from vars(importlib.import_module(f"{package.__name__}.{found.name}")).values()
+
+
+@pytest.fixture(scope="module")
+def strict_type() -> dict[bool, TypeAdapter[Any]]:
+    """Give the types of their requests, with no field allowed that they do not name."""
+    packages = [all_types, own_types, importlib.import_module("openai.types.shared_params")]
+    for kind in (kind for package in packages for kind in everything_of(package)):
+        if is_typeddict(kind) and "__pydantic_config__" not in vars(kind):
+            kind.__pydantic_config__ = ConfigDict(extra="forbid")
+    return {
+        False: TypeAdapter(ResponseCreateParamsNonStreaming),
+        True: TypeAdapter(ResponseCreateParamsStreaming),
+    }
+
+
+def looked_through(value: Any) -> None:
+    """Iterate over all that is validated only when it is iterated over."""
+    if isinstance(value, dict):
+        for item in value.values():
+            looked_through(item)
+    elif not isinstance(value, (str, int, float, type(None))):
+        for item in value:
+            looked_through(item)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "extra body"])
+def test_their_types_allow_what_we_send(
+    name: str, stream: bool, strict_type: dict[bool, TypeAdapter[Any]], server: Loopback
+) -> None:
+    messages, given, _ = CALLS[name]
+    parameters = dict(given)
+    model = ours(server, parameters.pop("model", MODEL))
+
+    body = model.explain(messages, stream=stream, **parameters).body
+
+    looked_through(strict_type[stream].validate_python(body))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": 1},
+        {"max_tokens": 1},
+        {"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+        {"input": [{"role": "critic", "content": "x"}]},
+        {"input": [{"type": "function_call", "call_id": "x", "name": "x", "input": {}}]},
+        {"tools": [{"type": "function", "function": {"name": "x"}}]},
+        {"reasoning": {"level": "low"}},
+    ],
+)
+def test_their_types_would_find_a_mistake(wrong: dict[str, Any], strict_type: dict[bool, TypeAdapter[Any]]) -> None:
+    with pytest.raises(ValidationError):
+        looked_through(strict_type[False].validate_python({"model": MODEL, "input": "Hi", **wrong}))
+
+
+# What is read.
+
+CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 3}
+TOKEN = {"token": "So", "logprob": -0.5, "bytes": [83], "top_logprobs": []}
+
+
+def part(text: str, **beside: Any) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": [], **beside}
+
+
+SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
+CUSTOM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_9", "name": "sql", "input": "select 1"}
+CUT = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "text": response(said("The Rhine.")),
+    "unicode": response(said("Zürich 🏔")),
+    "nothing": response(),
+    "several texts": response(said("", content=[part("The "), part("Rhine.")])),
+    "several messages": response(said("I look. ", phase="commentary"), said("The Rhine.", 2, phase="final_answer")),
+    "thoughts": response(thought("Hm.", "So."), said("The Rhine.")),
+    "calls": response(called(1), called(2, arguments="{}")),
+    "text and call": response(said("I look."), called(1)),
+    "thoughts between calls": response(thought("One."), called(1), thought("Two.", number=2), called(2)),
+    "custom call": response(CUSTOM),
+    "refusal": response(said("", content=[{"type": "refusal", "refusal": "I will not."}])),
+    "citations": response(SEARCH, said("", content=[part("See there.", annotations=[CITED])])),
+    "logprobs": response(said("", content=[part("So", logprobs=[TOKEN])])),
+    "limit": response(said("The", status="incomplete"), **CUT),
+    "filtered": response(status="incomplete", incomplete_details={"reason": "content_filter"}),
+}
+
+
+def theirs_seen(reply: Response) -> dict[str, Any]:
+    parts = [part for item in reply.output if item.type == "message" for part in item.content]
+    texts = [part for part in parts if part.type == "output_text"]
+    summaries = [part.text for item in reply.output if item.type == "reasoning" for part in item.summary]
+    usage = reply.usage
+    assert usage is not None
+    return {
+        "id": reply.id,
+        "model": reply.model,
+        "created": int(reply.created_at),
+        "text": reply.output_text,
+        "refusal": "".join(part.refusal for part in parts if part.type == "refusal"),
+        "thoughts": "\n\n".join(summaries),
+        "calls": [
+            (item.call_id, item.name, item.input if item.type == "custom_tool_call" else item.arguments)
+            for item in reply.output
+            if item.type in ("function_call", "custom_tool_call")
+        ],
+        "citations": [found.url for part in texts for found in part.annotations if found.type == "url_citation"],
+        "tokens": [token.token for part in texts for token in part.logprobs or ()],
+        "reason": reply.incomplete_details.reason if reply.incomplete_details else reply.status,
+        "usage": [
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens,
+            usage.input_tokens_details.cached_tokens,
+            usage.output_tokens_details.reasoning_tokens,
+        ],
+    }
+
+
+def ours_seen(reply: ChatReply) -> dict[str, Any]:
+    message, usage = reply.choices[0].message, reply.meta.usage
+    assert usage is not None
+    logprobs = reply.choices[0].logprobs
+    return {
+        "id": reply.id,
+        "model": reply.model,
+        "created": reply.created,
+        "text": reply.text,
+        "refusal": message.refusal or "",
+        "thoughts": message.reasoning_content or "",
+        "calls": [
+            (call.id, call.custom.name, call.custom.input)
+            if call.custom
+            else (call.id, call.function.name, call.function.arguments)
+            for call in message.tool_calls or ()
+        ],
+        "citations": [found["url_citation"]["url"] for found in message.annotations or ()],
+        "tokens": [token.token for token in (logprobs.content if logprobs else None) or ()],
+        "reason": reply.meta.finish_reason,
+        "usage": [usage.prompt, usage.completion, usage.total, usage.cached, usage.reasoning],
+    }
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_both_read_a_reply_alike(name: str, server: Loopback, theirs: openai.OpenAI) -> None:
+    server.script(
+        response_answer(*ANSWERS[name]["output"], **{k: v for k, v in ANSWERS[name].items() if k != "output"})
+    )
+
+    mine = ours(server)("Hi")
+    their = theirs.responses.create(model=MODEL, input="Hi")
+
+    assert ours_seen(mine) == theirs_seen(their)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_both_read_a_stream_alike(name: str, server: Loopback, theirs: openai.OpenAI) -> None:
+    server.script(events_answer(events_of(ANSWERS[name])))
+
+    mine = ours(server).stream("Hi").reply
+    with theirs.responses.stream(model=MODEL, input="Hi") as stream:
+        ends = [event for event in stream if event.type in ("response.completed", "response.incomplete")]
+
+    assert ours_seen(mine) == theirs_seen(ends[-1].response)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_stream_comes_to_what_a_whole_reply_says(name: str, server: Loopback) -> None:
+    whole = ANSWERS[name]
+    server.script(
+        events_answer(events_of(whole)),
+        response_answer(*whole["output"], **{k: v for k, v in whole.items() if k != "output"}),
+    )
+    model = ours(server)
+
+    streamed, at_once = model.stream("Hi").reply, model("Hi")
+
+    assert streamed.choices == at_once.choices
+    assert streamed.meta.usage == at_once.meta.usage
+    assert streamed.meta.finish_reason == at_once.meta.finish_reason
+
+
+def test_what_came_goes_back_as_their_output_does(server: Loopback, theirs: openai.OpenAI) -> None:
+    came = [thought("Hm."), said("I look.", phase="commentary"), called(1)]
+    server.script(response_answer(*came), response_answer(*came), response_answer(said("Sun.")))
+    model = ours(server)
+    question = {"role": "user", "content": "Weather?"}
+
+    first = model([question])
+    their_first = theirs.responses.create(model=MODEL, store=False, input=[question])
+    model([question, first, {"role": "tool", "tool_call_id": "call_1", "content": "Sun."}])
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "Sun."}
+    theirs.responses.create(model=MODEL, store=False, input=[question, *their_first.output, result])
+
+    assert server.asked[2].body == server.asked[3].body
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [error_answer(status, f"No {status}.", "some_code") for status in (400, 401, 403, 404, 409, 422, 429, 500, 503)],
+    ids=lambda refused: str(refused.status),
+)
+def test_both_tell_the_same_of_a_refusal(refused: Answer, server: Loopback, theirs: openai.OpenAI) -> None:
+    server.script(refused)
+
+    with pytest.raises(CallError) as mine:
+        ours(server)("Hi")
+    with pytest.raises(openai.APIStatusError) as their:
+        theirs.responses.create(model=MODEL, input="Hi")
+
+    body: Any = their.value.body
+    assert (mine.value.status, mine.value.message) == (their.value.status_code, body["message"])
+    assert json.loads(mine.value.body or "") == {"error": body}
