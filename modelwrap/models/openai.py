@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -82,12 +82,6 @@ class OpenAI(OpenAIModel):
         # Reasoning goes back over this wire whatever the other does with it.
         self.over_responses = OpenAIResponses(name, model, endpoint, replace(traits, replay_reasoning=True))
 
-    @classmethod
-    def _carried(cls, config: SdkConfig) -> Self:
-        model = super()._carried(config)
-        model.over_responses.carrier = model.carrier
-        return model
-
     def configure(self, config: ModelConfig) -> None:
         super().configure(config)
         self.over_responses.configure(config)
@@ -102,18 +96,24 @@ class OpenAI(OpenAIModel):
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         if self._takes_responses(call):
-            return await self.over_responses.complete(call, runtime)
+            return await self._other().complete(call, runtime)
         return await super().complete(call, runtime)
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         if self._takes_responses(call):
-            return await self.over_responses.open(call, runtime)
+            return await self._other().open(call, runtime)
         return await super().open(call, runtime)
 
     def describe(self, call: Call) -> Explanation:
         if self._takes_responses(call):
-            return self.over_responses.describe(call)
+            return self._other().describe(call)
         return super().describe(call)
+
+    def _other(self) -> OpenAIResponses:
+        """Give the model on the other wire, which logs in as this one does."""
+        self.over_responses.carrier = self.carrier
+        self.over_responses.credential = self.credential
+        return self.over_responses
 
     def _takes_responses(self, call: Call) -> bool:
         """Choose the wire of a call; `BadRequest` where the config's is one on which the model does not answer."""

@@ -14,6 +14,7 @@ from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.http import HttpModel
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
+from modelwrap.secrets import Secret
 from modelwrap.types import ChatChunk, ChatReply, Message, Reply
 from modelwrap.wire import openai_responses, sse
 from modelwrap.wire.http import HttpRequest, WireCall
@@ -44,7 +45,7 @@ class OpenAIResponses(HttpModel):
         reply = cast("ChatReply", await super()._exchange(request, wire, call, runtime, attempt))
         if not _is_unfinished(reply):
             return reply
-        return await self._finished(reply.id, wire, call, runtime, attempt)
+        return await self._finished(reply.id, request, wire, call, runtime, attempt)
 
     def _chunks(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
@@ -63,12 +64,12 @@ class OpenAIResponses(HttpModel):
                     yield chunk
         finally:
             if end.reply_id and not end.marked:
-                await self._cancel(end.reply_id, wire, call, runtime)
+                await self._cancel(end.reply_id, request, call, runtime)
 
     # Answers that are made in the background.
 
     async def _finished(
-        self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
+        self, reply_id: str, asked: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
     ) -> ChatReply:
         """Ask for an answer until it is there; whoever gives up before then tells the server."""
         failures = 0
@@ -78,7 +79,7 @@ class OpenAIResponses(HttpModel):
                 await runtime.sleep(max(min(seconds, call.deadline.remaining()), 0.0))
                 call.deadline.check()
                 try:
-                    response = await self._polled(reply_id, wire, call, runtime, attempt)
+                    response = await self._polled(openai_responses.to_poll(reply_id, asked), call, runtime, attempt)
                     body = await response.read()
                 except CallError as error:
                     failures += 1
@@ -98,23 +99,27 @@ class OpenAIResponses(HttpModel):
             raise
         finally:
             if not settled:
-                await self._cancel(reply_id, wire, call, runtime)
+                await self._cancel(reply_id, asked, call, runtime)
         raise AssertionError("the waits have no end")
 
-    async def _polled(
-        self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
-    ) -> HttpResponse:
-        poll = self.codec.to_poll(reply_id, wire, self.endpoint).prepared(call.timeouts)
-        response = await self._send(poll, call, runtime, attempt)
+    async def _polled(self, poll: HttpRequest, call: Call, runtime: Runtime, attempt: Attempted) -> HttpResponse:
+        response = await self._send(await self._with_token(poll, call, runtime), call, runtime, attempt)
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
         return response
 
-    async def _cancel(self, reply_id: str, wire: WireCall, call: Call, runtime: Runtime) -> None:
+    async def _with_token(self, request: HttpRequest, call: Call, runtime: Runtime) -> HttpRequest:
+        """Log in anew: an answer may take longer than the token lives by which it was asked for."""
+        if self.credential is None:
+            return request
+        token = await self.credential.token(runtime, call.deadline)
+        return replace(request, headers={**request.headers, "authorization": Secret(f"Bearer {token.reveal()}")})
+
+    async def _cancel(self, reply_id: str, asked: HttpRequest, call: Call, runtime: Runtime) -> None:
         """Tell the server that nobody waits for the answer any more; never raises, the caller has its own reason."""
-        request = self.codec.to_cancel(reply_id, wire, self.endpoint).prepared(call.timeouts)
         parting = replace(call, deadline=Deadline(_CANCEL_WITHIN, runtime.now))
         try:
+            request = await self._with_token(openai_responses.to_cancel(reply_id, asked), parting, runtime)
             response = await self._send(request, parting, runtime, Attempted())
             await response.aclose()
         except CallError as error:

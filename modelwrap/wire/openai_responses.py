@@ -67,23 +67,20 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     return body
 
 
-def to_poll(response_id: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
-    """Ask how far an answer is that is being made in the background."""
-    return _about(response_id, "GET", "", call, endpoint)
+def to_poll(reply_id: str, asked: HttpRequest) -> HttpRequest:
+    """Ask how far an answer is that is being made in the background, as it was asked for itself."""
+    return _about(reply_id, asked, "GET", "")
 
 
-def to_cancel(response_id: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
+def to_cancel(reply_id: str, asked: HttpRequest) -> HttpRequest:
     """Ask for an answer no longer to be made."""
-    return _about(response_id, "POST", "/cancel", call, endpoint)
+    return _about(reply_id, asked, "POST", "/cancel")
 
 
-def _about(response_id: str, method: str, path: str, call: WireCall, endpoint: Endpoint) -> HttpRequest:
-    return HttpRequest(
-        method=method,
-        url=join(endpoint.base_url, f"{_PATH}/{quote(response_id, safe='')}{path}", endpoint.query),
-        headers=to_headers(replace(call, stream=False), endpoint),
-        connection=endpoint.connection,
-    )
+def _about(reply_id: str, asked: HttpRequest, method: str, operation: str) -> HttpRequest:
+    url = join(asked.url, f"/{quote(reply_id, safe='')}{operation}")
+    headers = {**asked.headers, "accept": "application/json"}
+    return replace(asked, method=method, url=url, headers=headers, json=None, content=b"", stream=False)
 
 
 # Replies.

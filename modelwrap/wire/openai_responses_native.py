@@ -44,9 +44,20 @@ def kept(items: list[Item], facts: Facts) -> dict[str, Any]:
 
 def says_everything(items: list[Item]) -> bool:
     """Tell whether a message's text and tool calls hold all that these items do: one plain text, then plain calls."""
-    spoken = [item for item in items if not _is_unreadable(item)]
-    calls = spoken[1:] if spoken and kind_of(spoken[0]) == "message" else spoken
-    return (calls is spoken or _is_plain_message(spoken[0])) and all(map(_is_plain_call, calls))
+    spoken = [item for item in items if not is_unreadable(item)]
+    return not any(says_more(item, first=item is spoken[0]) for item in spoken)
+
+
+def says_more(item: Item, *, first: bool) -> bool:
+    """Tell whether an item holds more than text does that is the `first` of its turn, or a call."""
+    if kind_of(item) == "message":
+        return not (first and _is_plain_message(item))
+    return not (is_unreadable(item) or _is_plain_call(item))
+
+
+def is_unreadable(item: Item) -> bool:
+    """Tell whether this is reasoning that nobody could look up, for it came without its encrypted content."""
+    return _is_reasoning(item) and not item.get("encrypted_content") and not item.get("content")
 
 
 def native_items(message: Message, facts: Facts, changes: list[Change]) -> list[Item] | None:
@@ -104,7 +115,7 @@ def sendable(items: list[Item], changes: list[Change], *, replay_reasoning: bool
     while cut and _is_reasoning(cut[-1]) and cut[-1].get("status") != "completed":
         cut.pop()
         tell(changes, _TRAILING)
-    without = [item for item in cut if not _is_unreadable(item) and (replay_reasoning or not _is_reasoning(item))]
+    without = [item for item in cut if not is_unreadable(item) and (replay_reasoning or not _is_reasoning(item))]
     if len(without) == len(cut):
         return cut
     tell(changes, _UNREADABLE if replay_reasoning else _UNWANTED)
@@ -124,10 +135,6 @@ def _unnamed(item: Item) -> Item:
 
 def _is_reasoning(item: Item) -> bool:
     return item.get("type") == "reasoning"
-
-
-def _is_unreadable(item: Item) -> bool:
-    return _is_reasoning(item) and not item.get("encrypted_content") and not item.get("content")
 
 
 def _is_plain_message(item: Item) -> bool:

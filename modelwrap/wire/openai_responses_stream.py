@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelwrap.capabilities import Facts
+from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import Item, parts_of, thoughts_of
-from modelwrap.wire.openai_responses_native import kept, says_everything
+from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
     BETWEEN_THOUGHTS,
     beside,
@@ -23,6 +24,9 @@ from modelwrap.wire.openai_responses_reply import (
     wants_json,
 )
 from modelwrap.wire.repair import validated
+
+# Research of an hour has some hundred.
+MOST_ITEMS = 10_000
 
 
 class EventReader:
@@ -43,6 +47,8 @@ class EventReader:
         self._text_length = 0
         self._thought = False
         self._refuses = False
+        self._spoke = False
+        """Whether an item came that goes back."""
         self._native = False
         """Whether the items themselves are given beside what Chat Completions' fields hold of them."""
         self.began = False
@@ -122,6 +128,8 @@ class EventReader:
         return self._close(_key(event), item if isinstance(item, dict) else None)
 
     def _begin(self, key: Any, item: Item) -> tuple[_OpenItem, list[ChatChunk]]:
+        if len(self._open) + len(self._items) >= MOST_ITEMS:
+            raise InvalidResponse(f"the stream has more than {MOST_ITEMS} items")
         opened = self._open[key] = _OpenItem(item)
         self._known |= {key, item.get("id")}
         if not is_call(item):
@@ -152,7 +160,8 @@ class EventReader:
         """Give the items that are to be kept as they are: all from the first, once one says more than text does."""
         if self._native:
             return kept([item], self._facts)
-        self._native = not says_everything(self._items)
+        self._native = says_more(item, first=not self._spoke)
+        self._spoke = self._spoke or not is_unreadable(item)
         return kept(list(self._items), self._facts) if self._native else {}
 
     def _rest(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
