@@ -34,7 +34,7 @@ def _message(item: Any, where: str, changes: list[Change]) -> Message:
     if not isinstance(role, str):
         raise _wrong(where, "role is missing" if role is None else f"role must be a string, not {type(role).__name__}")
     if "tool_calls" in message:
-        message = _with_plain_calls(message)
+        message = _with_plain_calls(message, f"{where}.tool_calls")
     content = message.get("content")
     if content is None or isinstance(content, (str, dict)):
         return message
@@ -51,10 +51,14 @@ def _with_parts(message: Message, content: list[Any] | tuple[Any, ...], where: s
     return message if same else {**message, "content": parts}
 
 
-def _with_plain_calls(message: Message) -> Message:
+def _with_plain_calls(message: Message, where: str) -> Message:
     """Take what a reply holds, as in `{"role": "assistant", "tool_calls": reply.choices[0].message.tool_calls}`."""
     calls = message["tool_calls"]
-    if not isinstance(calls, (list, tuple)) or not any(hasattr(call, "model_dump") for call in calls):
+    if calls is None:
+        return message
+    if not isinstance(calls, (list, tuple)):
+        raise _wrong(where, f"must be a list of calls, not {type(calls).__name__}")
+    if not any(hasattr(call, "model_dump") for call in calls):
         return message
     plain = [call.model_dump(exclude_none=True) if hasattr(call, "model_dump") else call for call in calls]
     return {**message, "tool_calls": [_without_place(call) for call in plain]}

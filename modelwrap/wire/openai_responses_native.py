@@ -134,7 +134,7 @@ def _unnamed(item: Item) -> Item:
 
 
 def _is_reasoning(item: Item) -> bool:
-    return item.get("type") == "reasoning"
+    return kind_of(item) == "reasoning"
 
 
 def _is_plain_message(item: Item) -> bool:
@@ -155,7 +155,7 @@ def _is_plain_message(item: Item) -> bool:
 
 def _is_plain_call(item: Item) -> bool:
     said = {name for name, value in item.items() if value is not None}
-    return item.get("type") in _CALLS and said <= _CALL_KEYS
+    return kind_of(item) in _CALLS and said <= _CALL_KEYS
 
 
 def _refused(native: list[Item]) -> str | None:
@@ -163,7 +163,7 @@ def _refused(native: list[Item]) -> str | None:
 
 
 def _is_same_call(call: Item, item: Item) -> bool:
-    if call["type"] != item["type"] or call["name"] != item.get("name"):
+    if call["type"] != kind_of(item) or call["name"] != item.get("name"):
         return False
     field = _CALLS[call["type"]]
     one, other = call[field], item.get(field)

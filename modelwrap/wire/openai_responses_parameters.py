@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.capabilities import Facts
+from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_parameters import TOKEN_LIMITS, accepted
@@ -123,7 +124,7 @@ def _stored(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> N
 
 
 def _include(given: dict[str, Any], written: dict[str, Any], call: WireCall, facts: Facts) -> None:
-    wanted = list(given.get("include") or ())
+    wanted = _listed(given, "include")
     own = "include" in call.parameters
     if given.get("logprobs") and _LOGPROBS not in wanted:
         wanted.append(_LOGPROBS)
@@ -134,11 +135,18 @@ def _include(given: dict[str, Any], written: dict[str, Any], call: WireCall, fac
         written["include"] = wanted
 
 
+def _listed(given: Mapping[str, Any], name: str) -> list[Any]:
+    value = given.get(name)
+    if value is not None and not isinstance(value, (list, tuple)):
+        raise BadRequest(f"{name}: must be a list, not {type(value).__name__}", sent=False)
+    return list(value or ())
+
+
 # Tools.
 
 
 def _tools(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> None:
-    tools = [_tool(tool) for tool in given.get("tools") or ()]
+    tools = [_tool(tool) for tool in _listed(given, "tools")]
     if "web_search_options" in given:
         tools.append(_web_search(given["web_search_options"]))
         call.changes.append(Change("converted", "web_search_options", "sent as the tool web_search"))
@@ -173,7 +181,7 @@ def _choice(choice: Any) -> Any:
         return choice
     if kind != "allowed_tools":
         return {"type": kind, **inner}
-    return {"type": kind, **inner, "tools": [_choice(tool) for tool in inner.get("tools") or ()]}
+    return {"type": kind, **inner, "tools": [_choice(tool) for tool in _listed(inner, "tools")]}
 
 
 def _web_search(options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.types import JSON, ChatReply
 from modelwrap.wire import failures
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, parts_of, refusals_of, texts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, refusals_of, texts_of, thoughts_of
 from modelwrap.wire.openai_responses_native import kept, says_everything
 from modelwrap.wire.repair import validated
 from modelwrap.wire.usage import token_usage
@@ -85,12 +85,12 @@ def failure_of(response: Mapping[str, Any]) -> CallError | None:
 
 
 def identity(response: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    created = response.get("created_at")
+    name, created, model = response.get("id"), response.get("created_at"), response.get("model")
     return {
-        "id": response.get("id") or "",
+        "id": name if isinstance(name, str) else "",
         "object": kind,
-        "created": int(created) if isinstance(created, (int, float)) and created == created else 0,
-        "model": response.get("model") or "",
+        "created": int(created) if isinstance(created, (int, float)) and abs(created) < float("inf") else 0,
+        "model": model if isinstance(model, str) else "",
     }
 
 
@@ -141,20 +141,20 @@ def wants_json(call: WireCall) -> bool:
 
 
 def _thought(response: Mapping[str, Any], items: list[Item]) -> str:
-    thoughts = [thought for item in items if item.get("type") == "reasoning" for thought in thoughts_of(item)]
+    thoughts = [thought for item in items if kind_of(item) == "reasoning" for thought in thoughts_of(item)]
     # mistral.rs has it beside the items.
     alone = response.get("reasoning")
     return BETWEEN_THOUGHTS.join(thoughts) or (alone if isinstance(alone, str) and alone.strip() else "")
 
 
 def is_call(item: Item) -> bool:
-    return item.get("type") in ("function_call", "custom_tool_call")
+    return kind_of(item) in ("function_call", "custom_tool_call")
 
 
 def to_call(item: Item) -> dict[str, Any]:
     """Write a call of a tool; its id is the one by which its result must name it."""
     call_id, name = item.get("call_id") or item.get("id") or "", item.get("name") or ""
-    if item.get("type") == "custom_tool_call":
+    if kind_of(item) == "custom_tool_call":
         return {"id": call_id, "type": "custom", "custom": {"name": name, "input": item.get("input") or ""}}
     function = {"name": name, "arguments": item.get("arguments") or ""}
     return {"id": call_id, "type": "function", "function": function}
@@ -164,7 +164,7 @@ def _annotations(items: list[Item], *, final: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     start = 0
     for item in items:
-        if item.get("type") != "message" or (final and item.get("phase") == "commentary"):
+        if kind_of(item) != "message" or (final and item.get("phase") == "commentary"):
             continue
         for part in parts_of(item):
             found += [to_annotation(one, start) for one in parts_of(part, "annotations")]

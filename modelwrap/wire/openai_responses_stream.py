@@ -9,7 +9,7 @@ from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, thoughts_of
 from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
     BETWEEN_THOUGHTS,
@@ -85,7 +85,7 @@ class EventReader:
     def _ended(self, event: dict[str, Any]) -> list[ChatChunk]:
         self._told(event)
         response = self.response
-        chunks = self._unfinished() + self._unseen()
+        chunks = self._settled()
         if response.get("status") not in ("completed", "incomplete"):
             response = {**response, "status": str(event["type"]).removeprefix("response.")}
         self.complete = True
@@ -95,27 +95,30 @@ class EventReader:
             chunks.append(self._given({"choices": [], **last}))
         return chunks
 
-    def _unfinished(self) -> list[ChatChunk]:
-        """Close what no event closed, by what the response holds of it."""
+    def _settled(self) -> list[ChatChunk]:
+        """Close what no event closed, and give what no event brought, by what the response ends with."""
         items = parts_of(self.response, "output")
-        by_name = {**dict(enumerate(items)), **{item["id"]: item for item in items if isinstance(item.get("id"), str)}}
-        return [
-            chunk
-            for key, opened in list(self._open.items())
-            for chunk in self._close(key, by_name.get(opened.start.get("id"), by_name.get(key)))
-        ]
+        places: dict[Any, int | None] = {}
+        for key, opened in self._open.items():
+            places[key] = self._place_of(key, opened, items)
+            self._known.add(places[key])
+        chunks = [chunk for key, place in places.items() if place is None for chunk in self._close(key, None)]
+        open_at = {place: key for key, place in places.items() if place is not None}
+        missing = len(items) - len(self._items) - len(open_at)
+        for place, item in enumerate(items):
+            if place in open_at:
+                chunks += self._close(open_at[place], item)
+            elif missing > 0 and place not in self._known and (_name(item) or place) not in self._known:
+                chunks += self._close(place, item)
+        return chunks
 
-    def _unseen(self) -> list[ChatChunk]:
-        """Give the items that the response ends with and no event brought."""
-        items = parts_of(self.response, "output")
-        if len(items) <= len(self._items):
-            return []
-        missing = [
-            (place, item)
-            for place, item in enumerate(items)
-            if place not in self._known and (item.get("id") or place) not in self._known
-        ]
-        return [chunk for place, item in missing for chunk in self._close(place, item)]
+    def _place_of(self, key: Any, opened: _OpenItem, items: list[Item]) -> int | None:
+        """Find an item by its name, its place, or where a server told neither, by its kind."""
+        name, kind = _name(opened.start), kind_of(opened.start)
+        places = range(len(items))
+        named = (place for place in places if name and _name(items[place]) == name)
+        alike = (place for place in places if place not in self._known and kind_of(items[place]) == kind)
+        return next(named, key if key in places else next(alike, None))
 
     # Its items.
 
@@ -131,7 +134,7 @@ class EventReader:
         if len(self._open) + len(self._items) >= MOST_ITEMS:
             raise InvalidResponse(f"the stream has more than {MOST_ITEMS} items")
         opened = self._open[key] = _OpenItem(item)
-        self._known |= {key, item.get("id")}
+        self._known |= {key, _name(item)}
         if not is_call(item):
             return opened, []
         opened.call = self._calls
@@ -169,9 +172,9 @@ class EventReader:
         if is_call(whole):
             rest = opened.missing("arguments", whole.get("arguments") or whole.get("input"))
             return [self._arguments(opened, rest)] if rest else []
-        if whole.get("type") == "reasoning":
+        if kind_of(whole) == "reasoning":
             return self._rest_of_thoughts(opened, whole)
-        if whole.get("type") != "message":
+        if kind_of(whole) != "message":
             return []
         chunks = []
         for index, part in enumerate(parts_of(whole)):
@@ -195,7 +198,7 @@ class EventReader:
         opened, chunks = self._at(event, "message")
         if not isinstance(piece, str):
             return chunks
-        return [*chunks, *self._said(opened, event.get("content_index") or 0, piece, logprobs_of(event))]
+        return [*chunks, *self._said(opened, _place(event), piece, logprobs_of(event))]
 
     def _said(self, opened: _OpenItem, index: int, piece: str, logprobs: list[Any]) -> list[ChatChunk]:
         if not opened.said(("text", index)):
@@ -211,7 +214,7 @@ class EventReader:
         opened, chunks = self._at(event, "message")
         if not isinstance(piece, str) or not piece:
             return chunks
-        return [*chunks, self._refuse(opened, event.get("content_index") or 0, piece)]
+        return [*chunks, self._refuse(opened, _place(event), piece)]
 
     def _refuse(self, opened: _OpenItem, index: int, piece: str) -> ChatChunk:
         opened.take(("refusal", index), piece)
@@ -222,7 +225,7 @@ class EventReader:
         annotation = event.get("annotation")
         opened, chunks = self._at(event, "message")
         if isinstance(annotation, dict):
-            chunks += self._cited(opened, event.get("content_index") or 0, annotation)
+            chunks += self._cited(opened, _place(event), annotation)
         return chunks
 
     def _cited(self, opened: _OpenItem, index: int, annotation: Mapping[str, Any]) -> list[ChatChunk]:
@@ -246,7 +249,7 @@ class EventReader:
         piece = event.get("delta")
         if not isinstance(piece, str) or not piece:
             return []
-        place = (field, event.get("summary_index" if field == "summary" else "content_index"))
+        place = (field, _place(event, f"{field}_index"))
         starts = not opened.said(place)
         opened.take(place, piece)
         opened.thought = field
@@ -267,7 +270,7 @@ class EventReader:
 
     def _arguments(self, opened: _OpenItem, piece: str) -> ChatChunk:
         opened.take("arguments", piece)
-        custom = opened.start.get("type") == "custom_tool_call"
+        custom = kind_of(opened.start) == "custom_tool_call"
         inner = {"custom": {"input": piece}} if custom else {"function": {"arguments": piece}}
         return self._chunk({"tool_calls": [{"index": opened.call, **inner}]})
 
@@ -342,5 +345,17 @@ class _OpenItem:
 
 
 def _key(event: Mapping[str, Any]) -> Any:
-    index = event.get("output_index")
-    return index if isinstance(index, int) else event.get("item_id")
+    index, item = event.get("output_index"), event.get("item")
+    if isinstance(index, int):
+        return index
+    return event["item_id"] if isinstance(event.get("item_id"), str) else _name(item if isinstance(item, dict) else {})
+
+
+def _place(event: Mapping[str, Any], field: str = "content_index") -> int:
+    index = event.get(field)
+    return index if isinstance(index, int) else 0
+
+
+def _name(item: Item) -> str:
+    name = item.get("id")
+    return name if isinstance(name, str) else ""

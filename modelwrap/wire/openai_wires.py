@@ -24,7 +24,10 @@ def needs_responses(parameters: Mapping[str, Any], extra_body: Mapping[str, Any]
     asked = {**parameters, **extra_body}
     if name := next((name for name in _OF_RESPONSES if asked.get(name) is not None), ""):
         return f"{name} is a parameter of Responses"
-    kinds = [tool.get("type") for tool in asked.get("tools") or () if isinstance(tool, Mapping)]
+    tools = asked.get("tools")
+    kinds = (
+        [tool.get("type") for tool in tools if isinstance(tool, Mapping)] if isinstance(tools, (list, tuple)) else []
+    )
     if own := [str(kind) for kind in kinds if kind not in _TOOLS_OF_CHAT]:
         return f"{own[0]} is a tool of Responses"
     facts = facts.under(

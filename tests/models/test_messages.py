@@ -94,6 +94,11 @@ def test_tool_calls_of_a_reply_can_stand_in_a_dict() -> None:
     assert messages_from([message]) == [{"role": "assistant", "content": "One moment.", "tool_calls": [CALL]}]
 
 
+def test_tool_calls_that_are_no_list_are_named() -> None:
+    with pytest.raises(BadRequest, match=r"messages\[0\]\.tool_calls: must be a list of calls, not dict"):
+        messages_from([{"role": "assistant", "content": None, "tool_calls": CALL}])
+
+
 def test_empty_tool_calls_of_a_reply_are_left_out() -> None:
     message = {"role": "assistant", "content": "Hi", "tool_calls": [], "audio": None, "function_call": None}
 
