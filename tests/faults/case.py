@@ -288,9 +288,13 @@ def listened_to(complaints: list[str], *, strictly: bool) -> Iterator[None]:
     def hear(told: sys.UnraisableHookArgs) -> None:
         complaints.append(f"{told.err_msg or 'ignored'}: {told.exc_value!r}")
 
-    before, sys.unraisablehook = sys.unraisablehook, hear
+    before = sys.unraisablehook
     try:
         with warnings.catch_warnings():
+            # What others have left is not this row's doing.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+            sys.unraisablehook = hear
             warnings.simplefilter("error" if strictly else "ignore", ResourceWarning)
             yield
             gc.collect()
