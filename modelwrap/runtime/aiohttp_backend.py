@@ -143,8 +143,9 @@ class _Connection(ResponseHandler):
         if 100 <= message.code < 200 and message.code != 101:
             self._informational += 1
             if self._informational > MOST_INFORMATIONAL:
-                self.set_exception(TooManyInformational())
+                # In this order: closing forgets what went wrong.
                 self.close()
+                self.set_exception(TooManyInformational())
                 return
         else:
             self._asked = False

@@ -122,7 +122,9 @@ def ends_at_deadline(case: Case, fault: str, **given: Any) -> None:
 
 @row("C13", "informational responses for ever")
 def endless_informational(case: Case) -> None:
-    case.ask("endless_informational", total=0.8).fails("InvalidResponse", "TimedOut", closed=True)
+    for every in (0.0, 0.02):
+        tried = case.ask("endless_informational", every=every, total=0.8)
+        tried.fails("InvalidResponse", "TimedOut", closed=True)
 
 
 @row("C46", "20,000 headers, header of 2 MB")

@@ -42,6 +42,7 @@ TOLD: list[tuple[str, dict[str, Any], tuple[type[CallError], bool, bool]]] = [
     ("drip_headers", {"every": 0.05}, OVER),
     ("drip_body", {"every": 0.05}, OVER),
     ("endless_informational", {"every": 0.001}, NO_HTTP),
+    ("endless_informational", {"every": 0.0}, NO_HTTP),
     ("many_headers", {}, NO_HTTP),
     ("many_headers", {"how_many": 300}, NO_HTTP),
     ("huge_header", {}, NO_HTTP),
