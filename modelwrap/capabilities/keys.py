@@ -111,6 +111,7 @@ KEYS: dict[str, Kind] = {
     "wire.think_tags": FLAG,
     "wire.responses": FLAG,
     "wire.own_parts": TEXT,
+    "wire.strict": FLAG,
     "image.returns": _one_of("b64", "url_or_b64"),
     "image.n": OPTION,
     "image.size": CHOICE,

@@ -32,6 +32,8 @@ class Traits:
     """Whether OpenAI's Responses are known to stand beside Chat Completions."""
     own_parts: str = ""
     """Whose parts on messages, under `extra_content`, may go back over Chat Completions; empty for nobody's."""
+    strict: bool = False
+    """Whether Chat Completions refuse what OpenAI's refuse: other letters in names, long ids, unknown fields."""
     facts: Facts = field(default_factory=Facts)
     """What the model accepts."""
 
@@ -55,7 +57,7 @@ def traits_for(
     )
 
 
-_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags", "responses", "own_parts")
+_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags", "responses", "own_parts", "strict")
 
 
 def _facts_for(model: str, provider: str, host: Mapping[str, Any], overrides: dict[str, Any]) -> Facts:

@@ -89,9 +89,6 @@ def _answered(message: Message) -> Message:
             del sent[name]
     if "tool_calls" in sent:
         sent["tool_calls"] = [_without_place(call) for call in sent["tool_calls"]]
-    if isinstance(sent.get("audio"), dict):
-        # What the model said is kept by the provider, and named by its id.
-        sent["audio"] = {"id": sent["audio"]["id"]} if sent["audio"].get("id") else sent["audio"]
     return sent
 
 

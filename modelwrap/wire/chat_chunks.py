@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import from_json
@@ -10,6 +12,7 @@ from modelwrap.capabilities import Traits
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, Change, ChatChunk
 from modelwrap.wire.assembly import MOST_CHOICES
+from modelwrap.wire.openai_strict import with_given_names
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
 
@@ -20,8 +23,10 @@ _NUMBERED = Change("repaired", "tool_calls.index", "calls that the server did no
 class ChunkReader:
     """Read the pieces of one stream."""
 
-    def __init__(self, traits: Traits, changes: list[Change]) -> None:
+    def __init__(self, traits: Traits, changes: list[Change], names: Mapping[str, str] = MappingProxyType({})) -> None:
         self._changes = changes
+        self._names = names
+        """What the caller calls the tools whose names went out in other letters."""
         self._think_tags = traits.think_tags
         self._splitters: dict[int, ThinkSplitter] = {}
         self._calls: dict[int, _Calls] = {}
@@ -59,6 +64,8 @@ class ChunkReader:
         if not self.began:
             self.began = True
             self._identity = {key: data[key] for key in ("id", "object", "created", "model") if key in data}
+        if self._names:
+            with_given_names(chunk, self._names)
         chunk._raw = raw
         return chunk
 

@@ -28,9 +28,11 @@ from modelwrap.wire.claude_messages import to_conversation
 from modelwrap.wire.claude_parameters import to_format, to_parameters
 from modelwrap.wire.claude_reply import blocks_of, continued, to_reply
 from modelwrap.wire.claude_stream import EventReader
+from modelwrap.wire.claude_tools import tools_of
 from modelwrap.wire.functions import modern_messages, modern_parameters
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.repair import tell
 from modelwrap.wire.structured import check_answer
 from modelwrap.wire.urls import join
 
@@ -71,6 +73,11 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     body.update(to_parameters(modern, traits.facts))
     system, body["messages"] = to_conversation(modern, traits.facts)
+    if not body.get("tools") and (called := tools_of(body["messages"])):
+        body.update(tools=called, tool_choice={"type": "none"})
+        tell(
+            call.changes, Change("emulated", "tools", "those of the conversation, by their names and not to be called")
+        )
     shape, words = to_format(modern)
     if shape is not None:
         body["output_config"] = {"format": shape, **body.get("output_config", {})}

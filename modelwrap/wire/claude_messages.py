@@ -17,23 +17,61 @@ from modelwrap.wire.claude_native import (
     native_blocks,
     sendable,
 )
-from modelwrap.wire.claude_tools import tool_id, tool_name
+from modelwrap.wire.claude_tools import letters, tool_id
+from modelwrap.wire.histories import handed_over, in_words, with_images_shown, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, arguments_of, native_extra, tell_of_foreign, with_speaker
+from modelwrap.wire.turns import (
+    PLACEHOLDER,
+    SYSTEM,
+    arguments_of,
+    native_extra,
+    tell_of_foreign,
+    tell_of_unknown,
+    tool_name,
+    with_speaker,
+)
 
 _RESULT_KEYS = ("is_error", "cache_control", "toolset_name")
+_KEYS = {
+    "user": {"role", "content", "name", "cache_control"},
+    "assistant": {
+        *("role", "content", "refusal", "tool_calls", "annotations", "phase", "cache_control", "function_call"),
+    },
+    "tool": {"role", "content", "tool_call_id", "name", *_RESULT_KEYS},
+}
+_OF_ALL = {"role", "content", "cache_control"}
+
+_FAILED = "error"
+"""What a failed result says that has no words."""
 
 
 def to_conversation(call: WireCall, facts: Facts) -> tuple[Any, list[Message]]:
     """Give what goes out as `system` (None for nothing) and as `messages`."""
-    messages: list[Message] = call.input
+    messages = with_images_shown(with_own_ids(call.input, call.changes), call.changes)
+    messages = _with_failures_in_words(messages, call.changes)
     lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
     writer = _Writer(call, facts, messages)
     system = _system(messages[:lead], call.changes)
     for position in range(lead, len(messages)):
         writer.add(position)
     return system, writer.finished()
+
+
+def _with_failures_in_words(messages: list[Message], changes: list[Change]) -> list[Message]:
+    """Leave text alone in the results of tools that failed, for Claude takes no more there; the user shows the rest."""
+
+    def take(message: Message) -> tuple[Message, list[Any]]:
+        content = message.get("content")
+        if message.get("role") != "tool" or not message.get("is_error") or not isinstance(content, list):
+            return message, []
+        shown = [part for part in content if isinstance(part, Mapping) and part.get("type") not in ("text", "refusal")]
+        if not shown:
+            return message, []
+        tell(changes, Change("converted", "messages.content", "what came with a failed result stands behind it"))
+        return {**message, "content": [part for part in content if part not in shown]}, shown
+
+    return handed_over(messages, take)
 
 
 def _system(messages: list[Message], changes: list[Change]) -> Any:
@@ -68,6 +106,8 @@ class _Writer:
     def add(self, position: int) -> None:
         message, where = self._messages[position], f"messages[{position}]"
         role = message["role"]
+        message = in_words(message, where, self._call.changes)
+        tell_of_unknown(message, _KEYS.get(role, _OF_ALL), self._call.changes)
         if role == "tool":
             self._result(message, where)
             return
@@ -125,6 +165,11 @@ class _Writer:
             raise _wrong(where, f"no tool call {call_id!r} waits for a result here")
         content = message.get("content")
         block: Block = {"type": "tool_result", "tool_use_id": self._waiting.pop(call_id)}
+        if message.get("is_error") and not content:
+            content = _FAILED
+            tell(
+                self._call.changes, Change("emulated", "messages.content", f"a failed result says {_FAILED!r} at least")
+            )
         if isinstance(content, str):
             block["content"] = content
         elif blocks := to_blocks(content, f"{where}.content", self._call.changes):
@@ -143,7 +188,7 @@ class _Writer:
 
     def _assistant(self, message: Message, where: str, position: int) -> None:
         self._takes_more = False
-        blocks = self._answer(message, where, position)
+        blocks = self._answer(message, where)
         if isinstance(blocks, str):
             self._turns.append({"role": "assistant", "content": blocks})
             return
@@ -156,15 +201,13 @@ class _Writer:
         self._waiting = {_caller_id(wait, message): wait for wait in waits}
         self._turns.append({"role": "assistant", "content": with_cache_mark(blocks, message.get("cache_control"))})
 
-    def _answer(self, message: Message, where: str, position: int) -> str | list[Block]:
+    def _answer(self, message: Message, where: str) -> str | list[Block]:
         """Write what an assistant said: a plain text stays one."""
         changes = self._call.changes
-        if isinstance(message.get("audio"), Mapping):
-            raise _wrong(where, "Claude takes no audio, neither what another model said")
         native = native_blocks(message)
         tell_of_foreign(message, PROVIDER, changes, own=native is not None)
         calls = [
-            _tool_use(call, f"{where}.tool_calls[{number}]", f"call_{position}_{number}", changes)
+            _tool_use(call, f"{where}.tool_calls[{number}]", changes)
             for number, call in enumerate(message.get("tool_calls") or ())
         ]
         content = message.get("content") or (None if native_extra(message, PROVIDER) else message.get("refusal"))
@@ -224,20 +267,18 @@ class _Writer:
             self._turns[-1] = {**self._turns[-1], "content": content}
 
 
-def _tool_use(call: Any, where: str, minted: str, changes: list[Change]) -> Block:
+def _tool_use(call: Any, where: str, changes: list[Change]) -> Block:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         raise _wrong(where, "Claude has calls of functions only")
-    given = call.get("id")
-    call_id = given if isinstance(given, str) and given else minted
-    name = str(function.get("name") or "")
-    if tool_id(call_id) != given:
+    given = str(call.get("id"))
+    if tool_id(given) != given:
         tell(changes, Change("converted", "tool_calls.id", "in the letters that Claude takes"))
     block = {
         "type": "tool_use",
-        "id": tool_id(call_id),
-        "name": tool_name(name),
-        "input": arguments_of(function.get("arguments"), f"{where}.function.arguments"),
+        "id": tool_id(given),
+        "name": tool_name(function.get("name"), letters, changes),
+        "input": arguments_of(function.get("arguments"), changes),
     }
     return {**block, "cache_control": call["cache_control"]} if "cache_control" in call else block
 

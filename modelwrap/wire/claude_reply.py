@@ -11,9 +11,10 @@ from modelwrap.types import JSON, ChatReply
 from modelwrap.wire import failures
 from modelwrap.wire.claude_content import Block, text_of
 from modelwrap.wire.claude_native import PROVIDER, says_everything
-from modelwrap.wire.claude_tools import given_names
+from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
+from modelwrap.wire.turns import given_names
 from modelwrap.wire.usage import token_usage
 
 PAUSED = "pause_turn"
@@ -38,7 +39,7 @@ def to_reply(message: dict[str, Any], call: WireCall) -> ChatReply:
         {
             **identity(message, "chat.completion"),
             "choices": [
-                {"index": 0, "message": _message(message, blocks, given_names(call)), **ending(message)},
+                {"index": 0, "message": _message(message, blocks, given_names(call, letters)), **ending(message)},
             ],
             **({"usage": to_usage(usage)} if isinstance(usage, Mapping) else {}),
             **beside(message),

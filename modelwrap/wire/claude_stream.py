@@ -23,9 +23,10 @@ from modelwrap.wire.claude_reply import (
     summed,
     to_usage,
 )
-from modelwrap.wire.claude_tools import given_names
+from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
+from modelwrap.wire.turns import given_names
 
 _CHUNK = "chat.completion.chunk"
 
@@ -39,7 +40,7 @@ class EventReader:
 
     def __init__(self, call: WireCall) -> None:
         self._changes = call.changes
-        self._names = given_names(call)
+        self._names = given_names(call, letters)
         self._message: dict[str, Any] = {}
         self._identity = identity(self._message, _CHUNK)
         self._blocks: list[Block] = []

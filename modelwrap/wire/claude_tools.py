@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.errors import BadRequest
-from modelwrap.types import Change
+from modelwrap.types import Change, Message
 from modelwrap.wire.claude_schema import ClaudeSchema
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import spelled
+from modelwrap.wire.turns import spelled, tool_name
 
 _LONGEST_NAME = 128
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -37,20 +37,20 @@ def to_choice(call: WireCall) -> dict[str, Any] | None:
     return {**choice, "disable_parallel_tool_use": not several}
 
 
-def tool_name(name: str) -> str:
+def tools_of(messages: list[Message]) -> list[dict[str, Any]]:
+    """Describe the tools that a conversation calls, as far as it tells of them; Claude wants all of them described."""
+    blocks = [block for turn in messages if isinstance(turn["content"], list) for block in turn["content"]]
+    names = dict.fromkeys(block["name"] for block in blocks if block.get("type") == "tool_use")
+    return [{"name": name, "input_schema": {"type": "object"}} for name in names]
+
+
+def letters(name: str) -> str:
     """Give a name in the letters that Claude takes, the same for the same name; most are so already."""
     return spelled(name, _NO_LETTER, _LONGEST_NAME)
 
 
 def tool_id(call_id: str) -> str:
     return spelled(call_id, _NO_LETTER, None)
-
-
-def given_names(call: WireCall) -> dict[str, str]:
-    """Tell which tool the caller means by a name that Claude was given in place of its own."""
-    tools = call.parameters.get("tools") or ()
-    named = (tool["function"].get("name") for tool in tools if _is_function(tool))
-    return {tool_name(name): name for name in named if isinstance(name, str) and tool_name(name) != name}
 
 
 def _is_function(tool: Any) -> bool:
@@ -65,10 +65,7 @@ def _tool(tool: Any, where: str, call: WireCall) -> Any:
     function = tool["function"]
     beside = {name: value for name, value in tool.items() if name not in ("type", "function")}
     written = {name: value for name, value in function.items() if name != "parameters" and value is not None}
-    name = str(function.get("name") or "")
-    written["name"] = tool_name(name)
-    if written["name"] != name:
-        tell(call.changes, Change("renamed", "tools.name", f"{name} goes out as {written['name']}"))
+    written["name"] = tool_name(function.get("name"), letters, call.changes)
     _describe_input(written, function.get("parameters"), call.changes)
     return {**written, **beside}
 
@@ -99,7 +96,7 @@ def _choice(given: Any, call: WireCall) -> dict[str, Any] | None:
         return dict(_CHOICES[given])
     if isinstance(given, Mapping):
         if isinstance(given.get("function"), Mapping):
-            return {"type": "tool", "name": tool_name(str(given["function"].get("name") or ""))}
+            return {"type": "tool", "name": letters(str(given["function"].get("name") or ""))}
         if given.get("type") in _NATIVE_CHOICES:
             return dict(given)
     call.cannot(

@@ -28,11 +28,12 @@ from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, con
 from modelwrap.wire.gemini_messages import to_conversation
 from modelwrap.wire.gemini_parameters import to_parameters
 from modelwrap.wire.gemini_stream import StreamReader
-from modelwrap.wire.gemini_tools import given_names
+from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.repair import validated
 from modelwrap.wire.structured import check_answer
+from modelwrap.wire.turns import given_names
 from modelwrap.wire.urls import join
 from modelwrap.wire.usage import token_usage
 
@@ -93,7 +94,7 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
 
 
 def _reply(data: dict[str, Any], headers: Mapping[str, str], call: WireCall, platform: str) -> ChatReply:
-    names, identity = given_names(call), replies.identity(data)
+    names, identity = given_names(call, function_name), replies.identity(data)
     candidates = candidates_of(data)
     if not candidates:
         raise replies.blocked(data) or InvalidResponse("candidates: the answer has none", retryable=True)

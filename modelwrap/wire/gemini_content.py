@@ -12,6 +12,7 @@ from modelwrap.types import Change
 from modelwrap.wire.media_parts import Media, held, media_of, wrong
 from modelwrap.wire.media_types import sniff
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import without_cache_mark
 
 Part: TypeAlias = dict[str, Any]
 
@@ -63,6 +64,7 @@ def _parts(item: Any, where: str, changes: list[Change], *, takes_urls: bool) ->
         return [text_part(item)]
     if not isinstance(item, Mapping):
         raise wrong(where, "a part of the content must be text or an object")
+    item = _without_hints(item, changes)
     kind = item.get("type")
     if kind is None:
         return [dict(item)]
@@ -76,6 +78,14 @@ def _parts(item: Any, where: str, changes: list[Change], *, takes_urls: bool) ->
     if held(item).get("detail") not in (None, "auto"):
         tell(changes, Change("dropped", "image_url.detail", "Gemini has media_resolution, one for all media of a call"))
     return [{**_media_part(media, held(item), where, takes_urls=takes_urls), **_beside(item)}]
+
+
+def _without_hints(item: Mapping[str, Any], changes: list[Change]) -> Mapping[str, Any]:
+    item = without_cache_mark(item, changes)
+    if "prompt_cache_breakpoint" not in item:
+        return item
+    tell(changes, Change("dropped", "prompt_cache_breakpoint", "Gemini caches by itself"))
+    return {name: value for name, value in item.items() if name != "prompt_cache_breakpoint"}
 
 
 def _beside(item: Mapping[str, Any]) -> Part:

@@ -12,14 +12,31 @@ from modelwrap.types import JSON, Change, Message
 from modelwrap.wire.functions import modern_messages
 from modelwrap.wire.gemini_content import Part, text_part, to_parts
 from modelwrap.wire.gemini_parts import PROVIDER, is_own, model_parts
+from modelwrap.wire.histories import in_words, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import PLACEHOLDER, SYSTEM, tell_of_foreign, with_speaker
+from modelwrap.wire.turns import (
+    PLACEHOLDER,
+    SYSTEM,
+    tell_of_foreign,
+    tell_of_unknown,
+    with_speaker,
+    without_cache_mark,
+)
 
 Content = dict[str, Any]
 
 # https://ai.google.dev/gemini-api/docs/thought-signatures: for calls that no model of Gemini's made.
 UNSIGNED = "skip_thought_signature_validator"
+
+_KEYS = {
+    "user": {"role", "content", "name"},
+    "assistant": {
+        *("role", "content", "refusal", "tool_calls", "images", "annotations", "phase", "function_call"),
+    },
+    "tool": {"role", "content", "tool_call_id", "name", "is_error"},
+}
+_OF_ALL = {"role", "content"}
 
 # https://ai.google.dev/gemini-api/docs/function-calling#multimodal
 _IN_RESULTS = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain")
@@ -27,7 +44,7 @@ _IN_RESULTS = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text
 
 def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[Content]]:
     """Give what goes out as `systemInstruction` (None for nothing) and as `contents`."""
-    messages = modern_messages(call.input, call.changes)
+    messages = with_own_ids(modern_messages(call.input, call.changes), call.changes, mint=False)
     lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
     system = [
         part
@@ -66,6 +83,9 @@ class _Writer:
 
     def add(self, message: Message, where: str) -> None:
         role = message["role"]
+        changes = self._call.changes
+        message = in_words(dict(without_cache_mark(message, changes)), where, changes)
+        tell_of_unknown(message, _KEYS.get(role, _OF_ALL), changes)
         if role == "tool":
             self._result(message, where)
             return
@@ -91,6 +111,11 @@ class _Writer:
         return self._contents
 
     def _say(self, role: str, parts: list[Part]) -> None:
+        last = self._contents[-1] if self._contents else None
+        if role == "model" and last is not None and last["role"] == role:
+            # https://ai.google.dev/gemini-api/docs/function-calling: a call stands behind a turn of the user.
+            last["parts"] = [*last["parts"], *parts]
+            return
         self._contents.append({"role": role, "parts": parts})
 
     def _user(self, message: Message, where: str) -> None:
@@ -110,8 +135,6 @@ class _Writer:
     def _assistant(self, message: Message, where: str) -> None:
         changes = self._call.changes
         tell_of_foreign(message, PROVIDER, changes, own=is_own(message))
-        if isinstance(message.get("audio"), Mapping) and not message.get("content"):
-            raise _wrong(where, "Gemini does not take back what a model said aloud")
         parts = model_parts(message, where, changes, self._platform)
         self._remember_calls(message, parts)
         if self._newer and self._facts.get("thinking.signature_required"):

@@ -21,7 +21,7 @@ from modelwrap.wire.gemini_content import Part, inline_part, text_part, to_parts
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.media_parts import is_data_url, wrong
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import arguments_of, native_extra
+from modelwrap.wire.turns import arguments_of, native_extra, tool_name
 
 PROVIDER = "google"
 
@@ -261,7 +261,7 @@ def parts_of_fields(message: Mapping[str, Any], where: str, changes: list[Change
     for number, image in enumerate(message.get("images") or ()):
         parts.append(_image_part(image, f"{where}.images[{number}]"))
     for number, call in enumerate(message.get("tool_calls") or ()):
-        parts.append(_call_part(call, f"{where}.tool_calls[{number}]"))
+        parts.append(_call_part(call, f"{where}.tool_calls[{number}]", changes))
     return parts
 
 
@@ -290,12 +290,12 @@ def _image_part(image: Any, where: str) -> Part:
     return {**inline_part(url, where), **({"thoughtSignature": signature} if signature else {})}
 
 
-def _call_part(call: Any, where: str) -> Part:
+def _call_part(call: Any, where: str, changes: list[Change]) -> Part:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         raise wrong(where, "Gemini has calls of functions only")
-    written: dict[str, Any] = {"name": function_name(str(function.get("name") or ""))}
-    written["args"] = arguments_of(function.get("arguments"), f"{where}.function.arguments")
+    written: dict[str, Any] = {"name": tool_name(function.get("name"), function_name, changes)}
+    written["args"] = arguments_of(function.get("arguments"), changes)
     call_id = call.get("id")
     if isinstance(call_id, str) and call_id and not call_id.startswith(MINTED):
         written["id"] = call_id

@@ -9,16 +9,17 @@ from modelwrap.types import ChatChunk, ChatReply
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, index_of, token_of
-from modelwrap.wire.gemini_tools import given_names
+from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
+from modelwrap.wire.turns import given_names
 
 
 class StreamReader:
     """Read the pieces of one stream."""
 
     def __init__(self, call: WireCall, platform: str = "") -> None:
-        self._names = given_names(call)
+        self._names = given_names(call, function_name)
         self._platform = platform
         self._changes = call.changes
         self._candidates: dict[int, CandidateReader] = {}

@@ -11,7 +11,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import spelled
+from modelwrap.wire.turns import spelled, tool_name
 
 _LONGEST_NAME = 64
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_.:-]|^(?=[^a-zA-Z_])")
@@ -22,13 +22,6 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
 def function_name(name: str) -> str:
     """Give a function's name in the letters that Gemini takes, the same for the same name; most are so already."""
     return spelled(name, _NO_LETTER, _LONGEST_NAME)
-
-
-def given_names(call: WireCall) -> dict[str, str]:
-    """Tell which function the caller means by a name that Gemini was given in place of its own."""
-    tools = call.parameters.get("tools") or ()
-    named = (tool["function"].get("name") for tool in tools if _is_function(tool))
-    return {function_name(name): name for name in named if isinstance(name, str) and function_name(name) != name}
 
 
 def to_tools(given: Any, call: WireCall) -> list[Any]:
@@ -84,10 +77,7 @@ def _declaration(function: Mapping[str, Any], changes: list[Change]) -> dict[str
         for name, value in function.items()
         if name not in ("name", "parameters", "strict") and value is not None
     }
-    name = str(function.get("name") or "")
-    written = {"name": function_name(name), **beside}
-    if written["name"] != name:
-        tell(changes, Change("renamed", "tools.name", f"{name} goes out as {written['name']}"))
+    written = {"name": tool_name(function.get("name"), function_name, changes), **beside}
     parameters = function.get("parameters")
     return written if parameters is None else {**written, "parametersJsonSchema": parameters}
 

@@ -30,13 +30,12 @@ from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader, by_position
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_parameters import TOKEN_LIMITS, to_parameters
+from modelwrap.wire.openai_strict import function_name, strict_messages, strict_parameters, with_given_names
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
-from modelwrap.wire.turns import without_native
+from modelwrap.wire.turns import REASONING, given_names, without_native
 from modelwrap.wire.urls import join
 from modelwrap.wire.usage import token_usage
-
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 # Requests.
 
@@ -62,7 +61,8 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     body["messages"] = _to_messages(call, traits)
-    body.update(to_parameters(call, traits))
+    parameters = to_parameters(call, traits)
+    body.update(strict_parameters(parameters, call.changes) if traits.strict else parameters)
     if call.stream:
         body["stream"] = True
         if traits.stream_usage and "stream_options" not in call.parameters:
@@ -92,7 +92,8 @@ def to_bytes(body: JSON) -> bytes:
 
 
 def _to_messages(call: WireCall, traits: Traits) -> list[Any]:
-    messages = [without_native(message, call.changes, keeps=traits.own_parts) for message in call.input]
+    given = strict_messages(call.input, call.changes) if traits.strict else call.input
+    messages = [_by_id(without_native(message, call.changes, keeps=traits.own_parts)) for message in given]
     if traits.replay_reasoning and not traits.reasoning_field:
         return messages
     changes: dict[Change, None] = {}
@@ -101,9 +102,17 @@ def _to_messages(call: WireCall, traits: Traits) -> list[Any]:
     return messages
 
 
+def _by_id(message: dict[str, Any]) -> dict[str, Any]:
+    """Name what the model said aloud by the id under which the server keeps it."""
+    audio = message.get("audio")
+    if not isinstance(audio, Mapping) or not audio.get("id") or len(audio) == 1:
+        return message
+    return {**message, "audio": {"id": audio["id"]}}
+
+
 def _with_reasoning_as_wanted(message: dict[str, Any], traits: Traits, changes: dict[Change, None]) -> dict[str, Any]:
     """Take reasoning off an assistant message, or put its text under the one name that the endpoint knows."""
-    found = [field for field in _REASONING_FIELDS if field in message]
+    found = [field for field in REASONING if field in message]
     if not found or message.get("role") != "assistant":
         return message
     wanted = traits.reasoning_field if traits.replay_reasoning else ""
@@ -172,6 +181,8 @@ def from_response(
         error.body = error.body or clip(bodies.text_of(body))
         error.request_id = error.request_id or failures.request_id_of(headers)
         raise
+    if traits.strict and (names := given_names(call, function_name)):
+        with_given_names(reply, names)
     reply._raw = data
     meta = reply.meta
     meta.request_id = failures.request_id_of(headers)
@@ -313,7 +324,7 @@ async def from_stream(
     It ends with `[DONE]`, told by `end.marked`, or where every choice has its finish reason. An error before the
     first chunk is the refusal that it says; a later one is a `StreamFailed`.
     """
-    reader = ChunkReader(traits, call.changes)
+    reader = ChunkReader(traits, call.changes, given_names(call, function_name) if traits.strict else {})
     end = end or sse.End()
     whole = False
     failed: CallError | None = None

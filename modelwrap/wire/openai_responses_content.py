@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from modelwrap.types import Change
 from modelwrap.wire.media_parts import Media, held, media_of, wrong
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import without_cache_mark
 
 Item: TypeAlias = dict[str, Any]
 """An item of a response's input or output, or a part of one's content."""
@@ -15,7 +16,7 @@ Item: TypeAlias = dict[str, Any]
 _HELD = frozenset({"url", "detail", "filename", "file_data", "file_id"})
 
 
-def to_content(content: Any, where: str) -> Any:
+def to_content(content: Any, where: str, changes: list[Change]) -> Any:
     """Write what a user, a system message or a tool says: a text as it is, parts one by one.
 
     A part of no type that Chat Completions has goes through as Responses' own. `BadRequest` names one that cannot go.
@@ -25,7 +26,7 @@ def to_content(content: Any, where: str) -> Any:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
-    return [_part(part, f"{where}[{position}]") for position, part in enumerate(parts)]
+    return [_part(part, f"{where}[{position}]", changes) for position, part in enumerate(parts)]
 
 
 def to_text(content: Any, where: str, changes: list[Change]) -> str:
@@ -80,11 +81,12 @@ def parts_of(item: Item, field: str = "content") -> list[Item]:
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
 
 
-def _part(part: Any, where: str) -> Item:
+def _part(part: Any, where: str, changes: list[Change]) -> Item:
     if isinstance(part, str):
         return {"type": "input_text", "text": part}
     if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
         raise wrong(where, "a part of the content must be an object with a type")
+    part = without_cache_mark(part, changes)
     if part["type"] in ("text", "refusal"):
         beside = {name: value for name, value in part.items() if name not in ("type", part["type"])}
         return {"type": "input_text", "text": part.get(part["type"]) or "", **beside}

@@ -10,11 +10,21 @@ from typing import Any
 from modelwrap.capabilities import Traits
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
+from modelwrap.wire.histories import in_words, with_images_shown, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import Item, to_content, to_text
 from modelwrap.wire.openai_responses_native import PROVIDER, fitted, native_items, sendable
+from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import SYSTEM, native_extra, spelled, tell_of_foreign, with_speaker
+from modelwrap.wire.turns import (
+    SYSTEM,
+    native_extra,
+    spelled,
+    tell_of_foreign,
+    tell_of_unknown,
+    tool_name,
+    with_speaker,
+)
 
 _LONGEST_ID = 64
 _ANY_LETTER = re.compile(r"(?!)")
@@ -25,13 +35,13 @@ _KEYS = {
     "assistant": {"role", "content", "refusal", "tool_calls", "function_call", "audio", "phase", "annotations"},
     "tool": {"role", "content", "tool_call_id", "name"},
 }
-_OF_REASONING = {"reasoning_content", "reasoning", "reasoning_text", "reasoning_details", "extra_content"}
 
 
 def to_input(call: WireCall, traits: Traits, *, server_keeps_history: bool) -> list[Item]:
     """Write the messages as items; where the server keeps what came before, results may answer calls that it knows."""
     writer = _Writer(call, traits, server_keeps_history=server_keeps_history)
-    for position, message in enumerate(call.input):
+    messages = with_images_shown(with_own_ids(call.input, call.changes), call.changes)
+    for position, message in enumerate(messages):
         writer.add(message, position)
     return writer.finished()
 
@@ -58,14 +68,14 @@ class _Writer:
     def add(self, message: Message, position: int) -> None:
         where, role = f"messages[{position}]", message["role"]
         if role == "assistant":
-            self._assistant(message, where, position)
+            self._assistant(message, where)
         elif role == "tool":
             self._result(message, where)
         elif role == "user" or role in SYSTEM:
             self._said(message, where)
         else:
             raise _wrong(where, f"Responses knows no role {role!r}")
-        self._tell_of_unknown(message)
+        tell_of_unknown(message, _KEYS.get(role, {"role", "content"}), self._changes)
 
     def finished(self) -> list[Item]:
         if self._waiting and not self._server_keeps_history:
@@ -77,7 +87,9 @@ class _Writer:
         own = native_extra(message, PROVIDER).get("input")
         content = with_speaker(message, self._changes) if message["role"] == "user" else message.get("content")
         if content is not None or not own:
-            self._items.append({"role": message["role"], "content": to_content(content, f"{where}.content")})
+            self._items.append(
+                {"role": message["role"], "content": to_content(content, f"{where}.content", self._changes)}
+            )
         if isinstance(own, list):
             self._items += own
 
@@ -89,17 +101,16 @@ class _Writer:
             if not (self._server_keeps_history and call_id):
                 raise _wrong(where, f"no tool call {call_id!r} waits for a result here")
             call = _Waiting(call_id, "function_call")
-        output = to_content(message.get("content"), f"{where}.content")
+        output = to_content(message.get("content"), f"{where}.content", self._changes)
         self._items.append({"type": _OUTPUTS[call.kind], "call_id": call.sent_id, "output": output})
 
-    def _assistant(self, message: Message, where: str, position: int) -> None:
-        if isinstance(message.get("audio"), Mapping):
-            raise _wrong(where, "Responses takes no audio, neither what a model said")
+    def _assistant(self, message: Message, where: str) -> None:
+        message = in_words(message, where, self._changes)
         native = native_items(message, self._traits.facts, self._changes)
         tell_of_foreign(message, PROVIDER, self._changes, own=native is not None)
         text = to_text(message.get("content") or message.get("refusal"), f"{where}.content", self._changes)
         calls = [
-            self._call(call, f"{where}.tool_calls[{number}]", f"call_{position}_{number}", native)
+            self._call(call, f"{where}.tool_calls[{number}]", native)
             for number, call in enumerate(message.get("tool_calls") or ())
         ]
         if native is None:
@@ -113,35 +124,28 @@ class _Writer:
             tell(self._changes, Change("dropped", "messages", "an answer that held nothing"))
         self._items += items
 
-    def _call(self, call: Any, where: str, minted: str, native: list[Item] | None) -> Item:
+    def _call(self, call: Any, where: str, native: list[Item] | None) -> Item:
         """Write a call, and wait for its result."""
-        given = call.get("id") if isinstance(call, Mapping) else None
-        call_id = given if isinstance(given, str) and given else minted
+        call_id = str(call.get("id")) if isinstance(call, Mapping) else ""
         # What a server itself said it will know again.
         known = any(item.get("call_id") == call_id for item in native or ())
         sent_id = call_id if known else spelled(call_id, _ANY_LETTER, _LONGEST_ID)
-        if sent_id != given:
+        if sent_id != call_id:
             tell(self._changes, Change("converted", "tool_calls.id", f"given a name of {_LONGEST_ID} letters at most"))
-        written = _written(call, sent_id, where)
+        written = _written(call, sent_id, where, self._changes)
         self._waiting[call_id] = _Waiting(sent_id, written["type"])
         return written
 
-    def _tell_of_unknown(self, message: Message) -> None:
-        known = _KEYS.get(message["role"], {"role", "content"})
-        for name in sorted(message.keys() - known - _OF_REASONING):
-            if message[name] is not None:
-                tell(self._changes, Change("dropped", f"messages.{name}", "Responses has no such field"))
 
-
-def _written(call: Any, sent_id: str, where: str) -> Item:
+def _written(call: Any, sent_id: str, where: str, changes: list[Change]) -> Item:
     function, custom = (call.get(kind) if isinstance(call, Mapping) else None for kind in ("function", "custom"))
     if isinstance(custom, Mapping):
-        name, text = custom.get("name") or "", custom.get("input") or ""
+        name, text = tool_name(custom.get("name"), function_name, changes), custom.get("input") or ""
         return {"type": "custom_tool_call", "call_id": sent_id, "name": name, "input": text}
     if not isinstance(function, Mapping):
         raise _wrong(where, "must be the call of a function or of a custom tool")
-    arguments = function.get("arguments") or "{}"
-    return {"type": "function_call", "call_id": sent_id, "name": function.get("name") or "", "arguments": arguments}
+    name, arguments = tool_name(function.get("name"), function_name, changes), function.get("arguments") or "{}"
+    return {"type": "function_call", "call_id": sent_id, "name": name, "arguments": arguments}
 
 
 def _wrong(where: str, what: str) -> BadRequest:

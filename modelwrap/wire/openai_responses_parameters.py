@@ -10,6 +10,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_parameters import TOKEN_LIMITS, accepted
+from modelwrap.wire.openai_strict import named_tool
 
 _CHAT_INSTEAD = 'Chat Completions does, where the model answers there: "api": "chat"'
 
@@ -146,7 +147,7 @@ def _listed(given: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _tools(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> None:
-    tools = [_tool(tool) for tool in _listed(given, "tools")]
+    tools = [_tool(named_tool(tool, call.changes)) for tool in _listed(given, "tools")]
     if "web_search_options" in given:
         tools.append(_web_search(given["web_search_options"]))
         call.changes.append(Change("converted", "web_search_options", "sent as the tool web_search"))
@@ -175,6 +176,7 @@ def _tool(tool: Any) -> Any:
 
 
 def _choice(choice: Any) -> Any:
+    choice = named_tool(choice, [])
     kind = choice.get("type") if isinstance(choice, Mapping) else None
     inner = choice.get(kind) if kind in ("function", "custom", "allowed_tools") else None
     if not isinstance(inner, Mapping):

@@ -12,7 +12,9 @@ from modelwrap.wire import failures
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, refusals_of, texts_of, thoughts_of
 from modelwrap.wire.openai_responses_native import kept, says_everything
+from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import validated
+from modelwrap.wire.turns import given_names
 from modelwrap.wire.usage import token_usage
 
 UNFINISHED = ("queued", "in_progress")
@@ -121,7 +123,7 @@ def counted(response: Mapping[str, Any]) -> dict[str, Any]:
 def _message(response: Mapping[str, Any], items: list[Item], call: WireCall, facts: Facts) -> dict[str, Any]:
     text = "".join(texts_of(items, final=wants_json(call)))
     refusal = "".join(refusals_of(items))
-    calls = [to_call(item) for item in items if is_call(item)]
+    calls = [to_call(item, given_names(call, function_name)) for item in items if is_call(item)]
     written: dict[str, Any] = {"role": "assistant", "content": text or (None if calls or refusal else "")}
     if refusal:
         written["refusal"] = refusal
@@ -151,9 +153,10 @@ def is_call(item: Item) -> bool:
     return kind_of(item) in ("function_call", "custom_tool_call")
 
 
-def to_call(item: Item) -> dict[str, Any]:
-    """Write a call of a tool; its id is the one by which its result must name it."""
+def to_call(item: Item, names: Mapping[str, str]) -> dict[str, Any]:
+    """Write a call of a tool; its id is the one by which its result must name it, its name the caller's."""
     call_id, name = item.get("call_id") or item.get("id") or "", item.get("name") or ""
+    name = names.get(name, name)
     if kind_of(item) == "custom_tool_call":
         return {"id": call_id, "type": "custom", "custom": {"name": name, "input": item.get("input") or ""}}
     function = {"name": name, "arguments": item.get("arguments") or ""}

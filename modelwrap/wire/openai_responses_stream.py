@@ -23,7 +23,9 @@ from modelwrap.wire.openai_responses_reply import (
     to_call,
     wants_json,
 )
+from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import validated
+from modelwrap.wire.turns import given_names
 
 # Research of an hour has some hundred.
 MOST_ITEMS = 10_000
@@ -36,6 +38,7 @@ class EventReader:
         self._changes = call.changes
         self._facts = facts
         self._only_final = wants_json(call)
+        self._names = given_names(call, function_name)
         self._identity = identity({}, "chat.completion.chunk")
         self._open: dict[Any, _OpenItem] = {}
         self._items: list[Item] = []
@@ -139,7 +142,7 @@ class EventReader:
             return opened, []
         opened.call = self._calls
         self._calls += 1
-        call = to_call(item)
+        call = to_call(item, self._names)
         opened.take("arguments", item.get("arguments") or item.get("input"))
         return opened, [self._chunk({"tool_calls": [{"index": opened.call, **call}]})]
 

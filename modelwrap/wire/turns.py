@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from modelwrap.errors import BadRequest, InvalidResponse
+from modelwrap.errors import InvalidResponse
 from modelwrap.types import Change, Message
 from modelwrap.wire import body as bodies
+from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
 
 # What stands where a wire wants something of the user and the caller has nothing.
@@ -20,7 +21,10 @@ SYSTEM = ("system", "developer")
 NATIVE = ("anthropic", "google", "openai")
 """Under these names in `extra_content`, replies keep what their providers said beyond OpenAI's fields."""
 
-_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")
+# https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+_BROKEN = "INVALID_JSON"
+
+REASONING = ("reasoning_content", "reasoning", "reasoning_text", "reasoning_details")
 
 
 def spelled(text: str, forbidden: re.Pattern[str], longest: int | None) -> str:
@@ -33,8 +37,28 @@ def spelled(text: str, forbidden: re.Pattern[str], longest: int | None) -> str:
     return f"{written if longest is None else written[: longest - 9]}_{digest}"
 
 
-def arguments_of(arguments: Any, where: str) -> dict[str, Any]:
-    """Read a tool call's arguments, which wires other than OpenAI's take as an object; none are an empty one."""
+def given_names(call: WireCall, spell: Callable[[str], str]) -> dict[str, str]:
+    """Tell which tool the caller means by a name that went out in other letters."""
+    tools = call.parameters.get("tools") or ()
+    inner = (tool.get("function") or tool.get("custom") for tool in tools if isinstance(tool, Mapping))
+    names = (described.get("name") for described in inner if isinstance(described, Mapping))
+    return {spell(name): name for name in names if isinstance(name, str) and spell(name) != name}
+
+
+def tool_name(name: Any, spell: Callable[[str], str], changes: list[Change]) -> str:
+    """Give the name of a tool in the letters of a wire, and tell where they are others."""
+    given = str(name or "")
+    written = spell(given)
+    if written != given:
+        tell(changes, Change("renamed", "tools.name", f"{given} goes out as {written}"))
+    return written
+
+
+def arguments_of(arguments: Any, changes: list[Change]) -> dict[str, Any]:
+    """Read a tool call's arguments, which wires other than OpenAI's take as an object; none are an empty one.
+
+    What is no object goes out whole inside of one, in the way in which Anthropic advises to give it back.
+    """
     if isinstance(arguments, Mapping):
         return dict(arguments)
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
@@ -43,9 +67,10 @@ def arguments_of(arguments: Any, where: str) -> dict[str, Any]:
         value = bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
     except InvalidResponse:
         value = None
-    if not isinstance(value, dict):
-        raise BadRequest(f"{where}: is no JSON object, and this wire takes nothing else", sent=False)
-    return value
+    if isinstance(value, dict):
+        return value
+    tell(changes, Change("converted", "tool_calls.arguments", f"what is no JSON object goes out as {_BROKEN}"))
+    return {_BROKEN: str(arguments)}
 
 
 def with_speaker(message: Message, changes: list[Change]) -> Any:
@@ -98,5 +123,20 @@ def tell_of_foreign(message: Message, provider: str, changes: list[Change], *, o
         others |= extra.keys() - {provider} if isinstance(extra, Mapping) else set()
     for name in sorted(others):
         tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
-    if not own and any(message.get(name) for name in _REASONING):
+    if not own and any(message.get(name) for name in REASONING):
         tell(changes, Change("dropped", "reasoning_content", "a model takes back only what it thought itself"))
+
+
+def tell_of_unknown(message: Message, known: Collection[str], changes: list[Change]) -> None:
+    """Tell once of each field of a message that a wire has no place for; of what models thought others tell."""
+    for name in sorted(message.keys() - known - {*REASONING, "extra_content"}):
+        if message[name] is not None and (name, message[name]) != ("name", message["role"]):
+            tell(changes, Change("dropped", f"messages.{name}", "this wire has no such field"))
+
+
+def without_cache_mark(holder: Mapping[str, Any], changes: list[Change]) -> Mapping[str, Any]:
+    """Take off a part or a tool the mark by which Claude caches, for wires that refuse it."""
+    if "cache_control" not in holder:
+        return holder
+    tell(changes, Change("dropped", "cache_control", "this wire caches by itself"))
+    return {name: value for name, value in holder.items() if name != "cache_control"}

@@ -159,30 +159,35 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     ),
     "tool result and more": (
         [*HI, assistant(tool_calls=[call(1)]), result(1, "Sun."), user("And tomorrow?")],
-        {},
+        {"tools": [WEATHER]},
         {
+            "tools": [OWN_WEATHER],
             "messages": [
                 *HI,
                 assistant([use(1, city="Rome")]),
                 user([own_result(1, "Sun."), text("And tomorrow?")]),
-            ]
+            ],
         },
     ),
     "tool result with a picture": (
         [*HI, assistant(tool_calls=[call(1)]), result(1, [text("Look:"), PICTURE])],
-        {},
+        {"tools": [WEATHER]},
         {
+            "tools": [OWN_WEATHER],
             "messages": [
                 *HI,
                 assistant([use(1, city="Rome")]),
                 user([own_result(1, [text("Look:"), own_image()])]),
-            ]
+            ],
         },
     ),
     "failed tool": (
         [*HI, assistant(tool_calls=[call(1)]), result(1, "No net.", is_error=True)],
-        {},
-        {"messages": [*HI, assistant([use(1, city="Rome")]), user([own_result(1, "No net.", is_error=True)])]},
+        {"tools": [WEATHER]},
+        {
+            "tools": [OWN_WEATHER],
+            "messages": [*HI, assistant([use(1, city="Rome")]), user([own_result(1, "No net.", is_error=True)])],
+        },
     ),
     "two rounds of tools": (
         [
@@ -192,15 +197,16 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
             assistant("Now Oslo.", tool_calls=[call(2, arguments='{"city": "Oslo"}')]),
             result(2, "Snow."),
         ],
-        {},
+        {"tools": [WEATHER]},
         {
+            "tools": [OWN_WEATHER],
             "messages": [
                 *HI,
                 assistant([use(1, city="Rome")]),
                 user([own_result(1, "Sun.")]),
                 assistant([text("Now Oslo."), use(2, city="Oslo")]),
                 user([own_result(2, "Snow.")]),
-            ]
+            ],
         },
     ),
     "picture": ([user([text("What?"), PICTURE])], {}, {"messages": [user([text("What?"), own_image()])]}),
@@ -301,13 +307,14 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
             ),
             result(1, "Sun."),
         ],
-        {},
+        {"tools": [WEATHER]},
         {
+            "tools": [OWN_WEATHER],
             "messages": [
                 *HI,
                 assistant([THOUGHT, HIDDEN_THOUGHT, text("I look."), use(1, city="Rome")]),
                 user([own_result(1, "Sun.")]),
-            ]
+            ],
         },
     ),
     "server tool replayed": (

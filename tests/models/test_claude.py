@@ -88,7 +88,8 @@ def test_what_came_goes_back_as_it_came(colour: Colour, server: Loopback) -> Non
 
     _, first = colour.stream(model, "Weather?")
     result = {"role": "tool", "tool_call_id": "toolu_1", "content": "Sun."}
-    reply = colour.call(model, [{"role": "user", "content": "Weather?"}, first, result])
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    reply = colour.call(model, [{"role": "user", "content": "Weather?"}, first, result], tools=tools)
 
     assert server.asked[1].body["messages"][1]["content"] == [THOUGHT, {"type": "text", "text": "I look."}, LOOK]
     assert reply.meta.changes == ()

@@ -112,14 +112,6 @@ def test_reasoning_goes_back_under_the_servers_own_name() -> None:
     assert messages_from([reply(message)]) == [message]
 
 
-def test_spoken_answers_go_back_by_their_id() -> None:
-    audio = {"id": "audio_1", "data": "UklGRg==", "transcript": "Hi", "expires_at": 1}
-
-    assert messages_from([reply({"role": "assistant", "content": None, "audio": audio})]) == [
-        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}
-    ]
-
-
 def test_an_assistant_message_made_by_hand_has_its_role() -> None:
     assert messages_from(AssistantMessage(content="Hi")) == [{"role": "assistant", "content": "Hi"}]
 

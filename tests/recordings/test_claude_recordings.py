@@ -184,7 +184,8 @@ def test_recorded_reply_goes_back_as_it_came(recorded: Interaction) -> None:
     calls = reply.choices[0].message.tool_calls or []
     results = [{"role": "tool", "tool_call_id": call.id, "content": "x"} for call in calls]
     messages = messages_from([{"role": "user", "content": "x"}, reply, *results, {"role": "user", "content": "y"}])
-    call = WireCall("claude-haiku-4-5", messages, {"max_tokens": 5})
+    tools = [{"name": "some_tool", "input_schema": {"type": "object"}}]
+    call = WireCall("claude-haiku-4-5", messages, {"max_tokens": 5, "tools": tools})
 
     sent = claude.to_body(call, Traits())["messages"]
 

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.turns import arguments_of, native_extra, spelled, tell_of_foreign, with_speaker
 
@@ -35,15 +34,16 @@ def test_a_name_in_other_letters_is_written_alike_every_time_and_unlike_any_othe
     ],
 )
 def test_arguments_are_read_as_an_object(given: object, expected: object) -> None:
-    assert arguments_of(given, "here") == expected
+    assert arguments_of(given, []) == expected
 
 
 @pytest.mark.parametrize("given", ["{", "[1]", "7", '"text"', '{"a": "\ud800"}'])
-def test_arguments_that_are_no_object_are_refused_with_their_place(given: str) -> None:
-    with pytest.raises(BadRequest, match=r"^messages\[1\]: is no JSON object") as caught:
-        arguments_of(given, "messages[1]")
+def test_arguments_that_are_no_object_go_out_whole_inside_of_one(given: str) -> None:
+    changes: list[Change] = []
 
-    assert not caught.value.sent
+    assert arguments_of(given, changes) == {"INVALID_JSON": given}
+
+    assert [change.what for change in changes] == ["tool_calls.arguments"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""What OpenAI's own servers refuse and compatible ones pass over: other letters in names, long ids, unknown fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from modelwrap.types import Change, ChatChunk, ChatReply, Choice, Message
+from modelwrap.wire.histories import handed_over, in_words, with_images_shown, with_own_ids
+from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import REASONING, spelled, tell_of_unknown, tool_name, without_cache_mark
+
+_LONGEST_NAME = 64
+_LONGEST_ID = 40
+_NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
+_NOT_IN_SPEAKERS = re.compile(r"[\s<|\\/>]")
+_ANY_LETTER = re.compile(r"(?!)")
+
+_KEYS = {
+    "user": {"role", "content", "name"},
+    "assistant": {
+        *("role", "content", "name", "refusal", "tool_calls", "function_call", "audio", "annotations"),
+    },
+    "tool": {"role", "content", "name", "tool_call_id"},
+    "function": {"role", "content", "name"},
+}
+_OF_OTHERS = ("extra_content", *REASONING)
+"""What is taken off by itself, and told."""
+_OF_SYSTEM = {"role", "content", "name"}
+
+_IN_RESULTS = ("text", "refusal", "image_url")
+_BESIDE = Change("converted", "messages.content", "what came with a tool's result and is no image stands behind it")
+_LONG_ID = Change("converted", "tool_calls.id", f"given a name of {_LONGEST_ID} letters at most")
+_SPEAKER = Change("renamed", "messages.name", "in the letters that OpenAI takes")
+
+
+def function_name(name: str) -> str:
+    """Give a tool's name in the letters that OpenAI takes, the same for the same name; most are so already."""
+    return spelled(name, _NO_LETTER, _LONGEST_NAME)
+
+
+def strict_messages(messages: list[Message], changes: list[Change]) -> list[Message]:
+    """Write messages as Chat Completions take them at OpenAI; the same objects where nothing is to be done."""
+    messages = with_images_shown(with_own_ids(messages, changes), changes)
+    messages = handed_over(messages, lambda message: _files_of_result(message, changes))
+    return [_message(message, f"messages[{position}]", changes) for position, message in enumerate(messages)]
+
+
+def strict_parameters(parameters: dict[str, Any], changes: list[Change]) -> dict[str, Any]:
+    """Write the names of tools, where they are described and where one is chosen."""
+    written = parameters
+    if isinstance(tools := parameters.get("tools"), (list, tuple)):
+        named = [named_tool(tool, changes) for tool in tools]
+        if any(new is not old for new, old in zip(named, tools, strict=True)):
+            written = {**written, "tools": named}
+    if isinstance(choice := parameters.get("tool_choice"), Mapping):
+        written = {**written, "tool_choice": _choice(choice)}
+    return written
+
+
+def named_tool(tool: Any, changes: list[Change]) -> Any:
+    """Give a tool, or the choice of one, under a name that OpenAI takes; the same object where it has one."""
+    if not isinstance(tool, Mapping):
+        return tool
+    tool = without_cache_mark(tool, changes)
+    kind = tool.get("type")
+    inner = tool.get(kind) if kind in ("function", "custom") else None
+    if not isinstance(inner, Mapping) or not isinstance(name := inner.get("name"), str) or function_name(name) == name:
+        return tool
+    return {**tool, kind: {**inner, "name": tool_name(name, function_name, changes)}}
+
+
+def with_given_names(answer: ChatReply | ChatChunk, names: Mapping[str, str]) -> None:
+    """Call tools in an answer what the caller calls them."""
+    for choice in answer.choices:
+        said = choice.message if isinstance(choice, Choice) else choice.delta
+        for call in said.tool_calls or ():
+            for called in (call.function, call.custom):
+                if called is not None and called.name and called.name in names:
+                    called.name = names[called.name]
+
+
+def _choice(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    allowed = choice.get("allowed_tools")
+    if not isinstance(allowed, Mapping):
+        return dict(named_tool(choice, []))
+    return {
+        **choice,
+        "allowed_tools": {**allowed, "tools": [named_tool(tool, []) for tool in allowed.get("tools", ())]},
+    }
+
+
+def _files_of_result(message: Message, changes: list[Change]) -> tuple[Message, list[Any]]:
+    content = message.get("content")
+    if message.get("role") != "tool" or not isinstance(content, list):
+        return message, []
+    files = [part for part in content if isinstance(part, Mapping) and part.get("type") not in _IN_RESULTS]
+    if not files:
+        return message, []
+    tell(changes, _BESIDE)
+    return {**message, "content": [part for part in content if part not in files]}, files
+
+
+def _message(message: Message, where: str, changes: list[Change]) -> Message:
+    known = _KEYS.get(message["role"], _OF_SYSTEM)
+    tell_of_unknown(message, known, changes)
+    written = {name: value for name, value in message.items() if name in known or name in _OF_OTHERS}
+    if isinstance(content := written.get("content"), list):
+        written["content"] = [
+            without_cache_mark(part, changes) if isinstance(part, Mapping) else part for part in content
+        ]
+    if written["role"] != "tool" and isinstance(name := written.get("name"), str):
+        written["name"] = spelled(name, _NOT_IN_SPEAKERS, _LONGEST_NAME)
+        if written["name"] != name:
+            tell(changes, _SPEAKER)
+    if written["role"] == "assistant":
+        return _assistant(written, where, changes)
+    if written["role"] == "tool":
+        return _result(written, changes)
+    return written
+
+
+def _assistant(message: Message, where: str, changes: list[Change]) -> Message:
+    if isinstance(audio := message.get("audio"), Mapping) and not audio.get("id"):
+        message = in_words(message, where, changes)
+    if calls := message.get("tool_calls"):
+        message["tool_calls"] = [_call(call, changes) if isinstance(call, Mapping) else call for call in calls]
+    elif message.get("content") is None and not any(map(message.get, ("refusal", "audio", "function_call"))):
+        message["content"] = ""
+    return message
+
+
+def _call(call: Mapping[str, Any], changes: list[Change]) -> Mapping[str, Any]:
+    return dict(named_tool({**call, "id": _call_id(str(call.get("id") or ""), changes)}, changes))
+
+
+def _result(message: Message, changes: list[Change]) -> Message:
+    written = {**message, "tool_call_id": _call_id(str(message.get("tool_call_id") or ""), changes)}
+    return {**written, "content": message.get("content") or ""}
+
+
+def _call_id(given: str, changes: list[Change]) -> str:
+    written = spelled(given, _ANY_LETTER, _LONGEST_ID) if given else given
+    if written != given:
+        tell(changes, _LONG_ID)
+    return written
