@@ -1,4 +1,4 @@
-"""Write docs/configs.md, and the table of faults in docs/testing.md, so that they say what the code does."""
+"""Write docs/configs.md, and the tables in docs/presets.md and docs/testing.md, so that they say what the code does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import modelwrap
 from modelwrap import registry
+from modelwrap.capabilities import presets
 from modelwrap.config import ClientArgs, ConfigPart, Limits, ModelConfig, config_class_of
 from modelwrap.config.sources import OLD_NAMES
 from modelwrap.testing import FaultServer
@@ -22,6 +23,10 @@ CASES = ROOT / "tests" / "cases" / "openai_chat"
 TESTING = ROOT / "docs" / "testing.md"
 FAULTS_BEGIN = "<!-- faults: written by docs/build.py (make docs) -->\n"
 FAULTS_END = "<!-- end of faults -->\n"
+
+PRESETS = ROOT / "docs" / "presets.md"
+PRESETS_BEGIN = "<!-- presets: written by docs/build.py (make docs) -->\n"
+PRESETS_END = "<!-- end of presets -->\n"
 
 OPENING = """\
 <!-- Written by docs/build.py (make docs): change the config classes or that script, not this page. -->
@@ -118,6 +123,7 @@ VARIABLES = """\
 | variable | meaning |
 |---|---|
 | `OPENAI_API_KEY` | the key for OpenAI's own hosts where a config gives none |
+| `DEEPSEEK_API_KEY`, `GROQ_API_KEY`, … | the same for the hosts of [presets](presets.md) |
 | `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN` | the same for Anthropic's |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy where a config gives none; never for loopback |
 | `MODELWRAP_CONFIG` | the config that the command line program reads when `-c` is not given |
@@ -372,8 +378,20 @@ def faults() -> str:
     return table(("fault", "what the server does", "options"), rows)
 
 
+def with_presets(text: str) -> str:
+    """Write the table of presets anew into a page that has one."""
+    before, _, rest = text.partition(PRESETS_BEGIN)
+    _, _, after = rest.partition(PRESETS_END)
+    rows = [
+        (f"`{known.name}`", f"`{known.base_url}`", f"`{known.key}`" if known.key else "none")
+        for known in sorted(presets().values(), key=lambda known: known.name)
+    ]
+    return f"{before}{PRESETS_BEGIN}{table(('preset', 'base URL', 'variable of the key'), rows)}\n{PRESETS_END}{after}"
+
+
 def main() -> int:
     PAGE.write_text(page(), "utf-8")
+    PRESETS.write_text(with_presets(PRESETS.read_text("utf-8")), "utf-8")
     TESTING.write_text(with_faults(TESTING.read_text("utf-8")), "utf-8")
     return 0
 

@@ -35,6 +35,7 @@ DOCUMENTS = [
     "docs/reliability.md",
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
+    "docs/presets.md",
     "docs/providers/claude.md",
     "docs/providers/gemini.md",
     "docs/providers/openai.md",

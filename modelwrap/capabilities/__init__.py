@@ -2,6 +2,7 @@
 
 from modelwrap.capabilities.facts import Facts
 from modelwrap.capabilities.keys import mistakes
+from modelwrap.capabilities.presets import Preset, preset_at, presets
 from modelwrap.capabilities.traits import Traits, traits_for
 
-__all__ = ["Facts", "Traits", "mistakes", "traits_for"]
+__all__ = ["Facts", "Preset", "Traits", "mistakes", "preset_at", "presets", "traits_for"]

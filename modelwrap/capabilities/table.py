@@ -32,14 +32,25 @@ class Layers:
         yield from self.overlays
 
 
+def hosts() -> list[Row]:
+    """List what is known of hosts; a row without `hosts` is of a server that may stand anywhere."""
+    rows: list[Row] = _read("hosts")
+    return rows
+
+
 def host(name: str) -> Row:
     """Give what is known of a host: the provider whose models it serves in OpenAI's format, the platform, its facts."""
-    return next((known for known in _read("hosts") if _fits(name, known["hosts"])), {})
+    return next((known for known in hosts() if _fits(name, known.get("hosts", ()))), {})
+
+
+def preset(name: str) -> Row:
+    """Give what is known of the host that a preset names."""
+    return next((known for known in hosts() if known.get("preset") == name), {})
 
 
 def providers() -> list[str]:
     """List the providers that speak OpenAI's format."""
-    return list(dict.fromkeys(known["provider"] for known in _read("hosts") if "provider" in known))
+    return list(dict.fromkeys(known["provider"] for known in hosts() if "provider" in known))
 
 
 def layers(model: str, provider: str, platform: str = "") -> Layers:

@@ -39,14 +39,20 @@ class Traits:
 
 
 def traits_for(
-    model: str, base_url: str, *, provider: str | None = None, overrides: Mapping[str, Any] | None = None
+    model: str,
+    base_url: str,
+    *,
+    provider: str | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Traits:
     """Look up what a model accepts at an address; of what no row names, nothing is known.
 
-    `provider` is given by wires that only one has; otherwise the host tells it. `overrides` are facts of a config, over
+    `provider` is given by wires that only one has; otherwise the host tells it, or the preset that a config names for a
+    server that may stand anywhere. `overrides` are facts of a config, over
     those of the table; `like` among them names the model whose row is taken.
     """
-    host = table.host(host_of(base_url))
+    host = table.host(host_of(base_url)) or (table.preset(preset) if preset else {})
     facts = _facts_for(model, provider or host.get("provider", ""), host, flat(overrides or {}))
     habits = {name: facts.get(f"wire.{name}") for name in _HABITS}
     name = facts.get("max_tokens_name")

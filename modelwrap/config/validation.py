@@ -18,7 +18,7 @@ from modelwrap.config.problems import Problems
 from modelwrap.config.sources import OLD_NAMES, Entry
 from modelwrap.config.variables import expanded
 from modelwrap.config.words import hint_for_missing, mistake_in_words, part_at, unknown_key
-from modelwrap.errors import ConfigError, ModelwrapWarning
+from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModelType
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import Scrubber, Secret
 
@@ -111,6 +111,9 @@ class _Validation:
             return None
         try:
             return registry.resolve(name)
+        except UnknownModelType as error:
+            self.report(("model_type",), _meant_preset(name) or error)
+            return None
         except ConfigError as error:
             self.report(("model_type",), error)
             return None
@@ -157,6 +160,16 @@ class _Validation:
 
     def warn(self, path: Path, message: str) -> None:
         warnings.warn(self.entry.mistake(path, message), ModelwrapWarning, stacklevel=_callers_level())
+
+
+def _meant_preset(name: str) -> UnknownModelType | None:
+    """Say where the name of a host belongs that stands in the place of a model type."""
+    from modelwrap.capabilities import presets
+
+    if name not in presets():
+        return None
+    where = f'write "openai" here, and "preset": "{name}" beside it'
+    return UnknownModelType(f"there is no model type {name!r}; it is a preset: {where}")
 
 
 def _meaning(name: str, value: Any) -> Any:

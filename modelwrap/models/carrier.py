@@ -157,7 +157,7 @@ def _arguments(config: SdkConfig, name: str) -> dict[str, Any]:
         found["base_url"] = config.base_url().removesuffix(_VERSION[config.wire])
         if not (found["api_key"] or found["auth_token"]) and (config.api_key is not None or not config.is_at_home()):
             # Left to itself the client would look for a key, and send it to whoever is there.
-            found["api_key"] = Secret("EMPTY")
+            found["api_key"] = config.key() or Secret("EMPTY")
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -46,9 +46,13 @@ class HostedConfig(ModelConfig):
 
     def base_url(self) -> str:
         try:
-            return self.normalised(self.client_args.base_url or self.own_url)
+            return self.normalised(self.client_args.base_url or self.usual_url())
         except ValueError as error:
             raise ConfigError(f"client_args.base_url: {error}") from None
+
+    def usual_url(self) -> str:
+        """Say where requests go unless the config says so itself."""
+        return self.own_url
 
     def normalised(self, url: str) -> str:
         """Read a base URL in any form that people paste; wires that append other paths read it in their own way."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from modelwrap.capabilities import Facts, Traits, traits_for
+from modelwrap.capabilities import Facts, Traits, preset_at, presets, traits_for
 from modelwrap.config import ModelConfig, key_from
+from modelwrap.config.credentials import mistake
 from modelwrap.errors import BadRequest
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.chat import read_messages, take_response_format
@@ -16,13 +17,12 @@ from modelwrap.models.openai_responses import OpenAIResponses
 from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
+from modelwrap.suggestions import nearest
 from modelwrap.types import Change, Message, Reply
 from modelwrap.wire import openai_chat
 from modelwrap.wire.http import Endpoint
 from modelwrap.wire.openai_wires import needs_responses, only_over
 from modelwrap.wire.repair import tell
-
-KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 class HostedByOpenAI(SdkConfig):
@@ -31,17 +31,44 @@ class HostedByOpenAI(SdkConfig):
     own_domain = "api.openai.com"
     own_url = "https://api.openai.com/v1"
 
+    preset: str | None = Field(
+        default=None,
+        description="A host that speaks OpenAI's format, by name, as in `deepseek` or `vllm` ([presets](presets.md)): "
+        "it gives the base URL, unless `client_args` does, and the variable that holds the key.",
+    )
 
-class OpenAIModel(SdkModel[SdkConfig]):
+    @field_validator("preset")
+    @classmethod
+    def _check_preset(cls, name: str | None) -> str | None:
+        known = presets()
+        if name is not None and name not in known:
+            meant = nearest(name, known)
+            raise mistake(f'unknown; did you mean "{meant}"?' if meant else f"unknown; known are {', '.join(known)}")
+        return name
+
+    def usual_url(self) -> str:
+        return presets()[self.preset].base_url if self.preset else super().usual_url()
+
+    def traits(self, base_url: str | None = None) -> Traits:
+        at = base_url or self.base_url()
+        return traits_for(self.model, at, provider=self.provider, preset=self.preset, overrides=self.capabilities)
+
+    def key(self) -> Secret | None:
+        """Choose the key: the config's, else that of the variable which belongs to the host, and to no other."""
+        host = preset_at(self.base_url())
+        return key_from(self, host.key if host else "", bool(host and host.key))
+
+
+class OpenAIModel(SdkModel[HostedByOpenAI]):
     """Share what all of OpenAI's operations have: where they are, and who asks."""
 
-    Config: ClassVar[type[SdkConfig]] = HostedByOpenAI
+    Config: ClassVar[type[HostedByOpenAI]] = HostedByOpenAI
 
     @classmethod
-    def headers(cls, config: SdkConfig) -> dict[str, str | Secret]:
+    def headers(cls, config: HostedByOpenAI) -> dict[str, str | Secret]:
         headers = {name.lower(): value for name, value in config.client_args.default_headers.items()}
         if "authorization" not in headers:
-            key = key_from(config, KEY_VARIABLE, config.is_at_home())
+            key = config.key()
             if key is not None:
                 headers["authorization"] = Secret(f"Bearer {key.reveal()}")
         if config.organization:

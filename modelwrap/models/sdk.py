@@ -95,6 +95,10 @@ class SdkConfig(HostedConfig):
             return {**data, "client_args": _OfClient(data["client_args"])}
         return data
 
+    def key(self) -> Secret | None:
+        """Give the key for where requests go; None where none is to be sent."""
+        return self.api_key or None
+
     @field_validator("sdk_client")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
