@@ -78,7 +78,7 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
         tell(
             call.changes, Change("emulated", "tools", "those of the conversation, by their names and not to be called")
         )
-    shape, words = to_format(modern)
+    shape, words = to_format(modern, traits.facts)
     if shape is not None:
         body["output_config"] = {"format": shape, **body.get("output_config", {})}
     if words:

@@ -257,7 +257,7 @@ def _nearest_level(effort: str, levels: Any) -> str:
 # Structured answers.
 
 
-def to_format(call: WireCall) -> tuple[dict[str, Any] | None, str]:
+def to_format(call: WireCall, facts: Facts) -> tuple[dict[str, Any] | None, str]:
     """Give the shape that an answer is to have as Claude takes it, or else the words that ask for it."""
     asked = call.parameters.get("response_format")
     schema = wanted_schema(asked)
@@ -267,8 +267,8 @@ def to_format(call: WireCall) -> tuple[dict[str, Any] | None, str]:
         call.changes.append(Change("emulated", "response_format", "asked for in words, and checked afterwards"))
         return None, _ASK_FOR_JSON
     claude = ClaudeSchema(schema)
-    if claude.loose:
-        detail = f"Claude cannot be held to {claude.loose}: asked for in words, and checked afterwards"
+    if free := "any schema" if facts.get("structured_output") in ("tool", "none") else claude.loose:
+        detail = f"Claude cannot be held to {free}: asked for in words, and checked afterwards"
         call.changes.append(Change("emulated", "response_format", detail))
         return None, f"{_ASK_FOR_JSON} It must keep to this JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
     if claude.told:
