@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
-from modelwrap.errors import CallError
+from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.models.attempts import Attempted
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
@@ -45,6 +45,8 @@ class OpenAIResponses(HttpModel):
         reply = cast("ChatReply", await super()._exchange(request, wire, call, runtime, attempt))
         if not _is_unfinished(reply):
             return reply
+        if not reply.id:
+            raise InvalidResponse("the answer is made in the background, but the server did not say under which name")
         return await self._finished(reply.id, request, wire, call, runtime, attempt)
 
     def _chunks(

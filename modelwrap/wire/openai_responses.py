@@ -141,11 +141,11 @@ def _broken(error: CallError, reader: EventReader) -> CallError:
 
 
 def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallError | None:
-    kind, response = value.get("type"), value.get("response")
+    kind = value.get("type")
     if kind == "error" or (kind is None and failures.says_error(value)):
         said: JSON = value
-    elif kind == "response.failed" or (isinstance(response, dict) and response.get("status") == "cancelled"):
-        said = {"error": _error_of(response)}
+    elif kind in _ENDINGS and (failure := _failure_in(value)) is not None:
+        said = failure
     else:
         return None
     refusal = failures.read(said)
@@ -162,11 +162,17 @@ def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallErro
     )
 
 
-def _error_of(response: JSON) -> JSON:
-    if not isinstance(response, dict):
-        return "the response failed, and nobody said why"
-    failure = failure_of({**response, "status": response.get("status") or "failed"})
-    return response.get("error") or (failure.message if failure else "the response failed, and nobody said why")
+_ENDINGS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+
+
+def _failure_in(event: dict[str, Any]) -> JSON:
+    """Give what an event says of a response that came to nothing; None of any other."""
+    response = event.get("response")
+    response = response if isinstance(response, dict) else {}
+    if event["type"] in ("response.failed", "response.cancelled"):
+        response = {**response, "status": str(event["type"]).removeprefix("response.")}
+    failure = failure_of(response)
+    return None if failure is None else {"error": response.get("error") or failure.message}
 
 
 def _values(event: sse.Event) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from modelwrap.errors import CallError
 from modelwrap.types import ChatReply
 from tests.judge.responses_calls import CALLS, River
 from tests.loopback import Answer, Loopback, error_answer
-from tests.responses_wire import called, events_answer, events_of, response, response_answer, said, thought
+from tests.responses_wire import ANSWERS, called, events_answer, events_of, response, response_answer, said, thought
 
 MODEL = "gpt-4.1"
 
@@ -175,35 +175,6 @@ def test_their_types_would_find_a_mistake(wrong: dict[str, Any], strict_type: di
 
 
 # What is read.
-
-CITED = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 3}
-TOKEN = {"token": "So", "logprob": -0.5, "bytes": [83], "top_logprobs": []}
-
-
-def part(text: str, **beside: Any) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": [], **beside}
-
-
-SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
-CUSTOM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_9", "name": "sql", "input": "select 1"}
-CUT = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
-ANSWERS: dict[str, dict[str, Any]] = {
-    "text": response(said("The Rhine.")),
-    "unicode": response(said("Zürich 🏔")),
-    "nothing": response(),
-    "several texts": response(said("", content=[part("The "), part("Rhine.")])),
-    "several messages": response(said("I look. ", phase="commentary"), said("The Rhine.", 2, phase="final_answer")),
-    "thoughts": response(thought("Hm.", "So."), said("The Rhine.")),
-    "calls": response(called(1), called(2, arguments="{}")),
-    "text and call": response(said("I look."), called(1)),
-    "thoughts between calls": response(thought("One."), called(1), thought("Two.", number=2), called(2)),
-    "custom call": response(CUSTOM),
-    "refusal": response(said("", content=[{"type": "refusal", "refusal": "I will not."}])),
-    "citations": response(SEARCH, said("", content=[part("See there.", annotations=[CITED])])),
-    "logprobs": response(said("", content=[part("So", logprobs=[TOKEN])])),
-    "limit": response(said("The", status="incomplete"), **CUT),
-    "filtered": response(status="incomplete", incomplete_details={"reason": "content_filter"}),
-}
 
 
 def theirs_seen(reply: Response) -> dict[str, Any]:

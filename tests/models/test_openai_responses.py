@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Generator
+from types import MappingProxyType, coroutine
 from typing import Any
 
 import pytest
 
 import modelwrap
-from modelwrap.errors import BadRequest, RateLimited, StreamTruncated, TimedOut, UnsupportedParameter
+from modelwrap.errors import (
+    BadRequest,
+    InvalidResponse,
+    RateLimited,
+    StreamTruncated,
+    TimedOut,
+    UnsupportedParameter,
+)
 from modelwrap.models import openai_responses
-from tests.colours import Colour
+from modelwrap.runtime.auth import Credential, Token
+from modelwrap.secrets import Secret
+from tests.colours import Colour, FakeRuntime
 from tests.loopback import Answer, Asked, Loopback, chat_answer, error_answer, event, json_answer
 
 FUNCTION = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -344,6 +355,56 @@ def test_a_name_of_an_answer_cannot_lead_a_poll_elsewhere(colour: Colour, server
     colour.call(model_at(server, api="responses"), background=True)
 
     assert server.asked[1].path == "/v1/responses/..%2Ffiles%2Fx%3Fy"
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_poll_logs_in_as_the_call_did(colour: Colour, server: Loopback) -> None:
+    tokens = iter(("t1", "t2", "t3"))
+    server.script(queued(), queued(), json_answer(response("Yes.")))
+    model: Any = model_at(server, api="responses")
+    # Each is too old when the next request goes out.
+    model.model.credential = Credential(lambda: Token(Secret(next(tokens)), 0.0))
+
+    colour.call(model, background=True)
+
+    sent = [asked.headers["authorization"] for asked in server.asked]
+    assert sent == ["Bearer t1", "Bearer t2", "Bearer t3"]
+
+
+def test_an_answer_in_the_background_without_a_name_is_no_answer(colour: Colour, server: Loopback) -> None:
+    server.script(json_answer(response(None, "queued", id="")))
+
+    with pytest.raises(InvalidResponse, match="name"):
+        colour.call(model_at(server, api="responses"), background=True)
+
+    assert len(server.asked) == 1
+
+
+def test_a_call_that_nobody_runs_any_more_awaits_nothing() -> None:
+    class Queued:
+        status = 200
+        headers = MappingProxyType({"content-type": "application/json"})
+
+        async def read(self) -> bytes:
+            return json.dumps(response(None, "queued")).encode()
+
+    class Stopping(FakeRuntime):
+        async def sleep(self, seconds: float) -> None:
+            await _suspended()
+
+    runtime = Stopping(Queued())
+    model: Any = at_openai("gpt-5.5", api="responses").model
+    calling = model.complete(model._call("Hi", {"background": True}, runtime), runtime)
+
+    calling.send(None)
+    calling.close()
+
+    assert [request.method for request in runtime.sent] == ["POST"]
+
+
+@coroutine
+def _suspended() -> Generator[None, None, None]:
+    yield
 
 
 def test_a_stream_of_the_background_that_is_left_is_cancelled(colour: Colour, server: Loopback) -> None:

@@ -1,0 +1,112 @@
+"""What the folders of cases cannot show of OpenAI's Responses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from modelwrap.capabilities import Traits
+from modelwrap.errors import InvalidResponse, StreamTruncated
+from modelwrap.runtime.base import run_sync
+from modelwrap.types import ChatChunk
+from modelwrap.wire import openai_responses, sse
+from modelwrap.wire.assembly import Assembly
+from modelwrap.wire.http import Endpoint, WireCall
+from modelwrap.wire.openai_responses_stream import MOST_ITEMS, EventReader
+from tests.loopback import event
+from tests.responses_wire import ANSWERS, called, events_of, response, said, thought
+
+ALL_KINDS = response(
+    thought("Hm.", "So."),
+    said("I look. ", phase="commentary"),
+    called(1),
+    thought("Two.", number=2),
+    said("Zürich 🏔", 2),
+)
+
+
+def read(body: bytes, size: int = 4096) -> tuple[list[ChatChunk], Exception | None, sse.End]:
+    chunks: list[ChatChunk] = []
+    end = sse.End()
+
+    async def events() -> AsyncIterator[sse.Event]:
+        decoder = sse.Decoder()
+        for start in range(0, len(body), size):
+            for one in decoder.feed(body[start : start + size]):
+                yield one
+        for one in decoder.finish():
+            yield one
+
+    async def read_all() -> None:
+        async for chunk in openai_responses.from_stream(events(), WireCall("m", [], {}), Traits(), end):
+            chunks.append(chunk)
+
+    try:
+        run_sync(read_all())
+    except (InvalidResponse, StreamTruncated) as error:
+        return chunks, error, end
+    return chunks, None, end
+
+
+def assembled(chunks: list[ChatChunk]) -> Any:
+    assembly = Assembly()
+    for chunk in chunks:
+        assembly.add(chunk)
+    return assembly.reply()
+
+
+@pytest.mark.parametrize("whole", [ALL_KINDS, *ANSWERS.values()], ids=["all kinds", *ANSWERS])
+def test_a_stream_that_is_cut_at_any_event_says_so_and_keeps_what_came(whole: dict[str, Any]) -> None:
+    events = events_of(whole)
+    complete = assembled(read(b"".join(map(event, events)))[0])
+    message = complete.choices[0].message
+
+    for kept in range(len(events)):
+        chunks, error, end = read(b"".join(map(event, events[:kept])))
+
+        assert isinstance(error, StreamTruncated if kept else InvalidResponse)
+        assert not end.marked
+        if chunks:
+            partial = assembled(chunks).choices[0]
+            assert partial.finish_reason is None
+            assert (message.content or "").startswith(partial.message.content or "")
+            assert (message.reasoning_content or "").startswith(partial.message.reasoning_content or "")
+            assert len(partial.message.tool_calls or ()) <= len(message.tool_calls or ())
+
+
+def test_a_stream_reads_the_same_wherever_its_bytes_are_cut() -> None:
+    body = b"".join(map(event, events_of(ALL_KINDS)))
+    expected = [chunk.model_dump() for chunk in read(body)[0]]
+
+    assert [chunk.model_dump() for chunk in read(body, size=1)[0]] == expected
+    assert [chunk.model_dump() for chunk in read(body, size=7)[0]] == expected
+
+
+def test_every_event_is_in_the_raw_json_of_the_reply_and_in_no_two_pieces() -> None:
+    events = events_of(ALL_KINDS)
+
+    chunks, _, _ = read(b"".join(map(event, events)))
+
+    assert assembled(chunks).raw == events
+
+
+def test_items_without_end_are_limited() -> None:
+    reader = EventReader(WireCall("m", [], {}), Traits().facts)
+
+    with pytest.raises(InvalidResponse, match="items"):
+        for index in range(MOST_ITEMS + 1):
+            reader.read({"type": "response.output_item.done", "output_index": index, "item": called(index)})
+
+
+def test_what_the_server_keeps_is_told_by_any_of_its_names() -> None:
+    results = [{"role": "tool", "tool_call_id": "call_1", "content": "Sun."}]
+    endpoint = Endpoint("https://example.com/v1")
+
+    for parameters, extra_body in (({"conversation": "conv_1"}, {}), ({}, {"previous_response_id": "resp_1"})):
+        call = WireCall("m", results, dict(parameters), extra_body=extra_body)
+        body = openai_responses.to_request(call, endpoint, Traits()).json
+
+        assert body["input"] == [{"type": "function_call_output", "call_id": "call_1", "output": "Sun."}]
+        assert "store" not in body
