@@ -20,6 +20,7 @@ ENTRY_POINTS = "modelwrap.models"
 _targets: dict[str, str | type[Any]] = {
     "openai": "modelwrap.models.openai:OpenAI",
     "openai_completion": "modelwrap.models.openai_completion:OpenAICompletion",
+    "openai_embedding": "modelwrap.models.openai_embedding:OpenAIEmbedding",
     "openai_dall_e": "modelwrap.models.openai_dall_e:OpenAIDallE",
     "post_api": "modelwrap.models.post_api:PostAPI",
     "claude": "modelwrap.models.claude:Claude",
@@ -32,6 +33,7 @@ _aliases: dict[str, str] = {
     "openai_chat": "openai",
     "OpenAIChatWrapper": "openai",
     "OpenAIDALLEWrapper": "openai_dall_e",
+    "OpenAIEmbeddingWrapper": "openai_embedding",
     "post_api_chat": "post_api",
     "post_api_dall_e": "post_api",
     "post_api_dalle": "post_api",

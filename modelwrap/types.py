@@ -308,6 +308,16 @@ class EmbeddingReply(Reply):
         """The vectors, in the order of the texts."""
         return [item.embedding for item in sorted(self.data, key=lambda item: item.index)]
 
+    def numpy(self) -> Any:
+        """Give the vectors as rows of an array of numpy's, in 32-bit floats."""
+        try:
+            import numpy as np
+        except ImportError:
+            from modelwrap.errors import MissingPackage
+
+            raise MissingPackage("reply.numpy() needs a package: pip install numpy") from None
+        return np.array(self.embeddings, dtype=np.float32)
+
 
 class FunctionCallDelta(Wire):
     name: str | None = None

@@ -36,6 +36,7 @@ DOCUMENTS = [
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
     "docs/presets.md",
+    "docs/embeddings.md",
     "docs/providers/claude.md",
     "docs/providers/gemini.md",
     "docs/providers/openai.md",
@@ -89,6 +90,8 @@ class Elsewhere:
 def answer(asked: Asked) -> Answer:
     if ":" in asked.path:
         return gemini_answer(asked)
+    if asked.path.endswith("/embeddings"):
+        return vectors_answer(asked)
     if asked.path.endswith("/generate"):
         pieces = [event({"piece": "Rhine, "}), event({"piece": "Elbe."}), event({"end": True, "tokens": 4})]
         if asked.body.get("stream"):
@@ -99,6 +102,13 @@ def answer(asked: Asked) -> Answer:
     if "response_format" in asked.body:
         return chat_answer('{"name": "Rhine", "length_in_km": 1233}')
     return chat_answer("Rhine, Elbe, Oder.")
+
+
+def vectors_answer(asked: Asked) -> Answer:
+    texts = asked.body["input"] if isinstance(asked.body["input"], list) else [asked.body["input"]]
+    data = [{"object": "embedding", "index": place, "embedding": [0.25, 0.5]} for place in range(len(texts))]
+    usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+    return json_answer({"object": "list", "data": data, "model": asked.body["model"], "usage": usage})
 
 
 def gemini_answer(asked: Asked) -> Answer:

@@ -46,6 +46,8 @@ class Call:
     extra_query: Mapping[str, str] = field(default_factory=dict)
     fetched: dict[str, Media] = field(default_factory=dict)
     """Media of the messages that were fetched for the call, by their URLs."""
+    answered: dict[tuple[Any, int], Reply] = field(default_factory=dict)
+    """What came of those of a call's requests that need not be sent again, by who sent them and their number."""
     response_model: type[BaseModel] | None = None
     """The class that a reply's `.parsed` is an object of."""
     history: list[Attempt] = field(default_factory=list)

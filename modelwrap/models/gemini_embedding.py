@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from modelwrap.models.call import Call, Explanation
+from modelwrap.models.call import Call
+from modelwrap.models.embedding import EmbeddingModel
 from modelwrap.models.gemini import HostedByGoogle
-from modelwrap.models.http import HttpModel
 from modelwrap.runtime.base import Runtime
-from modelwrap.types import EmbeddingReply, Reply
 from modelwrap.wire import gemini_embedding
-from modelwrap.wire.gemini_embedding import embeds_content, inputs_of, joined
+from modelwrap.wire.embeddings import batches, inputs_of
+from modelwrap.wire.gemini_embedding import embeds_content
 
 # https://ai.google.dev/api/embeddings#method:-models.batchembedcontents
 _MOST_INPUTS = 100
 # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings#api-limits
 _MOST_INSTANCES = 250
 
-_AT_ONCE = 8
 
-
-class GeminiEmbedding(HttpModel):
+class GeminiEmbedding(EmbeddingModel):
     """Make vectors of texts; `reply.embeddings` has them in the order of the texts, however many requests it takes."""
 
     Config = HostedByGoogle
@@ -36,30 +34,8 @@ class GeminiEmbedding(HttpModel):
     async def to_input(self, call: Call, runtime: Runtime) -> Any:
         return list(call.input) if isinstance(call.input, tuple) else call.input
 
-    async def complete(self, call: Call, runtime: Runtime) -> Reply:
-        batches = self._batches(await self.to_input(call, runtime))
-
-        async def embed(batch: Any) -> EmbeddingReply:
-            # This codec gives no other replies.
-            return cast("EmbeddingReply", await self._completed(self._wire_call(call, batch), call, runtime))
-
-        found: list[EmbeddingReply] = []
-        for start in range(0, len(batches), _AT_ONCE):
-            found += await runtime.each(embed, batches[start : start + _AT_ONCE])
-        return joined(found)
-
-    def describe(self, call: Call) -> Explanation:
-        """Show the first of the requests that `call` would send."""
-        if isinstance(call.input, (list, tuple)):
-            call.input = self._batches(list(call.input))[0]
-        return super().describe(call)
-
-    def _batches(self, given: Any) -> list[Any]:
-        if not isinstance(given, list):
-            return [given]
-        most = self._most_inputs()
-        inputs = inputs_of(given)
-        return [inputs[start : start + most] for start in range(0, len(inputs), most)]
+    def batches(self, given: Any) -> list[Any]:
+        return batches(inputs_of(given), self._most_inputs()) if isinstance(given, list) else [given]
 
     def _most_inputs(self) -> int:
         """Tell how many texts one request may hold."""

@@ -11,7 +11,7 @@ from modelwrap.types import ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire import gemini_replies as replies
-from modelwrap.wire.embeddings import check_vectors
+from modelwrap.wire.embeddings import check_vectors, inputs_of, listed, wanted_length
 from modelwrap.wire.gemini import from_error, lesson, model_path
 from modelwrap.wire.gemini_content import to_parts
 from modelwrap.wire.gemini_parameters import camel
@@ -58,14 +58,6 @@ def _body(call: WireCall, traits: Traits) -> tuple[str, dict[str, Any]]:
     return "batchEmbedContents", {
         "requests": [{"model": name, "content": content, **parameters} for content in contents]
     }
-
-
-def inputs_of(given: Any) -> list[Any]:
-    """Give what is to be embedded as a list; `BadRequest` where there is nothing."""
-    inputs = given if isinstance(given, list) else [given]
-    if not inputs:
-        raise BadRequest("input: the list is empty; give at least one text", sent=False)
-    return inputs
 
 
 def embeds_content(model: str) -> bool:
@@ -129,35 +121,17 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
         if failures.says_error(data):
             raise failures.refused(failures.read(data), 200)
         vectors = _vectors(data)
-        wanted = call.parameters.get("dimensions", call.parameters.get("output_dimensionality"))
-        check_vectors(vectors, len(inputs_of(call.input)), wanted if isinstance(wanted, int) else None)
+        wanted = wanted_length(call.parameters, "output_dimensionality")
+        check_vectors(vectors, len(inputs_of(call.input)), wanted)
     except CallError as error:
         error.body = error.body or clip(bodies.text_of(body))
         error.request_id = error.request_id or failures.request_id_of(headers)
         raise
-    items = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
-    reply = EmbeddingReply.model_validate({"object": "list", "data": items, "model": call.model, **_cost(data)})
+    written = {"object": "list", "data": listed(vectors), "model": call.model, **_cost(data)}
+    reply = EmbeddingReply.model_validate(written)
     reply._raw = data
     reply.meta.request_id = failures.request_id_of(headers)
     if "usage" in reply.model_fields_set:
-        reply.meta.usage = token_usage(reply.usage)
-    return reply
-
-
-def joined(parts: list[EmbeddingReply]) -> EmbeddingReply:
-    """Put the vectors of several requests together, in the order of the requests."""
-    if len(parts) == 1:
-        return parts[0]
-    vectors = [vector for part in parts for vector in part.embeddings]
-    items = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
-    data: dict[str, Any] = {"object": "list", "data": items, "model": parts[0].model}
-    if all("usage" in part.model_fields_set for part in parts):
-        counts = [part.usage.prompt_tokens for part in parts]
-        data["usage"] = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
-    reply = EmbeddingReply.model_validate(data)
-    reply._raw = [part.raw for part in parts]
-    reply.meta.request_id = parts[-1].meta.request_id
-    if "usage" in data:
         reply.meta.usage = token_usage(reply.usage)
     return reply
 

@@ -64,7 +64,9 @@ class Case:
         changes: list[Change] = []
         self.call = WireCall(
             model=model,
-            input=messages_from(made(self.given.get("messages", "Hello"), folder), changes),
+            input=made(self.given["input"], folder)
+            if "input" in self.given
+            else messages_from(made(self.given.get("messages", "Hello"), folder), changes),
             parameters=parameters,
             stream=self.given.get("stream", False),
             extra_body=self.given.get("extra_body", {}),

@@ -8,7 +8,7 @@ import pytest
 from modelwrap.capabilities import Traits, traits_for
 from modelwrap.errors import BadRequest, InvalidResponse, RateLimited, UnsupportedParameter
 from modelwrap.wire import gemini_embedding
-from modelwrap.wire.gemini_embedding import joined
+from modelwrap.wire.embeddings import joined
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
