@@ -9,7 +9,8 @@ from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.types import JSON
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.assembly import MOST_CHOICES
-from modelwrap.wire.gemini_parts import PROVIDER, PartsReader
+from modelwrap.wire.gemini_native import PROVIDER
+from modelwrap.wire.gemini_parts import PartsReader
 
 # What a paused candidate says of its pause.
 _OF_A_PAUSE = ("finishReason", "finishMessage", "continuationToken")

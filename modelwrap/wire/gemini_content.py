@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from modelwrap.types import Change
-from modelwrap.wire.media_parts import Media, held, media_of, wrong
+from modelwrap.wire.media_parts import Media, decode_base64, held, media_of, wrong
 from modelwrap.wire.media_types import sniff
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import without_cache_mark
@@ -56,7 +56,7 @@ def inline_part(url: str, where: str) -> Part:
     """Write a `data:` URL as the bytes that a part holds."""
     media = media_of({"type": "image_url", "image_url": {"url": url}}, where)
     assert media is not None
-    return _inline(media)
+    return _inline(media, where)
 
 
 def _parts(item: Any, where: str, changes: list[Change], *, takes_urls: bool) -> list[Part]:
@@ -97,14 +97,15 @@ def _media_part(media: Media, inner: Mapping[str, Any], where: str, *, takes_url
     if media.file_id:
         return _file(_own_file(media.file_id, where), _declared(inner) or media.type)
     if not media.url:
-        return _inline(media)
+        return _inline(media, where)
     if fetches_itself(media.url) or (takes_urls and media.url.startswith(("http://", "https://"))):
         return _file(media.url, _declared(inner) or _type_by_name(media.url))
     raise wrong(where, "Gemini reads nothing from the web here; give the bytes, or a file that Google keeps")
 
 
-def _inline(media: Media) -> Part:
-    return {"inlineData": {"mimeType": media.type or sniff(media.data) or "", "data": media.base64}}
+def _inline(media: Media, where: str) -> Part:
+    kind = media.type or sniff(decode_base64(media.base64, where)[0]) or ""
+    return {"inlineData": {"mimeType": kind, "data": media.base64}}
 
 
 def _file(uri: str, kind: str) -> Part:

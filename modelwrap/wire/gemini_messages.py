@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from modelwrap.capabilities import Facts
@@ -11,7 +12,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import JSON, Change, Message
 from modelwrap.wire.functions import modern_messages
 from modelwrap.wire.gemini_content import Part, text_part, to_parts
-from modelwrap.wire.gemini_parts import PROVIDER, is_own, model_parts
+from modelwrap.wire.gemini_native import PROVIDER, is_own, model_parts
 from modelwrap.wire.histories import in_words, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
@@ -44,7 +45,12 @@ _IN_RESULTS = ("image/png", "image/jpeg", "image/webp", "application/pdf", "text
 
 def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[Content]]:
     """Give what goes out as `systemInstruction` (None for nothing) and as `contents`."""
-    messages = with_own_ids(modern_messages(call.input, call.changes), call.changes, mint=False)
+    messages = modern_messages(call.input, call.changes)
+    for position, message in enumerate(messages):
+        for name in ("tool_calls", "images"):
+            if not isinstance(message.get(name), (list, tuple, NoneType)):
+                raise _wrong(f"messages[{position}].{name}", "must be a list")
+    messages = with_own_ids(messages, call.changes, mint=False)
     lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
     system = [
         part
@@ -59,7 +65,7 @@ def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[
 
 def _system_parts(message: Message, where: str, changes: list[Change]) -> list[Part]:
     parts = to_parts(message.get("content"), where, changes)
-    if any("text" not in part for part in parts):
+    if not all(isinstance(part.get("text"), str) for part in parts):
         raise _wrong(where, "Gemini takes nothing but text in a system message; put it into one of the user")
     return parts
 
@@ -178,8 +184,9 @@ class _Writer:
         if isinstance(content, str):
             return {"response": _object_of(content, key)}
         parts = to_parts(content, f"{where}.content", self._call.changes, takes_urls=self._takes_urls)
-        media = [part for part in parts if "text" not in part]
-        response = {"response": _object_of("".join(part["text"] for part in parts if "text" in part), key)}
+        media = [part for part in parts if not isinstance(part.get("text"), str)]
+        text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+        response = {"response": _object_of(text, key)}
         if not media:
             return response
         if self._newer and all(_fits_result(part) for part in media):

@@ -140,7 +140,7 @@ def camel(name: str) -> str:
 
 def _as_gemini(name: str, value: Any) -> Any:
     if name == "stop":
-        return [value] if isinstance(value, str) else list(value)
+        return [value] if isinstance(value, str) else value
     if name == "modalities" and isinstance(value, (list, tuple)):
         return [str(item).upper() for item in value]
     return value
@@ -170,8 +170,9 @@ def _service_tier(given: Mapping[str, Any], beside: dict[str, Any], call: WireCa
     tier = given.get("service_tier", given.get("serviceTier"))
     if tier is None or tier == "auto":
         return
-    beside["serviceTier"] = _SERVICE_TIERS.get(tier, tier)
-    if tier in _SERVICE_TIERS:
+    beside["serviceTier"] = tier
+    if isinstance(tier, str) and tier in _SERVICE_TIERS:
+        beside["serviceTier"] = _SERVICE_TIERS[tier]
         call.changes.append(Change("renamed", "service_tier", f"{tier} is sent as {_SERVICE_TIERS[tier]}"))
 
 

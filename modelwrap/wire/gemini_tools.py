@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from modelwrap.capabilities import Facts
@@ -28,6 +29,8 @@ def to_tools(given: Any, call: WireCall) -> list[Any]:
     """Write all functions as one tool, behind those of Gemini's own, which go through as they are."""
     own: list[Any] = []
     functions: list[Any] = []
+    if not isinstance(given, (list, tuple, NoneType)):
+        raise BadRequest("tools: must be a list", sent=False)
     for position, tool in enumerate(given or ()):
         if _is_function(tool):
             functions.append(_declaration(tool["function"], call.changes))
