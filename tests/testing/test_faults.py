@@ -86,6 +86,16 @@ def test_a_fault_happens_as_often_as_it_is_told_to(server: FaultServer) -> None:
     assert statuses == [503, 503, 200, 200]
 
 
+def test_an_answer_in_slices_is_the_same_answer(server: FaultServer) -> None:
+    whole, sliced = connection_to(server.url("good")), connection_to(server.url("good", sliced=3))
+
+    answers = [ask(connection, model="m", stream=stream) for connection in (whole, sliced) for stream in (False, True)]
+    for connection in (whole, sliced):
+        connection.close()
+
+    assert answers[:2] == answers[2:]
+
+
 def test_every_set_of_options_has_its_own_url(server: FaultServer) -> None:
     urls = [server.url("status", code=503), server.url("status", code=500), server.url("status", code=503)]
     for url in urls:

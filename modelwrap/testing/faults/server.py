@@ -16,7 +16,7 @@ from modelwrap.testing.faults.catalogue import Fault, catalogue, named
 from modelwrap.testing.faults.station import Seen, Station
 from modelwrap.testing.faults.tls import Certificates
 
-_Key = tuple[str, int | None, str]
+_Key = tuple[str, int | None, int | None, str]
 
 
 class FaultServer:
@@ -44,20 +44,20 @@ class FaultServer:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def url(self, name: str, /, *, times: int | None = None, **options: Any) -> str:
-        """Give the base URL at which a fault waits; `times` lets it happen so often, and answers well from then on.
+    def url(self, name: str, /, *, times: int | None = None, sliced: int | None = None, **options: Any) -> str:
+        """Give the base URL at which a fault waits; the same fault with the same options is at the same URL.
 
-        The same fault with the same options is at the same URL.
+        `times` lets it happen so often, and answers well from then on; `sliced` sends in pieces of so many bytes.
         """
         fault = named(name)
         fault.check(options)
-        key = (name, times, repr(sorted(options.items())))
+        key = (name, times, sliced, repr(sorted(options.items())))
         with self._lock:
             if self._closed:
                 raise ConfigError("this FaultServer is closed")
             if key not in self._stations:
                 context = self._issuer().context(fault.tls) if fault.tls else None
-                station = Station(fault, options, times, self._host, context)
+                station = Station(fault, options, times=times, sliced=sliced, host=self._host, context=context)
                 self._stations[key] = station
                 self._permits.enter_context(permitted(station.url))
                 self._running().call_soon_threadsafe(station.begin)

@@ -61,12 +61,20 @@ class Station:
     """Listen at a port of its own, so that clients of other faults are never counted here."""
 
     def __init__(
-        self, fault: Fault, options: Mapping[str, Any], times: int | None, host: str, context: ssl.SSLContext | None
+        self,
+        fault: Fault,
+        options: Mapping[str, Any],
+        *,
+        times: int | None,
+        sliced: int | None,
+        host: str,
+        context: ssl.SSLContext | None,
     ) -> None:
         self.fault = fault
         self.failures: list[Exception] = []
         self._options = options
         self._times = times
+        self._sliced = sliced
         self._context = context
         self._asked: list[Asked] = []
         self._lines: list[Line] = []
@@ -143,9 +151,9 @@ class Station:
 
     def _answer(self, line: Line, asked: Asked) -> Steps:
         self._asked.append(asked)
-        if self.fault.place == "answer" and self._is_faulty():
-            return self.fault.script(asked, **self._options)
-        return good(asked)
+        faulty = self.fault.place == "answer" and self._is_faulty()
+        steps = self.fault.script(asked, **self._options) if faulty else good(asked)
+        return steps if self._sliced is None else _in_slices(steps, self._sliced)
 
     def _is_faulty(self) -> bool:
         if self._times is not None and self._faulty >= self._times:
@@ -166,3 +174,11 @@ class Station:
                 filler.connect(self._socket.getsockname())
             except TimeoutError:
                 return
+
+
+def _in_slices(steps: Steps, size: int) -> Steps:
+    for step in steps:
+        if isinstance(step, bytes):
+            yield from (step[start : start + size] for start in range(0, len(step), size))
+        else:
+            yield step
