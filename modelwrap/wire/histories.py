@@ -20,7 +20,7 @@ def with_own_ids(messages: list[Message], changes: list[Change], *, mint: bool =
     Some servers count from 0 in each answer, or give no ids at all; with `mint`, these are given one as well. What is
     given depends on what stands before alone, so it stays the same while a conversation grows.
     """
-    given = [call.get("id") or "" for message in messages for call in _calls_of(message)]
+    given = [str(call.get("id") or "") for message in messages for call in _calls_of(message)]
     if len(set(given)) == len(given) and "" not in given:
         return messages
     return _IdGiver(changes, mint=mint).written(messages)

@@ -123,7 +123,8 @@ def counted(response: Mapping[str, Any]) -> dict[str, Any]:
 def _message(response: Mapping[str, Any], items: list[Item], call: WireCall, facts: Facts) -> dict[str, Any]:
     text = "".join(texts_of(items, final=wants_json(call)))
     refusal = "".join(refusals_of(items))
-    calls = [to_call(item, given_names(call, function_name)) for item in items if is_call(item)]
+    names = given_names(call, function_name)
+    calls = [to_call(item, names) for item in items if is_call(item)]
     written: dict[str, Any] = {"role": "assistant", "content": text or (None if calls or refusal else "")}
     if refusal:
         written["refusal"] = refusal
@@ -156,7 +157,7 @@ def is_call(item: Item) -> bool:
 def to_call(item: Item, names: Mapping[str, str]) -> dict[str, Any]:
     """Write a call of a tool; its id is the one by which its result must name it, its name the caller's."""
     call_id, name = item.get("call_id") or item.get("id") or "", item.get("name") or ""
-    name = names.get(name, name)
+    name = names.get(str(name), name)
     if kind_of(item) == "custom_tool_call":
         return {"id": call_id, "type": "custom", "custom": {"name": name, "input": item.get("input") or ""}}
     function = {"name": name, "arguments": item.get("arguments") or ""}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import copy
+import json
+from collections.abc import AsyncIterator, Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import InvalidResponse, StreamTruncated
+from modelwrap.errors import CallError, InvalidResponse, StreamTruncated
 from modelwrap.runtime.base import run_sync
 from modelwrap.types import ChatChunk
 from modelwrap.wire import openai_responses, sse
@@ -45,7 +48,7 @@ def read(body: bytes, size: int = 4096) -> tuple[list[ChatChunk], Exception | No
 
     try:
         run_sync(read_all())
-    except (InvalidResponse, StreamTruncated) as error:
+    except CallError as error:
         return chunks, error, end
     return chunks, None, end
 
@@ -90,6 +93,48 @@ def test_every_event_is_in_the_raw_json_of_the_reply_and_in_no_two_pieces() -> N
     chunks, _, _ = read(b"".join(map(event, events)))
 
     assert assembled(chunks).raw == events
+
+
+JUNK: tuple[Any, ...] = (None, True, -1, 1e308, "", "x", [], {}, [None], [{}], {"type": 3}, {"type": "message"}, 10**9)
+
+
+def mutated(value: Any, random: Random) -> Any:
+    """Give a value in which something is another, is gone, or stands where something else should."""
+    copied = copy.deepcopy(value)
+    places = list(places_in(copied))
+    holder, key = random.choice(places)
+    way = random.random()
+    if way < 0.6:
+        holder[key] = copy.deepcopy(random.choice(JUNK))
+    elif way < 0.8:
+        del holder[key]
+    else:
+        other, name = random.choice(places)
+        holder[key] = copy.deepcopy(other[name])
+    return copied
+
+
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from places_in(value[key])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_a_server_sends_ends_in_a_reply_or_a_known_error(seed: int) -> None:
+    random = Random(seed)
+
+    for _ in range(100):
+        whole = random.choice(list(ANSWERS.values()))
+        body = json.dumps(mutated(mutated(whole, random), random)).encode()
+        try:
+            openai_responses.from_response(body, {}, WireCall("m", [], {}), Traits()).model_dump_json()
+        except CallError as error:
+            assert str(error)
+        events = [mutated(one, random) if random.random() < 0.2 else one for one in events_of(whole)]
+        chunks, _, _ = read(b"".join(map(event, events)))
+        assembled(chunks).model_dump_json()
 
 
 def test_items_without_end_are_limited() -> None:
