@@ -29,11 +29,12 @@ from modelwrap.runtime import failures, proxies, tls
 from modelwrap.runtime.addresses import check_public, look_up, numeric
 from modelwrap.runtime.base import Deadline, Limit
 from modelwrap.runtime.conversation import LARGEST_HEAD, MOST_HEADERS, MOST_INFORMATIONAL, TooManyInformational
+from modelwrap.runtime.loop_streams import WRITE_PIECE, caught_up
 from modelwrap.runtime.outgoing import Target, header_items, read_limit, target_of
 from modelwrap.runtime.places import Places
 from modelwrap.runtime.pools import Key
 from modelwrap.runtime.response import Response, joined
-from modelwrap.runtime.sockets import has_something_to_say
+from modelwrap.runtime.sockets import readiness
 from modelwrap.secrets import Scrubber, Secret
 from modelwrap.wire.http import HttpRequest
 
@@ -57,6 +58,10 @@ class _Stale(aiohttp.ServerDisconnectedError):
     """Say that a connection which had been idle was closed before any byte of an answer came."""
 
 
+class _Unsent(TimeoutError):
+    """Say that a server reads no more of a request, and has not answered either."""
+
+
 class _Connection(ResponseHandler):
     """Be aiohttp's end of one connection, which lets no answer pass for another's."""
 
@@ -67,6 +72,7 @@ class _Connection(ResponseHandler):
         self._answered = True
         self._asked = False
         self._head = b""
+        self._sending: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """Be ready for the answer to a request that is about to go out."""
@@ -83,6 +89,38 @@ class _Connection(ResponseHandler):
             max_headers=MOST_HEADERS,
         )
 
+    async def send(self, head: bytes, body: bytes, idle: float) -> None:
+        """Write a request, a long one no faster than it is taken; who has answered may want no more of it."""
+        assert self.transport is not None
+        self.transport.writelines((head, body[:WRITE_PIECE]))
+        await self._taken(idle)
+        view = memoryview(body)
+        for start in range(WRITE_PIECE, len(view), WRITE_PIECE):
+            await caught_up(self.transport)
+            if self.transport is None or self.transport.is_closing():
+                return
+            self.transport.write(view[start : start + WRITE_PIECE])
+            await self._taken(idle)
+
+    async def _taken(self, idle: float) -> None:
+        while self.writing_paused and self._asked and self.transport is not None:
+            self._sending = self._loop.create_future()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._sending
+            except TimeoutError as error:
+                raise _Unsent from error
+            finally:
+                self._sending = None
+
+    def _go_on(self) -> None:
+        if self._sending is not None and not self._sending.done():
+            self._sending.set_result(None)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
+
     async def answer(self) -> tuple[RawResponseMessage, StreamReader]:
         """Wait for the head of the answer; what is only informational is passed over."""
         while True:
@@ -95,9 +133,9 @@ class _Connection(ResponseHandler):
         if not super().is_connected() or self._buffer or self._exception is not None:
             return False
         assert self.transport is not None
-        if self.transport.get_write_buffer_size():
-            return False
-        return not has_something_to_say(self.transport.get_extra_info("socket").fileno())
+        readable, writable = readiness(self.transport.get_extra_info("socket").fileno(), 0)
+        # One that takes nothing has still to take the rest of the last request.
+        return writable and not readable and not self.transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
         if data and self._is_idle():
@@ -113,6 +151,7 @@ class _Connection(ResponseHandler):
             data, self._head = self._head, b""
             super().data_received(data)
         super().connection_lost(exc)
+        self._go_on()
 
     def _whole_head(self, data: bytes) -> bytes:
         """Keep what comes until a head is whole, and take a length out that stands beside chunks.
@@ -149,12 +188,14 @@ class _Connection(ResponseHandler):
                 return
         else:
             self._asked = False
+            self._go_on()
         super().feed_data(data, size)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         if isinstance(exc, (aiohttp.ServerDisconnectedError, OSError)) and self.exchanges > 1 and not self._answered:
             exc = _Stale()
         super().set_exception(exc, *cause)
+        self._go_on()
 
 
 class _Resolver(AbstractResolver):
@@ -246,8 +287,7 @@ class AiohttpPool:
                 protocol = connection.protocol
                 assert isinstance(protocol, _Connection)
                 protocol.begin()
-                assert protocol.transport is not None
-                protocol.transport.writelines((head.reveal().encode("ascii"), request.content))
+                await protocol.send(head.reveal().encode("ascii"), request.content, request.timeouts.idle)
                 message, content = await protocol.answer()
                 content.on_eof(connection.release)
                 return _AiohttpResponse(message, content, connection, protocol, self, request, limit)
@@ -403,6 +443,8 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
     match error:
         case aiohttp.ConnectionTimeoutError():
             return failures.not_connected_in_time(request, limit)
+        case _Unsent():
+            return failures.not_sent_in_time(request, limit)
         case TimeoutError():
             return limit.passed()
         case aiohttp.ClientHttpProxyError():

@@ -11,12 +11,16 @@ import httpcore2
 from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.conversation import Conversation, TooManyInformational
+from modelwrap.runtime.sockets import readiness
 
-# A body goes out in pieces, because each has its own time.
-WRITE_PIECE = 256 * 1024
-
-# So much is kept until more comes or an answer is awaited: a head and a short body leave together.
+# So much is kept until more comes or an answer is awaited: a head and a short body leave together. What is longer goes
+# out in pieces of this size, each with a time of its own: what a socket takes at once that has any room.
 HELD = 16 * 1024
+
+# How long it may take to see that what came under TLS was no part of an answer.
+_GLANCE = 0.001
+
+_MOST_AT_ONCE = 64 * 1024
 
 
 class Stale(httpcore2.ReadError):
@@ -51,41 +55,74 @@ def heard(conversation: Conversation, data: bytes) -> bytes:
 
 
 class ClampedStream(httpcore2.NetworkStream):
+    """Send and listen at the same time: a server may answer before it has read all of a request, and read no more."""
+
     def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
-        self._held = bytearray()
+        self._unsent = bytearray()
+        self._unread = b""
         self._write_limit: float | None = None
         self.conversation = Conversation()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        limit, passed = self._write_limit, httpcore2.WriteTimeout
+        if self.conversation.answered:
+            limit, passed = timeout, httpcore2.ReadTimeout
         try:
-            self._flush()
+            self._send(limit, passed)
         except httpcore2.WriteError:
             # A server that hangs up over a request may have said why before.
-            self._held.clear()
-        try:
-            data = self._stream.read(max_bytes, seconds_left(timeout, httpcore2.ReadTimeout))
-        except httpcore2.ReadError:
-            if self.conversation.stale:
-                raise Stale from None
-            raise
+            self._unsent.clear()
+        if not self._unread:
+            return heard(self.conversation, self._receive(max_bytes, seconds_left(timeout, httpcore2.ReadTimeout)))
+        data, self._unread = self._unread[:max_bytes], self._unread[max_bytes:]
         return heard(self.conversation, data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.conversation.asks()
-        self._held += buffer
+        self._unsent += buffer
         self._write_limit = timeout
-        if len(self._held) > HELD:
-            self._flush()
+        if len(self._unsent) > HELD:
+            self._send(timeout, httpcore2.WriteTimeout)
 
-    def _flush(self) -> None:
-        if not self._held:
+    def _send(self, limit: float | None, passed: type[Exception]) -> None:
+        """Send what is left of the request, until something comes."""
+        if not self.conversation.spent and 0 < len(self._unsent) <= HELD:
+            # There is room for a short one.
+            self._send_piece(seconds_left(limit, passed))
+        while self._unsent and not self._unread:
+            seconds = seconds_left(limit, passed)
+            readable, writable = readiness(self._stream.get_extra_info("socket").fileno(), seconds)
+            if readable:
+                self._glance()
+            elif writable:
+                self._send_piece(seconds)
+            else:
+                raise passed
+
+    def _send_piece(self, seconds: float | None) -> None:
+        self._stream.write(bytes(self._unsent[:HELD]), seconds)
+        del self._unsent[:HELD]
+
+    def _glance(self) -> None:
+        """Take what came; under TLS that may be nothing for us."""
+        try:
+            self._unread = self._receive(_MOST_AT_ONCE, _GLANCE)
+        except httpcore2.ReadTimeout:
             return
-        view = memoryview(bytes(self._held))
-        self._held.clear()
-        for start in range(0, len(view), WRITE_PIECE):
-            seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
-            self._stream.write(bytes(view[start : start + WRITE_PIECE]), seconds)
+        # A further request would have to wait for the rest of this one.
+        self.conversation.spent = True
+        if not self._unread:
+            # Nobody is there any more who would read it.
+            self._unsent.clear()
+
+    def _receive(self, max_bytes: int, seconds: float | None) -> bytes:
+        try:
+            return self._stream.read(max_bytes, seconds)
+        except httpcore2.ReadError:
+            if self.conversation.stale:
+                raise Stale from None
+            raise
 
     def close(self) -> None:
         self._stream.close()

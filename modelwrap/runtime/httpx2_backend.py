@@ -49,7 +49,7 @@ class _Httpx2Response(Response):
         self._pool = pool
         self._request = request
         self._conversation = native.extensions["network_stream"].conversation
-        self._conversation.spent = is_ambiguous(self.headers)
+        self._conversation.spent |= is_ambiguous(self.headers)
         self._ended = False
         self._closed = False
 

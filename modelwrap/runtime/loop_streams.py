@@ -10,15 +10,26 @@ from typing import Any
 import httpcore2
 
 from modelwrap.runtime.addresses import check_public, look_up
-from modelwrap.runtime.clamp import HELD, WRITE_PIECE, heard, seconds_left
+from modelwrap.runtime.clamp import HELD, heard, seconds_left
 from modelwrap.runtime.conversation import Conversation
 from modelwrap.runtime.sockets import has_something_to_say
+
+# A body goes out in pieces, because each has its own time.
+WRITE_PIECE = 256 * 1024
 
 # How much may lie unread before the other end has to wait.
 _MOST_UNREAD = 256 * 1024
 
 # How long one address is tried alone.
 _HEAD_START = 0.25
+
+
+async def caught_up(transport: asyncio.Transport | None) -> None:
+    """Let the loop take in what has come: a socket that breaks over a write loses what nobody has read."""
+    while transport is not None and not transport.is_closing() and transport.is_reading():
+        if not has_something_to_say(transport.get_extra_info("socket").fileno()):
+            return
+        await asyncio.sleep(0)
 
 
 class _Socket(asyncio.Protocol):
@@ -135,6 +146,8 @@ class LoopStream(httpcore2.AsyncNetworkStream):
         view = memoryview(bytes(self._held))
         self._held.clear()
         for start in range(0, len(view), WRITE_PIECE):
+            if start:
+                await caught_up(self._socket.transport)
             seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
             await self._write(view[start : start + WRITE_PIECE], seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 
 
@@ -14,3 +15,16 @@ def has_something_to_say(descriptor: int) -> bool:
         poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(0))
     return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def readiness(descriptor: int, seconds: float | None) -> tuple[bool, bool]:
+    """Wait until something has come or can be sent, and tell which; neither when the time is over."""
+    if not hasattr(select, "poll"):
+        readable, writable, _ = select.select([descriptor], [descriptor], [], seconds)
+        return bool(readable), bool(writable)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLOUT)
+    # Rounded up, because a time that rounds to nothing would be spent in a circle.
+    found = poll.poll(None if seconds is None else math.ceil(seconds * 1000))
+    events = found[0][1] if found else 0
+    return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)

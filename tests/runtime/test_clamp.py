@@ -17,6 +17,7 @@ from modelwrap.runtime.clamp import HELD, ClampedBackend, Stale, seconds_left
 
 PUBLIC = ["93.184.216.34", "93.184.216.35"]
 ANSWER = b"HTTP/1.1 200 OK\r\n\r\n"
+NUMBER = 1234
 
 
 class Clock:
@@ -33,6 +34,7 @@ class Socket(httpcore2.NetworkStream):
         self.clock = clock
         self.takes = 0.0
         self.done: list[tuple[Any, ...]] = []
+        self.waited: list[float | None] = []
         self.says: Any = ANSWER
         self.takes_no_more = False
 
@@ -61,7 +63,10 @@ class Socket(httpcore2.NetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        return f"the {info}"
+        return self if info == "socket" else f"the {info}"
+
+    def fileno(self) -> int:
+        return NUMBER
 
 
 class Network:
@@ -73,6 +78,9 @@ class Network:
         self.takes = 0.0
         self.down: tuple[str, ...] = ()
         self.asked: list[tuple[Any, ...]] = []
+        self.ready: list[tuple[bool, bool]] = []
+        """Whether there is something to read and room to write, for as often as it differs from nothing and room."""
+        monkeypatch.setattr(clamp, "readiness", self.readiness)
         monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", lambda _, *arguments: self.connect(*arguments))
 
     def connect(self, host: str, port: int, timeout: Any, local: Any, options: Any) -> Socket:
@@ -81,6 +89,11 @@ class Network:
         if host in self.down:
             raise httpcore2.ConnectError(f"{host} is down")
         return self.socket
+
+    def readiness(self, descriptor: int, seconds: float | None) -> tuple[bool, bool]:
+        assert descriptor == NUMBER
+        self.socket.waited.append(seconds)
+        return self.ready.pop(0) if self.ready else (False, True)
 
     def open(self, host: str, timeout: float | None, *, public_only: bool = False) -> httpcore2.NetworkStream:
         return ClampedBackend(public_only=public_only).connect_tcp(host, 443, timeout, "local", [("option",)])  # type: ignore[list-item]  # handed on as it is
@@ -151,7 +164,7 @@ def test_limits_of_others_are_handed_on(network: Network) -> None:
 
     assert network.asked == [(PUBLIC[0], 443, 1.75, "local", [("option",)])]
     assert network.socket.done == [("read", 7, None), ("write", b"data", 1.5), ("read", 7, 2.5), ("close",)]
-    assert stream.get_extra_info("socket") == "the socket"
+    assert stream.get_extra_info("client_addr") == "the client_addr"
 
 
 def test_what_tls_makes_of_a_stream_is_clamped_too(network: Network, clock: Clock) -> None:
@@ -178,17 +191,72 @@ def test_a_head_and_a_short_body_leave_together_when_the_answer_is_awaited(netwo
 
 def test_a_large_body_is_written_in_pieces_that_share_its_time(network: Network, clock: Clock) -> None:
     stream = network.open("some.host", limit(clock))
-    body = bytes(range(256)) * (5 * 512)
+    body = bytes(range(256)) * 160
     network.socket.takes = 2.0
 
     stream.write(body, limit(clock, 60, total=7))
 
     assert b"".join(data for _, data, _ in network.socket.done) == body
-    assert [(len(data), left) for _, data, left in network.socket.done] == [
-        (2**18, 7.0),
-        (2**18, 5.0),
-        (2**17, 3.0),
+    assert [(len(data), left) for _, data, left in network.socket.done] == [(HELD, 7.0), (HELD, 5.0), (2**13, 3.0)]
+    assert network.socket.waited == [7.0, 5.0, 3.0]
+
+
+def test_no_more_of_a_body_goes_out_before_the_answer_that_has_begun_is_read(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+    network.ready = [(False, True), (True, True)]
+
+    stream.write(b"x" * 3 * HELD, limit(clock, 3))
+    begun = [stream.read(5, limit(clock, 4)), stream.read(1000, limit(clock, 4))]
+    ended = stream.read(1000, limit(clock, 4))
+
+    assert begun == [ANSWER[:5], ANSWER[5:]]
+    assert ended == ANSWER
+    written = b"x" * HELD
+    assert network.socket.done == [
+        ("write", written, 3.0),
+        ("read", 65536, 0.001),
+        ("write", written, 4.0),
+        ("write", written, 4.0),
+        ("read", 1000, 4.0),
     ]
+    assert stream.get_extra_info("is_readable") is True
+
+
+def test_what_tls_says_for_itself_is_no_answer(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+    network.ready = [(True, False)]
+    network.socket.says = httpcore2.ReadTimeout()
+
+    stream.write(b"x" * 2 * HELD, limit(clock))
+
+    assert [operation for operation, *_ in network.socket.done] == ["read", "write", "write"]
+    assert stream.get_extra_info("is_readable") == "the is_readable"
+
+
+def test_the_rest_of_a_request_is_dropped_when_nobody_is_left_to_read_it(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+    network.ready = [(True, True)]
+    network.socket.says = b""
+
+    stream.write(b"x" * 2 * HELD, limit(clock))
+
+    assert stream.read(100) == b""
+    assert [operation for operation, *_ in network.socket.done] == ["read", "read"]
+
+
+@pytest.mark.parametrize("answered, kind", [(False, httpcore2.WriteTimeout), (True, httpcore2.ReadTimeout)])
+def test_a_server_that_neither_reads_nor_answers_is_not_waited_for(
+    network: Network, clock: Clock, answered: bool, kind: type[Exception]
+) -> None:
+    stream = network.open("some.host", limit(clock))
+    network.ready = [(True, False)] * answered + [(False, False)] * 2
+
+    with pytest.raises(kind):
+        stream.write(b"x" * 2 * HELD, limit(clock, 3))
+        stream.read(100, limit(clock, 4))
+        stream.read(100, limit(clock, 4))
+
+    assert network.socket.waited == ([3.0, 4.0] if answered else [3.0])
 
 
 def test_a_server_that_takes_no_more_of_a_request_is_heard(network: Network, clock: Clock) -> None:

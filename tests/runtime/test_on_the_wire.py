@@ -131,31 +131,82 @@ def test_a_body_of_any_size_arrives_whole(colour: Colour) -> None:
     ] * len(bodies)
 
 
-def test_a_refusal_that_comes_before_the_request_has_gone_out_is_read(colour: Colour) -> None:
-    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\nconnection: close\r\n\r\nlarge"
+# More than the system takes in on both sides.
+LARGE = b"x" * 2**20 * 12
+
+
+async def answer_to_a_large_request(runtime: Runtime, port: int) -> tuple[int, bytes]:
+    url = f"http://127.0.0.1:{port}/"
+    request = HttpRequest("POST", url, content=LARGE, timeouts=Timeouts(idle=0.5, total=3))
+    response = await runtime.send(request, Deadline(3, runtime.now))
+    return response.status, await response.read()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_refusal_that_comes_before_the_request_has_gone_out_is_read(colour: Colour, closes: bool) -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge"
     may_close = threading.Event()
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(refusal)
-        may_close.wait(5)
-
-    async def status(url: str) -> tuple[int, bytes]:
-        runtime = colour.runtime()
-        request = HttpRequest("POST", url, content=b"x" * 2**20 * 3, timeouts=Timeouts(idle=0.5, total=3))
-        response = await runtime.send(request, Deadline(3, runtime.now))
-        return response.status, await response.read()
+        if not closes:
+            may_close.wait(5)
 
     with a_port(refuse) as port:
         try:
-            if colour.name == "concurrent":
-                assert colour.run(status(f"http://127.0.0.1:{port}/")) == (413, b"large")
-            else:
-                # Who waits in a thread either sends or listens.
-                with pytest.raises(TimedOut, match="could not be sent"):
-                    colour.run(status(f"http://127.0.0.1:{port}/"))
+            assert colour.run(answer_to_a_large_request(colour.runtime(), port)) == (413, b"large")
         finally:
             may_close.set()
+
+
+@pytest.mark.parametrize(
+    "early", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b""], ids=["continue", "status", "nothing"]
+)
+def test_a_request_goes_on_while_its_answer_begins(colour: Colour, early: bytes) -> None:
+    heard = []
+
+    def serve(connection: socket.socket) -> None:
+        head = connection.recv(4096)
+        connection.sendall(early)
+        missing = len(LARGE) - len(head.partition(b"\r\n\r\n")[2])
+        while missing > 0:
+            missing -= len(connection.recv(65536))
+        heard.append(missing)
+        connection.sendall(OK.removeprefix(early))
+
+    with a_port(serve) as port:
+        assert colour.run(answer_to_a_large_request(colour.runtime(), port)) == (200, b"{}")
+
+    assert heard == [0]
+
+
+def test_a_connection_serves_no_other_call_while_a_request_is_still_going_out(colour: Colour) -> None:
+    answered = threading.Barrier(2)
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(OK)
+        answered.wait(5)
+
+    async def twice(port: int) -> None:
+        for _ in range(2):
+            await answer_to_a_large_request(colour.runtime(), port)
+            answered.wait(5)
+
+    with a_port(serve, connections=2) as port:
+        colour.run(twice(port))
+
+
+def test_a_server_that_reads_no_more_of_a_request_is_not_waited_for(colour: Colour) -> None:
+    may_close = threading.Event()
+
+    with a_port(lambda connection: bool(may_close.wait(5))) as port:
+        with pytest.raises(TimedOut, match="could not be sent for 0.5 s") as caught:
+            colour.run(answer_to_a_large_request(colour.runtime(), port))
+        may_close.set()
+
+    assert (caught.value.limit, caught.value.retryable) == ("idle", True)
 
 
 @pytest.mark.parametrize(
