@@ -91,15 +91,16 @@ class _Connection(ResponseHandler):
 
     async def send(self, head: bytes, body: bytes, idle: float) -> None:
         """Write a request, a long one no faster than it is taken; who has answered may want no more of it."""
-        assert self.transport is not None
-        self.transport.writelines((head, body[:WRITE_PIECE]))
+        transport = self.transport
+        assert transport is not None
+        transport.writelines((head, body[:WRITE_PIECE]))
         await self._taken(idle)
         view = memoryview(body)
         for start in range(WRITE_PIECE, len(view), WRITE_PIECE):
-            await caught_up(self.transport)
-            if self.transport is None or self.transport.is_closing():
+            await caught_up(transport)
+            if transport.is_closing():
                 return
-            self.transport.write(view[start : start + WRITE_PIECE])
+            transport.write(view[start : start + WRITE_PIECE])
             await self._taken(idle)
 
     async def _taken(self, idle: float) -> None:

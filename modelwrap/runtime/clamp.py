@@ -65,11 +65,11 @@ class ClampedStream(httpcore2.NetworkStream):
         self.conversation = Conversation()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        limit, passed = self._write_limit, httpcore2.WriteTimeout
-        if self.conversation.answered:
-            limit, passed = timeout, httpcore2.ReadTimeout
         try:
-            self._send(limit, passed)
+            if self.conversation.answered:
+                self._send(timeout, httpcore2.ReadTimeout)
+            else:
+                self._send(self._write_limit, httpcore2.WriteTimeout)
         except httpcore2.WriteError:
             # A server that hangs up over a request may have said why before.
             self._unsent.clear()
