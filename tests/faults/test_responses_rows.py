@@ -16,6 +16,9 @@ NOT_HERE = {
     "C20": "there are no choices on this wire: a row of its own below",
     "C21": "there are no choices on this wire: a row of its own below",
     "C22": "the row breaks the JSON of Chat Completions: a row of its own below",
+    "C53": "the row asks a server that repeats messages of Chat Completions",
+    "C54": "the row asks a server that repeats messages of Chat Completions",
+    "C55": "the row asks a server that repeats messages of Chat Completions",
     "S08": "the end of this wire is its end mark",
     "S09": "the end of this wire is its end mark",
     "S25": "there are no choices on this wire; that items have an end is shown beside its codec",
@@ -57,7 +60,7 @@ def test_no_row_falls_short(row: Row, column: ResponsesColumn) -> None:
 
 def test_what_is_not_judged_is_in_the_table() -> None:
     assert set(NOT_HERE) <= {row.id for row in TABLE}
-    assert len(ROWS) >= 78
+    assert len(ROWS) >= 75
     assert len(SHORT) >= 34
 
 
