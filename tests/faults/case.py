@@ -99,7 +99,7 @@ class Case:
             url = self.server.url(given["fault"], **options)
             known.append({"settings": {"url": url, **_PATIENT, **settings}, "stream": given.get("stream", False)})
         good = self.server.url("good")
-        order = json.dumps({"column": self.column.name, "good": good, "asks": known})
+        order = json.dumps({"column": self.column.place, "good": good, "asks": known})
         outcomes = [outcome_from(told) for told in said_by_child("tests.faults.child", order)]
         return [(given["fault"], outcome) for given, outcome in zip(asks, outcomes, strict=True)]
 

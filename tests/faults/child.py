@@ -7,7 +7,7 @@ import resource
 import sys
 
 from tests.faults.case import as_json
-from tests.faults.columns import COLUMNS, Settings
+from tests.faults.columns import Settings, column_at
 
 
 def peak() -> float:
@@ -16,7 +16,7 @@ def peak() -> float:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    column = COLUMNS[order["column"]]
+    column = column_at(order["column"])
     warming = column.client(Settings(order["good"]))
     warming.ask()
     warming.ask(stream=True)

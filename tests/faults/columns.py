@@ -11,9 +11,10 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -141,6 +142,11 @@ class Column(ABC):
             client.ask()
             client.ask(stream=True)
             client.close()
+
+    @property
+    def place(self) -> str:
+        """Say where another process finds this column: in the `COLUMNS` of a module, under its name."""
+        return f"{type(self).__module__}:{self.name}"
 
     def __str__(self) -> str:
         return self.name
@@ -586,3 +592,11 @@ COLUMNS: dict[str, Column] = {
     )
 }
 OURS = [column for column in COLUMNS.values() if column.ours]
+
+
+def column_at(place: str) -> Column:
+    """Find a column by its `place`."""
+    module, _, name = place.partition(":")
+    known = import_module(module).COLUMNS
+    found: Iterable[Column] = known.values() if isinstance(known, dict) else known
+    return next(column for column in found if column.name == name)

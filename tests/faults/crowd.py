@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from tests.faults.columns import COLUMNS, Settings
+from tests.faults.columns import Settings, column_at
 
 THREADS, CALLS = 32, 6
 FORKS, CALLS_OF_FORK = 6, 8
@@ -57,7 +57,7 @@ def in_forks(ask: Callable[[str], str | None]) -> list[str]:
 
 
 def main() -> None:
-    column, url = COLUMNS[sys.argv[1]], sys.argv[2]
+    column, url = column_at(sys.argv[1]), sys.argv[2]
     ask = column.plain(Settings(url, total=10.0, connect=2.0, first_token=5.0))
     found = in_forks(ask) + in_threads(ask) + in_forks(ask)
     print(json.dumps([f"{count} x {words}" for words, count in Counter(found).items()]))

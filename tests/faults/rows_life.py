@@ -92,7 +92,7 @@ def hides_password(tried: Tried) -> None:
 
 @row("C54", "32 threads, 6 forks")
 def threads_and_forks(case: Case) -> None:
-    for words in said_by_child("tests.faults.crowd", case.column.name, case.server.url("echo")):
+    for words in said_by_child("tests.faults.crowd", case.column.place, case.server.url("echo")):
         case.demand(False, words)
 
 

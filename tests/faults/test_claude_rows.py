@@ -17,7 +17,6 @@ NOT_HERE = {
     "C20": "there are no choices on this wire: a row of its own below",
     "C21": "there are no choices on this wire: a row of its own below",
     "C22": "the row breaks OpenAI's JSON: a row of its own below",
-    "C54": "the row asks from processes that do not know this column",
     "S20": "there are no choices on this wire",
     "S25": "there are no choices on this wire",
 }

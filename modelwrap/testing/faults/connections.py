@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 from modelwrap.testing.faults.answers import END_OF_CHUNKS, chat, head, in_chunk, json_head, to_json
 from modelwrap.testing.faults.answers import good as good_answer
@@ -18,7 +19,16 @@ def good(asked: Asked, *, text: str = "Rhine, Elbe, Oder 🌊.") -> Steps:
 @fault("C54")
 def echo(asked: Asked) -> Steps:
     """Answer with the last message's own text."""
-    yield from good_answer(asked, text=asked.json["messages"][-1]["content"])
+    yield from good_answer(asked, text=last_text(asked.json))
+
+
+def last_text(body: dict[str, Any]) -> str:
+    """Find what was asked last, whichever API it was asked over."""
+    said = body.get("messages") or body.get("input") or body.get("contents") or ""
+    if isinstance(said, str):
+        return said
+    content = said[-1].get("content") or said[-1].get("parts")
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or ())
 
 
 @fault("C01", place="refused")
