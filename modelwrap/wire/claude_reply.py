@@ -27,6 +27,8 @@ _FINISH_REASONS = {
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
+_BESIDE = ("container", "context_management", "input_transformations", "diagnostics")
+"""What Claude says beside its answer that stands beside OpenAI's choices under the same name."""
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 
 
@@ -87,10 +89,9 @@ def beside(message: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a reply says beside its answer."""
     usage = message.get("usage")
     tier = usage.get("service_tier") if isinstance(usage, Mapping) else None
-    container = message.get("container")
     return {
         **({"service_tier": tier} if tier is not None else {}),
-        **({"container": container} if container is not None else {}),
+        **{name: message[name] for name in _BESIDE if message.get(name) is not None},
     }
 
 

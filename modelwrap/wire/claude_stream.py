@@ -125,8 +125,10 @@ class EventReader:
     def _ending(self, event: dict[str, Any]) -> ChatChunk | None:
         was_complete = self.complete
         delta, usage = event.get("delta"), event.get("usage")
-        if isinstance(delta, dict):
-            self._message.update((name, value) for name, value in delta.items() if value is not None)
+        beside = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
+        for fields in (beside, delta):
+            if isinstance(fields, dict):
+                self._message.update((name, value) for name, value in fields.items() if value is not None)
         if isinstance(usage, dict):
             known = self._message.get("usage")
             known = known if isinstance(known, dict) else {}
