@@ -23,7 +23,7 @@ from modelwrap.errors import (
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
-from modelwrap.wire.claude_content import text_block
+from modelwrap.wire.claude_content import as_blocks, text_block
 from modelwrap.wire.claude_messages import to_conversation
 from modelwrap.wire.claude_parameters import to_format, to_parameters
 from modelwrap.wire.claude_reply import blocks_of, continued, to_reply
@@ -82,7 +82,7 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     if shape is not None:
         body["output_config"] = {"format": shape, **body.get("output_config", {})}
     if words:
-        system = words if system is None else [*_as_blocks(system), text_block(words)]
+        system = words if system is None else [*as_blocks(system), text_block(words)]
     if system is not None:
         body["system"] = system
     if call.resumes is not None:
@@ -91,10 +91,6 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
         body["stream"] = True
     body.update(call.extra_body)
     return body
-
-
-def _as_blocks(system: Any) -> list[Any]:
-    return [text_block(system)] if isinstance(system, str) else system
 
 
 def _resume(body: dict[str, Any], message: Mapping[str, Any]) -> None:

@@ -40,6 +40,11 @@ def text_block(text: str) -> Block:
     return {"type": "text", "text": text}
 
 
+def as_blocks(content: Any) -> list[Block]:
+    """Give what may be written as one text as blocks."""
+    return [text_block(content)] if isinstance(content, str) else content
+
+
 def text_of(blocks: list[Block]) -> str:
     return "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
 

@@ -8,7 +8,7 @@ from typing import Any
 from modelwrap.capabilities import Facts
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
-from modelwrap.wire.claude_content import Block, text_block, text_of, to_blocks, with_cache_mark
+from modelwrap.wire.claude_content import Block, as_blocks, text_block, text_of, to_blocks, with_cache_mark
 from modelwrap.wire.claude_native import (
     PROVIDER,
     fitted,
@@ -225,10 +225,7 @@ class _Writer:
         # What is no text is of Claude's own kind, and only its server knows where that may stand.
         own = any(block["type"] != "text" for block in blocks)
         if own or (self._facts.get("later_system") in (None, "kept") and self._may_stand_here(position)):
-            if self._turns and self._turns[-1]["role"] == "system":
-                self._turns[-1]["content"] += blocks
-            else:
-                self._turns.append({"role": "system", "content": blocks})
+            self._add_system(message, blocks)
             self._takes_more = False
             return
         tell(
@@ -237,6 +234,14 @@ class _Writer:
         )
         marked = text_block(f"<system>\n{text_of(blocks)}\n</system>")
         self._say(with_cache_mark([marked], blocks[-1].get("cache_control")))
+
+    def _add_system(self, message: Message, blocks: list[Block]) -> None:
+        content = message.get("content")
+        if self._turns and self._turns[-1]["role"] == "system":
+            self._turns[-1]["content"] = [*as_blocks(self._turns[-1]["content"]), *blocks]
+        else:
+            plain = isinstance(content, str) and "cache_control" not in message
+            self._turns.append({"role": "system", "content": content if plain else blocks})
 
     def _may_stand_here(self, position: int) -> bool:
         """Tell whether a system message stands behind the user, or a server's tool, and before Claude or the end.

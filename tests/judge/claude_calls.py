@@ -97,7 +97,7 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "later system": (
         [*HI, system("Be brief.")],
         {"model": "claude-opus-4-8"},
-        {"model": "claude-opus-4-8", "messages": [*HI, {"role": "system", "content": [text("Be brief.")]}]},
+        {"model": "claude-opus-4-8", "messages": [*HI, {"role": "system", "content": "Be brief."}]},
     ),
     "sampling": ("Hi", {"temperature": 0, "top_k": 5}, {"messages": HI, "extra_body": {"temperature": 0, "top_k": 5}}),
     "stop": ("Hi", {"stop": ["a", "b"]}, {"messages": HI, "stop_sequences": ["a", "b"]}),
