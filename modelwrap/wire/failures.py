@@ -304,7 +304,7 @@ _RULES = (
         r"|run out of (\w+ )?credits|doesn't have any credits|used all available credits|spend(ing)? limit"
         r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
         r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
-        r"|free allocation|free tier .{0,40}has been exhausted",
+        r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted",
     ),
     _rule(
         ContentFiltered,
@@ -322,6 +322,7 @@ _RULES = (
         {400, 413, 422, 500},
         r"context_(length|window)_exceeded|exceed_context_size|tokens_limit_reached|prompt_too_long|model_max_prompt",
         r"(context|sequence) (length|window|size)|max context|prompt (is )?too long|input is too long"
+        r"|exceeds? (the )?context limit"
         r"|maximum prompt length|exceeded model token limit|exceeds? (the )?max(imum)? (length|number of tokens)"
         r"|input token count|input tokens .*cannot exceed|number of tokens in the prompt|too many (input )?tokens"
         r"|max_new_tokens.* must be <=|must have less than \d+ tokens|max size: \d+ tokens|input length should be"
@@ -340,7 +341,7 @@ _RULES = (
         {400, 422},
         r"model_not_found|model_not_exist|\binvalid_model\b|deployment_?notfound",
         r"model\S* .{0,120}(does not exist|not found|not exist|is not a valid model)|not a valid model id"
-        r"|^invalid model\b|unknown model|no such model",
+        r"|model identifier is invalid|^invalid model\b|unknown model|no such model",
     ),
     _rule(
         UnsupportedParameter,
@@ -349,7 +350,7 @@ _RULES = (
         r"(unsupported|unknown|unrecognized) (request )?(parameter|argument|field)|extra inputs are not permitted"
         r"|property '?\S+ is unsupported|arguments? not supported|additional properties are not allowed"
         r"|unsupportedparamserror|unrecognized key"
-        r"|\S+ (is|are) not (supported|enabled|permitted) (with|for|on|by) this model|unknown name \"",
+        r"|\S+ (is|are) (not (supported|enabled|permitted)|deprecated) (with|for|on|by) this model|unknown name \"",
     ),
     _rule(
         Overloaded,

@@ -75,6 +75,11 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
         (400, said("Input is too long for requested model."), E.ContextTooLong),
         (
             400,
+            said("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease either"),
+            E.ContextTooLong,
+        ),
+        (
+            400,
             said("the request exceeds the available context size", type="exceed_context_size_error"),
             E.ContextTooLong,
         ),
@@ -242,6 +247,8 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
             E.Overloaded,
         ),
         (500, said("The server is overloaded", type="server_error"), E.Overloaded),
+        (400, {"message": "The provided model identifier is invalid."}, E.NotFound),
+        (400, said("`temperature` is deprecated for this model."), E.UnsupportedParameter),
         # A wrong value is no unsupported parameter, and a long answer no long prompt.
         (
             400,
@@ -253,6 +260,7 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
         # Money and filters, by the words of gateways and clouds.
         (403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}, E.QuotaExhausted),
         (400, said("Budget has been exceeded! Max budget: 0.5", type="budget_exceeded"), E.QuotaExhausted),
+        (400, said("You have reached your specified API usage limits. It ends on 2026-12-01."), E.QuotaExhausted),
         (403, {"errors": [{"code": "token_quota_reached", "message": "no"}]}, E.QuotaExhausted),
         (403, said("no", code="AllocationQuota.FreeTierOnly"), E.QuotaExhausted),
         (500, said("no", code="insufficient_user_quota"), E.QuotaExhausted),
