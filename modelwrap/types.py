@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from dataclasses import dataclass, field
+from itertools import count
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from modelwrap.errors import ConfigError, MissingPackage
 
 JSON: TypeAlias = Any
 Message: TypeAlias = dict[str, Any]
@@ -276,21 +282,67 @@ class Image(Wire):
     b64_json: str | None = None
     revised_prompt: str | None = None
 
+    @property
+    def content(self) -> bytes | None:
+        """The image itself; None where only its URL came."""
+        return b64decode(self.b64_json) if self.b64_json else None
+
+    @property
+    def type(self) -> str | None:
+        """The media type, told by how base64 of it begins."""
+        start = self.b64_json or ""
+        return next((f"image/{kind}" for begin, kind in _BEGINNINGS.items() if start.startswith(begin)), None)
+
+    def place(self, otherwise: str | None = None) -> str | None:
+        """Where the image is: its URL, or a `data:` URL, of the format `otherwise` where its bytes do not tell."""
+        if self.url or not self.b64_json:
+            return self.url
+        kind = self.type or f"image/{otherwise or 'png'}"
+        return f"data:{kind};base64,{self.b64_json}"
+
+
+# What base64 makes of the bytes with which files of these formats begin.
+_BEGINNINGS = {
+    "/9j/": "jpeg",
+    "iVBOR": "png",
+    "R0lGOD": "gif",
+    "UklGR": "webp",
+    "PHN2Zy": "svg+xml",
+    "PD94bW": "svg+xml",
+}
+
 
 class ImageReply(Reply):
     created: int = 0
     data: list[Image] = Field(default_factory=list)
     output_format: str | None = None
+    usage: Usage = Field(default_factory=Usage)
 
     @property
     def image_urls(self) -> list[str]:
         """Where the images are; one that came as bytes is a `data:` URL."""
-        kind = self.output_format or "png"
-        found = (
-            image.url or (f"data:image/{kind};base64,{image.b64_json}" if image.b64_json else None)
-            for image in self.data
-        )
-        return [url for url in found if url]
+        return [url for url in (image.place(self.output_format) for image in self.data) if url]
+
+    def save(self, folder: str | PathLike[str], stem: str = "image") -> list[Path]:
+        """Write the images into a folder, as `image-1.png` and so on, over no file that is there already.
+
+        `ConfigError` where one came as a URL: nothing is fetched here.
+        """
+        for image in self.data:
+            if image.url and not image.b64_json:
+                raise ConfigError(
+                    f"{image.url.partition('?')[0]} is not here: images that come as URLs are fetched where the "
+                    'config of their model says "fetch_images": true'
+                )
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return [self._written(Path(folder), stem, image) for image in self.data if image.b64_json]
+
+    def _written(self, folder: Path, stem: str, image: Image) -> Path:
+        kind = (image.type or f"image/{self.output_format or 'png'}").partition("/")[2].partition("+")[0]
+        paths = (folder / f"{stem}-{number}.{kind}" for number in count(1))
+        path = next(path for path in paths if not path.exists())
+        path.write_bytes(image.content or b"")
+        return path
 
 
 class Embedding(Wire):
@@ -313,8 +365,6 @@ class EmbeddingReply(Reply):
         try:
             import numpy as np
         except ImportError:
-            from modelwrap.errors import MissingPackage
-
             raise MissingPackage("reply.numpy() needs a package: pip install numpy") from None
         return np.array(self.embeddings, dtype=np.float32)
 
@@ -377,6 +427,26 @@ class ChatChunk(Wire):
     def raw(self) -> JSON:
         """The provider's own JSON of this piece."""
         return _private(self)["_raw"]
+
+
+class ImageChunk(ChatChunk):
+    """Be one piece of a stream of images: an image, or what there is of it so far."""
+
+    type: str = ""
+    b64_json: str | None = None
+    url: str | None = None
+    partial_image_index: int | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the image is not finished yet."""
+        return self.type.endswith("partial_image")
+
+    @property
+    def image_urls(self) -> list[str]:
+        """Where the image is; one that came as bytes is a `data:` URL."""
+        url = Image(url=self.url, b64_json=self.b64_json).place()
+        return [url] if url else []
 
 
 def _private(model: BaseModel) -> dict[str, Any]:

@@ -89,12 +89,13 @@ class Loopback:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                is_form = headers.get("content-type", "").startswith("multipart/")
                 answer = outer.answer(
                     Asked(
                         self.command,
                         self.path,
                         headers,
-                        json.loads(body) if body else None,
+                        json.loads(body) if body and not is_form else None,
                         self.client_address,
                         body,
                     )

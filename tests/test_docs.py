@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import inspect
 import io
 import re
@@ -37,6 +38,7 @@ DOCUMENTS = [
     "docs/capabilities.md",
     "docs/presets.md",
     "docs/embeddings.md",
+    "docs/images.md",
     "docs/providers/claude.md",
     "docs/providers/gemini.md",
     "docs/providers/openai.md",
@@ -90,6 +92,8 @@ class Elsewhere:
 def answer(asked: Asked) -> Answer:
     if ":" in asked.path:
         return gemini_answer(asked)
+    if "/images/" in asked.path:
+        return images_answer(asked)
     if asked.path.endswith("/embeddings"):
         return vectors_answer(asked)
     if asked.path.endswith("/generate"):
@@ -102,6 +106,18 @@ def answer(asked: Asked) -> Answer:
     if "response_format" in asked.body:
         return chat_answer('{"name": "Rhine", "length_in_km": 1233}')
     return chat_answer("Rhine, Elbe, Oder.")
+
+
+def images_answer(asked: Asked) -> Answer:
+    picture = base64.b64encode(PIXEL).decode()
+    usage = {"input_tokens": 14, "output_tokens": 272, "total_tokens": 286}
+    if asked.body is None or not asked.body.get("stream"):
+        return json_answer({"created": 1, "data": [{"b64_json": picture}], "output_format": "png", "usage": usage})
+    pieces = [
+        event({"type": "image_generation.partial_image", "b64_json": picture, "partial_image_index": 0}),
+        event({"type": "image_generation.completed", "b64_json": picture, "usage": usage}),
+    ]
+    return Answer(200, {"content-type": "text/event-stream"}, [*pieces])
 
 
 def vectors_answer(asked: Asked) -> Answer:

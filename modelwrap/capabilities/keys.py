@@ -112,6 +112,7 @@ KEYS: dict[str, Kind] = {
     "wire.responses": FLAG,
     "wire.own_parts": TEXT,
     "wire.strict": FLAG,
+    "wire.image_edits": _one_of("form", "urls"),
     "image.returns": _one_of("b64", "url_or_b64"),
     "image.n": OPTION,
     "image.size": CHOICE,

@@ -58,6 +58,17 @@ def attempted(call: Call, name: str, endpoint: str, runtime: Runtime) -> Iterato
         logger.debug("%s: attempt %d at %s: %s in %.3f s", name, number, endpoint, attempt.outcome, seconds)
 
 
+@contextmanager
+def sent_once(*, replayable: bool) -> Iterator[None]:
+    """Let no call be tried again that may have arrived, unless it may be done twice: nobody knows what became of it."""
+    try:
+        yield
+    except CallError as error:
+        if error.sent and error.status is None and not replayable:
+            error.retryable = False
+        raise
+
+
 class Opened:
     """Be a stream whose first piece has come."""
 

@@ -33,6 +33,18 @@ class Chunks(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Assembles(Protocol):
+    """Put the pieces of a streamed reply together."""
+
+    def add(self, chunk: ChatChunk) -> None: ...
+
+    def reply(self) -> Reply:
+        """Put together what has come so far."""
+
+    def __bool__(self) -> bool:
+        """Tell whether anything has come."""
+
+
 @dataclass(slots=True)
 class Call:
     input: Any
@@ -59,6 +71,8 @@ class Call:
     """Where the last attempt went."""
     waited: float = 0.0
     """How long the wait before the coming attempt was."""
+    assembly: Assembles | None = None
+    """What puts the pieces of a stream together; None for those of a chat."""
     ended: bool = False
     """Whether the end of the stream was seen."""
     end_marked: bool = True

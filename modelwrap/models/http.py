@@ -59,6 +59,8 @@ class HttpModel(Model):
     """Call an endpoint through a codec; subclasses say how their input becomes the wire's."""
 
     codec: Codec
+    largest_event: int = sse.LARGEST_EVENT
+    """How many bytes one event of a stream may have."""
     credential: Credential | None = None
     """Where tokens come from that run out; None where the endpoint's headers say who asks."""
 
@@ -125,7 +127,7 @@ class HttpModel(Model):
             method=request.method,
             url=shown(scrub(request.url)),
             headers=headers,
-            body=scrub.value(json.loads(request.content)) if request.content else None,
+            body=scrub.value(json.loads(request.content) if request.holds_json else request.json),
             changes=tuple(call.changes),
         )
 
@@ -177,7 +179,7 @@ class HttpModel(Model):
             try:
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
-                events = _events(response, call.timeouts.idle)
+                events = _events(response, call.timeouts.idle, self.largest_event)
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -276,9 +278,9 @@ class _Asking:
         return self._lessons_left >= 0 and self._model._learn(error, self._sent, self._call, self._traits)
 
 
-async def _events(response: HttpResponse, idle: float) -> AsyncGenerator[sse.Event, None]:
+async def _events(response: HttpResponse, idle: float, largest: int) -> AsyncGenerator[sse.Event, None]:
     """Read events as they come; bytes that make no event do not count as a sign of life."""
-    decoder = sse.Decoder()
+    decoder = sse.Decoder(largest)
     limit = response.read_limit
     async with aclosing(response.stream()) as parts:
         async for part in parts:

@@ -65,6 +65,11 @@ class Fetching:
     """Tell whether the wire takes a URL as it is."""
 
 
+async def fetched(media: Media, where: str, call: Call, runtime: Runtime, fetching: Fetching) -> Media:
+    """Fetch media from their URL; `BadRequest` names by `where` what cannot be had."""
+    return await _fetch(_Wanted(media, where), call.deadline, runtime, fetching)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     media: Media

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from modelwrap.errors import CallError, ConfigError, StreamTruncated
-from modelwrap.models.call import Call, Chunks, fill_error, fill_meta
+from modelwrap.models.call import Assembles, Call, Chunks, fill_error, fill_meta
 from modelwrap.runtime.base import Deadline, Runtime, next_or_none, run_sync, unadopted
 from modelwrap.types import ChatChunk, ChatReply
 from modelwrap.wire.assembly import Assembly
@@ -28,7 +28,7 @@ class _Reading:
         self._call = call
         self._model = model
         self._runtime = runtime
-        self._assembly = Assembly()
+        self._assembly: Assembles = Assembly()
         self._chunks: Chunks | None = None
         self._started = 0.0
         self._first_after: float | None = None
@@ -50,6 +50,8 @@ class _Reading:
             except BaseException:  # also a cancelled or interrupted reader gives the connection back
                 await self._break()
                 raise
+            if self._call.assembly is not None:
+                self._assembly = self._call.assembly
 
     async def next(self) -> ChatChunk | None:
         if self._busy:
@@ -125,7 +127,8 @@ class _Reading:
         return self._filled() if self._assembly else None
 
     def _filled(self) -> ChatReply:
-        reply = self._assembly.reply()
+        # Most models chat. The others' replies share its properties (`image_urls`), not its choices.
+        reply = cast("ChatReply", self._assembly.reply())
         fill_meta(reply, self._call, self._model.name, self._runtime.now() - self._started)
         reply.meta.seconds_to_first_token = self._first_after
         return reply

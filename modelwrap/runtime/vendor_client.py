@@ -159,13 +159,18 @@ async def carry(
 
 
 async def _post(errand: Errand, clients: Clients, path: str, options: dict[str, Any]) -> None:
-    body = errand.request.json
+    request = errand.request
+    body: dict[str, Any] = {"body": request.json}
+    if not request.holds_json:
+        # Told of a form, clients would write one of their own; its type is put back in `_to_request`.
+        body = {"content": request.content}
+        options["headers"].pop("content-type", None)
     if errand.runtime.blocking:
-        clients.of_thread().post(path, cast_to=httpx2.Response, body=body, options=options)
+        clients.of_thread().post(path, cast_to=httpx2.Response, options=options, **body)
         return
     try:
         async with asyncio.timeout(errand.deadline.remaining() + _SLACK):
-            await clients.of_loop().post(path, cast_to=httpx2.Response, body=body, options=options)
+            await clients.of_loop().post(path, cast_to=httpx2.Response, options=options, **body)
     except TimeoutError:
         raise errand.deadline.passed() from None
 
@@ -187,5 +192,7 @@ def _to_request(native: httpx2.Request, content: bytes, written: HttpRequest) ->
         for name, value in native.headers.items()
         if name not in _OF_CONNECTIONS
     }
-    body = json.loads(content) if content else None
+    if not written.holds_json:
+        headers["content-type"] = written.headers["content-type"]
+    body = json.loads(content) if content and written.holds_json else written.json
     return replace(written, method=native.method, url=str(native.url), headers=headers, json=body, content=content)

@@ -9,10 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
-from modelwrap.secrets import HIDDEN, Secret, is_sensitive
+from modelwrap.secrets import HIDDEN, Secret, is_sensitive, reveal
 from modelwrap.types import JSON, Change
 
 USER_AGENT = f"modelwrap/{__version__}"
+
+_JSON = "application/json"
 
 _OWN_HEADERS: dict[str, str | Secret] = {"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"}
 
@@ -71,6 +73,11 @@ class HttpRequest:
     """How many bytes of an answer are read; None leaves the limit that all have."""
     replayable: bool = True
     """Whether it may be sent again when an idle connection turns out to be closed and nothing was answered."""
+
+    @property
+    def holds_json(self) -> bool:
+        """Whether the content is JSON; `json` shows what else it may be."""
+        return bool(self.content) and reveal(self.headers.get("content-type", "application/json")).startswith(_JSON)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -1,58 +1,309 @@
-"""OpenAI's image generation."""
+"""OpenAI's images, and whatever else speaks of them so: made from words, or from words and other images."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import ValidationError
-
-from modelwrap.capabilities import Traits
-from modelwrap.errors import BadRequest, CallError, InvalidResponse, UnsupportedParameter
-from modelwrap.types import JSON, Change, ChatChunk, ImageReply
+from modelwrap.capabilities import Facts, Traits
+from modelwrap.capabilities.keys import is_range
+from modelwrap.errors import (
+    BadRequest,
+    CallError,
+    ConnectionFailed,
+    ContentFiltered,
+    InvalidResponse,
+    StreamFailed,
+    StreamTruncated,
+    clip,
+)
+from modelwrap.types import JSON, Change, ChatChunk, ImageChunk, ImageReply, Usage
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import failures, multipart, sse
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.media_parts import Media
 from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.urls import join
+from modelwrap.wire.usage import token_usage
+
+# Some ten images of the largest kind, in base64.
+LARGEST_ANSWER = 256 * 2**20
+
+IMAGE_PARAMETERS = ("image", "mask", "markup")
+"""The parameters that hold images; they are read before, and stand in what is asked."""
+
+_FACTS = {
+    **{name: f"image.{name}" for name in ("n", "size", "quality", "style", "background", "moderation")},
+    **{name: f"image.{name}" for name in ("input_fidelity", "output_format", "response_format")},
+    "partial_images": "image.stream_partial_images",
+}
+"""Which fact says whether a parameter is taken."""
+
+_DONE = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Say what is to be shown, and by which images."""
+
+    prompt: str = ""
+    images: tuple[Media, ...] = ()
+    beside: tuple[tuple[str, Media], ...] = ()
+    """Images that are no input by themselves, such as a mask, by the names of their parameters."""
+
+    @property
+    def operation(self) -> str:
+        if not self.images:
+            return "generations"
+        return "edits" if self.prompt else "variations"
+
+
+# Requests.
 
 
 def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
-    if call.stream:
-        raise UnsupportedParameter("stream: images come in one piece", sent=False)
-    if not isinstance(call.input, str):
-        raise BadRequest(f"an image is made from a string, not from {type(call.input).__name__}", sent=False)
-    parameters = {name: value for name, value in call.parameters.items() if value is not None}
-    body = {"model": call.model, "prompt": call.input, **parameters, **call.extra_body}
+    """Write the request: words alone make images, words and images edit them, an image alone is varied.
+
+    Images go out as the files of a form, unless one of them is a URL or the endpoint wants JSON.
+    """
+    asked: Asked = call.input
+    _check(asked, traits.facts)
+    model = {"model": call.model} if call.model else {}
+    prompt = {"prompt": asked.prompt} if asked.prompt else {}
+    stream = {"stream": True} if call.stream else {}
+    body = {**model, **prompt, **_parameters(call, traits.facts), **stream, **call.extra_body}
+    files = {**_inputs(asked), **dict(asked.beside)}
+    wants_urls = traits.facts.get("wire.image_edits") == "urls"
+    if not files or wants_urls or not all(media.base64 for media in files.values()):
+        body = {**body, **(_as_urls(asked) if wants_urls else _as_references(asked))}
+        content_type, content = "application/json", to_bytes(body)
+    else:
+        content_type, content = multipart.to_form([*multipart.fields(body), *_parts(files)])
+        body = {**body, **{name: f"{media.type}, {media.size} bytes" for name, media in files.items()}}
     return HttpRequest(
         "POST",
-        join(endpoint.base_url, "/images/generations", endpoint.query),
-        to_headers(call, endpoint),
+        join(endpoint.base_url, f"/images/{asked.operation}", endpoint.query),
+        {**to_headers(call, endpoint), "content-type": content_type},
         json=body,
-        content=to_bytes(body),
+        content=content,
         connection=endpoint.connection,
+        stream=call.stream,
+        largest_body=LARGEST_ANSWER,
     )
 
 
+def _check(asked: Asked, facts: Facts) -> None:
+    if not asked.prompt and not asked.images:
+        raise BadRequest("an image is made from words or from another image, and neither is given", sent=False)
+    if asked.beside and not asked.images:
+        raise BadRequest(f"{asked.beside[0][0]}: belongs to an image, and none is given", sent=False)
+    key = f"image.{asked.operation}"
+    if asked.images and facts.certain(key) and facts.get(key) is False:
+        advice = "; say in words what is to change" if asked.operation == "variations" else ""
+        raise BadRequest(f"{facts.model} makes no {asked.operation} of images{advice}", sent=False)
+
+
+def _parameters(call: WireCall, facts: Facts) -> dict[str, Any]:
+    given = {name: value for name, value in call.parameters.items() if value is not None}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in IMAGE_PARAMETERS and not _is_left_out(name, value, call, facts)
+    }
+
+
+def _is_left_out(name: str, value: Any, call: WireCall, facts: Facts) -> bool:
+    key = _FACTS.get(name)
+    if key is None or not facts.certain(key) or not _refuses(facts.get(key), value):
+        return False
+    if name == "response_format" and value == "b64_json" and facts.get("image.returns") == "b64":
+        tell(call.changes, Change("dropped", name, f"{facts.model} gives nothing else, and refuses to be asked"))
+        return True
+    return call.leaves_out(name, facts.reason(key))
+
+
+def _refuses(state: Any, value: Any) -> bool:
+    if state is False:
+        return True
+    if is_range(state):
+        return isinstance(value, (int, float)) and not state[0] <= value <= state[1]
+    return isinstance(state, tuple) and value not in state
+
+
+def _inputs(asked: Asked) -> dict[str, Media]:
+    """Name the images as the fields of a form."""
+    if len(asked.images) == 1:
+        return {"image": asked.images[0]}
+    return {f"image[{place}]": media for place, media in enumerate(asked.images)}
+
+
+def _parts(files: Mapping[str, Media]) -> Iterator[multipart.Part]:
+    for name, media in files.items():
+        field = "image[]" if name.startswith("image[") else name
+        place = name.removeprefix("image[").removesuffix("]") if field == "image[]" else ""
+        filename = media.name or f"{field.removesuffix('[]')}{place}.{media.type.rpartition('/')[2] or 'bin'}"
+        yield multipart.Part(field, media.data, filename, media.type or "application/octet-stream")
+
+
+def _as_references(asked: Asked) -> dict[str, Any]:
+    if not asked.images:
+        return {}
+    return {
+        "images": [_reference(media) for media in asked.images],
+        **{name: _reference(media) for name, media in asked.beside},
+    }
+
+
+def _reference(media: Media) -> dict[str, str]:
+    return {"file_id": media.file_id} if media.file_id else {"image_url": media.url or media.data_url}
+
+
+def _as_urls(asked: Asked) -> dict[str, Any]:
+    """Write images as xAI takes them."""
+    images = [{"type": "image_url", "url": media.url or media.data_url} for media in asked.images]
+    if not images:
+        return {}
+    beside = {name: {"type": "image_url", "url": media.url or media.data_url} for name, media in asked.beside}
+    return {**({"image": images[0]} if len(images) == 1 else {"images": images}), **beside}
+
+
+# Replies.
+
+
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ImageReply:
-    raw = bodies.loads(body)
-    if not isinstance(raw, dict) or "data" not in raw:
-        if isinstance(raw, dict) and failures.says_error(raw):
-            raise failures.refused(failures.read(raw), 200)
-        raise InvalidResponse("the answer holds no images", body=bodies.text_of(body))
     try:
-        reply = ImageReply.model_validate(raw)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InvalidResponse(f"the answer is no list of images: {where}", body=bodies.text_of(body)) from None
-    reply._raw = raw
+        reply = _read(bodies.loads(body), call.changes)
+    except CallError as error:
+        error.body = error.body or clip(bodies.text_of(body))
+        error.request_id = error.request_id or failures.request_id_of(headers)
+        raise
+    reply.meta.request_id = failures.request_id_of(headers)
     return reply
+
+
+def _read(data: JSON, changes: list[Change]) -> ImageReply:
+    items = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        if isinstance(data, dict) and failures.says_error(data):
+            raise failures.refused(failures.read(data), 200)
+        raise InvalidResponse("the answer holds no images")
+    reply = to_reply(data, changes)
+    if not reply.image_urls:
+        # xAI leaves out what it filtered, and says nothing of it.
+        raise (ContentFiltered if items else InvalidResponse)("the answer holds no image, but places for some")
+    return reply
+
+
+def to_reply(data: dict[str, Any], changes: list[Change]) -> ImageReply:
+    """Make a reply of images that stand in OpenAI's list."""
+    reply = validated(ImageReply, data, changes)
+    reply._raw = data
+    usage = _counted(reply.usage)
+    if usage is not None:
+        reply.meta.usage = token_usage(usage)
+    return reply
+
+
+def _counted(usage: Usage) -> Usage | None:
+    """Give tokens under the names that they have elsewhere; None where none were counted."""
+    counts = usage.__pydantic_extra__ or {}
+    if isinstance(counts.get("input_tokens"), int) and isinstance(counts.get("output_tokens"), int):
+        return Usage(prompt_tokens=counts["input_tokens"], completion_tokens=counts["output_tokens"])
+    return usage if "prompt_tokens" in usage.model_fields_set else None
+
+
+# Streams.
 
 
 async def from_stream(
     events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
 ) -> AsyncGenerator[ChatChunk, None]:
-    raise InvalidResponse("images come in one piece")
-    yield  # makes this the generator that a codec gives
+    """Read a stream of images, each of which may be shown before it is finished.
+
+    It ends with as many images as were asked for. An error before the first piece is the refusal that it says; a later
+    one is a `StreamFailed`.
+    """
+    wanted = call.parameters.get("n") or 1
+    began, finished = False, 0
+    try:
+        async for event in events:
+            if event.unfinished:
+                break
+            if event.data.strip() == _DONE:
+                end.marked = True
+                break
+            for chunk in _chunks(event, call, began=began):
+                began = True
+                finished += not chunk.partial
+                yield chunk
+            if finished >= wanted or (event.bare and finished):
+                end.marked = True
+                break
+    except ConnectionFailed as error:
+        if not finished:
+            raise StreamTruncated(f"the connection broke within the answer: {error.message}") from error
+    if not finished:
+        words = "the stream held no image" if end.marked else "the stream ended before its image was finished"
+        raise (InvalidResponse if end.marked else StreamTruncated)(words)
+
+
+def _chunks(event: sse.Event, call: WireCall, *, began: bool) -> Iterator[ImageChunk]:
+    value = bodies.loads(event.data.encode())
+    if event.bare:
+        reply = _read(value, call.changes)
+        pieces = [{**image.model_dump(), "usage": value.get("usage")} for image in reply.data]
+        yield from (_chunk({"type": "image.completed", **piece}, call, value) for piece in pieces)
+        return
+    if not isinstance(value, dict):
+        raise InvalidResponse("an event of the stream is no object", body=event.data)
+    if value.get("type") == "error" or event.event == "error" or isinstance(value.get("error"), dict):
+        error = failures.refused(failures.read(value), 200)
+        raise StreamFailed(error.message, code=error.code, body=event.data) if began else error
+    chunk = _chunk(value, call, value)
+    if chunk.image_urls:
+        yield chunk
+
+
+def _chunk(value: dict[str, Any], call: WireCall, raw: JSON) -> ImageChunk:
+    chunk = validated(ImageChunk, value, call.changes)
+    chunk._raw = raw
+    return chunk
+
+
+class ImageAssembly:
+    """Collect the images of a stream; `reply()` may be asked at any time for those that are finished."""
+
+    def __init__(self) -> None:
+        self._finished: list[dict[str, Any]] = []
+        self._known: dict[str, Any] = {}
+        self._raw: list[JSON] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._raw)
+
+    def add(self, chunk: ChatChunk) -> None:
+        self._raw.append(chunk.raw)
+        assert isinstance(chunk, ImageChunk)
+        if chunk.partial:
+            return
+        said = chunk.model_dump(exclude={"type", "usage"}, exclude_none=True)
+        image: dict[str, Any] = {name: said.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in said}
+        self._finished.append(image)
+        self._known |= said
+        if chunk.usage is not None:
+            self._known["usage"] = chunk.usage.model_dump()
+
+    def reply(self) -> ImageReply:
+        known = dict(self._known)
+        created = known.pop("created_at", 0)
+        reply = to_reply({"created": created, **known, "data": self._finished}, [])
+        reply._raw = list(self._raw)
+        return reply
+
+
+# Errors.
 
 
 def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
@@ -60,4 +311,5 @@ def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallErro
 
 
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+    """Learn nothing: there are no two ways to ask for an image."""
     return None

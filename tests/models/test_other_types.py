@@ -101,17 +101,6 @@ def test_images_that_come_as_bytes_are_data_urls(server: Loopback) -> None:
     assert reply.image_urls == ["data:image/webp;base64,aGk="]
 
 
-def test_an_image_model_refuses_what_makes_no_image(colour: Colour, server: Loopback) -> None:
-    model = load(model_type="openai_dall_e", client_args={"base_url": server.base_url})
-
-    with pytest.raises(BadRequest, match="made from a string"):
-        colour.call(model, [{"role": "user", "content": "a cat"}])
-    with pytest.raises(UnsupportedParameter, match="one piece"):
-        colour.stream(model, "a cat")
-
-    assert server.asked == []
-
-
 @pytest.mark.parametrize("body", [{"hello": 1}, [], {"data": 3}])
 def test_what_is_no_list_of_images_is_an_error(server: Loopback, body: Any) -> None:
     server.script(json_answer(body))

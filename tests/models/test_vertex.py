@@ -217,8 +217,8 @@ def test_what_holds_on_vertex_holds_behind_a_gateway(server: Loopback, login: Lo
     "expiry, least, most",
     [
         (None, 300, 300),
-        (datetime.now(UTC) + timedelta(seconds=100), 50, 100),
-        ((datetime.now(UTC) + timedelta(seconds=100)).replace(tzinfo=None), 50, 100),
+        (datetime.now(UTC) + timedelta(hours=2), 3600, 7200),
+        ((datetime.now(UTC) + timedelta(hours=2)).replace(tzinfo=None), 3600, 7200),
         (datetime(2020, 1, 1, tzinfo=UTC), 0, 0),
     ],
 )

@@ -59,7 +59,8 @@ class Case:
         overrides = self.given.get("capabilities")
         self.traits: Traits = traits_for(model, base_url, provider=provider, overrides=overrides)
         parameters = made(self.given.get("parameters", {}), folder)
-        if "response_format" in parameters:
+        # That of images is a word.
+        if not isinstance(parameters.get("response_format", ""), str):
             parameters["response_format"], _ = response_format_of(parameters["response_format"], strict=strict)
         changes: list[Change] = []
         self.call = WireCall(
