@@ -58,6 +58,10 @@ class _Stale(aiohttp.ServerDisconnectedError):
     """Say that a connection which had been idle was closed before any byte of an answer came."""
 
 
+class _ProxyFailed(aiohttp.ClientError):
+    """Say what a proxy did instead of making a tunnel."""
+
+
 class _Unsent(TimeoutError):
     """Say that a server reads no more of a request, and has not answered either."""
 
@@ -301,6 +305,12 @@ class AiohttpPool:
             return await self._connector.connect(self._way(target), [], _timeout(seconds))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError):
+            raise
+        except (aiohttp.ClientError, HttpProcessingError, TooManyInformational) as error:
+            # Nobody else speaks before there is a connection.
+            hung_up = isinstance(error, aiohttp.ServerDisconnectedError)
+            raise _ProxyFailed("it hung up" if hung_up else _words(error)) from error
 
     def _way(self, target: Target) -> aiohttp.ClientRequest:
         """Say to aiohttp's connector what to connect to; all requests to an origin go the same way."""
@@ -450,6 +460,8 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
             return limit.passed()
         case aiohttp.ClientHttpProxyError():
             return failures.proxy_refused(f"{error.status} {words}", error.status)
+        case _ProxyFailed():
+            return failures.proxy_refused(words, None)
         case aiohttp.ClientConnectorCertificateError():
             return failures.not_connected(error.certificate_error, words, proxied=proxied)
         case aiohttp.ClientConnectorError():
@@ -464,7 +476,7 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
 def _words(error: Exception) -> str:
     """Give what an error says, without the hosts and headers that aiohttp adds to it."""
     match error:
-        case HttpProcessingError():
+        case HttpProcessingError() | aiohttp.ClientResponseError():
             words = error.message.partition("\n")[0].rstrip(":")
         case aiohttp.ClientPayloadError():
             words = "it ended before the answer did"

@@ -12,6 +12,7 @@ from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.conversation import Conversation, TooManyInformational
 from modelwrap.runtime.sockets import readiness
+from modelwrap.runtime.tunnels import Tunnel
 
 # So much is kept until more comes or an answer is awaited: a head and a short body leave together. What is longer goes
 # out in pieces of this size, each with a time of its own: what a socket takes at once that has any room.
@@ -144,9 +145,20 @@ class ClampedStream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
+class _TunnelStream(ClampedStream):
+    def __init__(self, stream: httpcore2.NetworkStream, limit: float | None) -> None:
+        super().__init__(stream)
+        self._tunnel = Tunnel(limit)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with self._tunnel.opening():
+            return self._tunnel.heard(super().read(max_bytes, self._tunnel.limit))
+
+
 class ClampedBackend(httpcore2.SyncBackend):
-    def __init__(self, *, public_only: bool) -> None:
+    def __init__(self, *, public_only: bool, tunnels: bool = False) -> None:
         self._public_only = public_only
+        self._tunnels = tunnels
 
     def connect_tcp(
         self,
@@ -165,7 +177,8 @@ class ClampedBackend(httpcore2.SyncBackend):
             if seconds is not None and others_left:
                 seconds /= 2
             try:
-                return ClampedStream(super().connect_tcp(address, port, seconds, local_address, socket_options or ()))
+                stream = super().connect_tcp(address, port, seconds, local_address, socket_options or ())
+                return _TunnelStream(stream, timeout) if self._tunnels else ClampedStream(stream)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore2.ConnectError(f"{host} has no address")

@@ -305,7 +305,8 @@ class BlockingPool(_Pool):
     """Hold the lines of all threads to one origin."""
 
     def __init__(self, key: Key) -> None:
-        backend = ClampedBackend(public_only=key.connection.public_only)
+        tunnels = proxies.has_tunnels(key.origin, key.connection)
+        backend = ClampedBackend(public_only=key.connection.public_only, tunnels=tunnels)
         kinds = (httpcore2.ConnectionPool, httpcore2.HTTPProxy, httpcore2.SOCKSProxy)
         open_connection, proxied = _opener(key, backend, kinds)
         super().__init__(key, lambda: _BlockingLine(open_connection()), proxied=proxied)
@@ -327,7 +328,8 @@ class LoopPool(_Pool):
     def __init__(self, key: Key) -> None:
         from modelwrap.runtime.loop_streams import LoopBackend  # blocking callers never pay for it
 
-        backend = LoopBackend(public_only=key.connection.public_only)
+        tunnels = proxies.has_tunnels(key.origin, key.connection)
+        backend = LoopBackend(public_only=key.connection.public_only, tunnels=tunnels)
         kinds = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy, httpcore2.AsyncSOCKSProxy)
         open_connection, proxied = _opener(key, backend, kinds)
         super().__init__(key, lambda: _LoopLine(open_connection()), proxied=proxied)
@@ -377,8 +379,11 @@ def _native_url(target: Target) -> httpcore2.URL:
 
 
 def _native_request(request: HttpRequest, target: Target, limit: Limit) -> httpcore2.Request:
+    connect = Limit(request.timeouts.connect, limit.deadline, "connect")
+    # Names, sockets, tunnels and TLS share it.
+    connect.begin()
     timeout = {
-        "connect": Limit(request.timeouts.connect, limit.deadline, "connect"),
+        "connect": connect,
         "read": limit,
         "write": Limit(request.timeouts.idle, limit.deadline, "idle"),
     }

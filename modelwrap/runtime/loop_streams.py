@@ -13,6 +13,7 @@ from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.clamp import HELD, heard, seconds_left
 from modelwrap.runtime.conversation import Conversation
 from modelwrap.runtime.sockets import has_something_to_say
+from modelwrap.runtime.tunnels import Tunnel
 
 # A body goes out in pieces, because each has its own time.
 WRITE_PIECE = 256 * 1024
@@ -198,9 +199,20 @@ class LoopStream(httpcore2.AsyncNetworkStream):
         return has_something_to_say(socket.transport.get_extra_info("socket").fileno())
 
 
+class _TunnelStream(LoopStream):
+    def __init__(self, socket: _Socket, limit: float | None) -> None:
+        super().__init__(socket)
+        self._tunnel = Tunnel(limit)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with self._tunnel.opening():
+            return self._tunnel.heard(await super().read(max_bytes, self._tunnel.limit))
+
+
 class LoopBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, *, public_only: bool) -> None:
+    def __init__(self, *, public_only: bool, tunnels: bool = False) -> None:
         self._public_only = public_only
+        self._tunnels = tunnels
 
     async def connect_tcp(
         self,
@@ -216,7 +228,8 @@ class LoopBackend(httpcore2.AsyncNetworkBackend):
                 addresses = asked.result() if asked.done() else await asyncio.wrap_future(asked)
                 if self._public_only:
                     check_public(host, addresses)
-                return LoopStream(await _connected(addresses, port))
+                socket = await _connected(addresses, port)
+                return _TunnelStream(socket, timeout) if self._tunnels else LoopStream(socket)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except (OSError, UnicodeError) as error:

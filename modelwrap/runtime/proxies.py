@@ -29,6 +29,12 @@ def is_socks(proxy: Secret | None) -> bool:
     return proxy is not None and proxy.reveal().lower().startswith("socks")
 
 
+def has_tunnels(origin: str, connection: Connection) -> bool:
+    """Tell whether connections to an origin go through a proxy that is asked to pass bytes on."""
+    proxy = proxy_for(origin, connection)
+    return proxy is not None and not is_socks(proxy) and origin.startswith("https:")
+
+
 def parsed(proxy: Secret, origin: str) -> httpx2.Proxy:
     """Take a proxy's URL apart."""
     if is_socks(proxy) and find_spec("socksio") is None:

@@ -15,6 +15,7 @@ from modelwrap.errors import (
     AuthenticationFailed,
     BadRequest,
     CallError,
+    ConnectionFailed,
     ContentFiltered,
     ContextTooLong,
     InvalidResponse,
@@ -78,6 +79,9 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
 def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) -> CallError:
     """Make a refusal into its error; `status` is what HTTP said, which may have been 200."""
     meant = status if status >= 300 else refusal.status
+    if meant == 407:
+        words = f"the proxy failed: {refusal.message or _no_words(meant)}"
+        return ConnectionFailed(words, status=meant, retryable=False, sent=False)
     kind = _kind(refusal, meant)
     known: dict[str, Any] = {"status": meant or status, "code": refusal.code, "retryable": None}
     if kind is ServerFailed and meant is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TLSFailed
+from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TimedOut, TLSFailed
 from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
@@ -18,6 +19,7 @@ from modelwrap.testing import FaultServer
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import WAYS, Colour
 from tests.hidden import assert_hidden
+from tests.raw_port import a_port_that_answers
 
 PASSWORD = "pr0xy-secret"
 BASIC = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
@@ -125,12 +127,34 @@ def test_a_tunnel_that_is_refused_is_named(colour: Colour, status: int, retryabl
     proxy = Proxy(b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status)
     connection = Connection(proxy=Secret(proxy.url))
 
-    with pytest.raises(ConnectionFailed, match=f"the proxy failed: {status}") as caught:
+    with pytest.raises(ConnectionFailed, match=f"the proxy failed: {status} No$") as caught:
         colour.run(fetch(colour.runtime(), "https://model.test/v1", connection))
     proxy.close()
 
     assert (caught.value.sent, caught.value.retryable) == (False, retryable)
     assert_hidden(caught.value, PASSWORD, BASIC)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"x" * 2**18, b"HTTP/1.1 103 Early\r\n\r\n" * 9],
+    ids=["hangs up", "speaks something else", "has a head without end", "does not come to the point"],
+)
+def test_a_proxy_that_makes_no_tunnel_is_named_and_nothing_was_sent(colour: Colour, answer: bytes) -> None:
+    with a_port_that_answers(answer) as url, pytest.raises(ConnectionFailed, match="the proxy failed: ") as caught:
+        colour.run(fetch(colour.runtime(), "https://model.test/", Connection(proxy=Secret(url))))
+
+    assert (caught.value.sent, caught.value.retryable) == (False, True)
+
+
+def test_the_time_to_connect_holds_for_a_tunnel_too(colour: Colour) -> None:
+    started = time.monotonic()
+
+    with a_port_that_answers(hang_up=False) as url, pytest.raises(TimedOut, match="no connection within 1 s") as caught:
+        colour.run(fetch(colour.runtime(), "https://model.test/", Connection(proxy=Secret(url))))
+
+    assert (caught.value.limit, caught.value.sent) == ("connect", False)
+    assert time.monotonic() - started < 2
 
 
 def test_a_proxy_that_is_not_there_is_named(colour: Colour) -> None:

@@ -352,6 +352,13 @@ def test_redirect_names_where_without_its_query() -> None:
     assert "abc" not in error.message
 
 
+def test_a_proxy_that_wants_a_login_is_not_taken_for_the_provider() -> None:
+    error = failure(407, "Log in")
+
+    assert isinstance(error, errors.ConnectionFailed)
+    assert (error.message, error.retryable, error.sent) == ("the proxy failed: Log in", False, False)
+
+
 def test_conflict_is_retried_only_where_it_means_a_lock() -> None:
     assert not failure(409, "").retryable
     assert failure(409, "", {"openai-version": "2020-10-01"}).retryable
