@@ -71,6 +71,8 @@ def _content(item: Any, where: str, call: WireCall) -> dict[str, Any]:
         return dict(item)
     if not isinstance(item, (str, list, Mapping)):
         raise BadRequest(f"{where}: must be text or parts of a content, not {type(item).__name__}", sent=False)
+    if isinstance(item, Mapping) and "role" in item:
+        raise BadRequest(f"{where}: must be text or parts of a content, not a message", sent=False)
     parts = to_parts(item, where, call.changes)
     if not parts:
         raise BadRequest(f"{where}: is empty, and nothing can be made of it", sent=False)

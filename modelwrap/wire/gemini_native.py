@@ -38,8 +38,10 @@ def model_parts(message: Message, where: str, changes: list[Change], platform: s
     own = native_extra(message, PROVIDER)
     parts = parts_of_fields(message, where, changes)
     native = own.get("parts")
-    if isinstance(native, list) and all(isinstance(part, Mapping) for part in native):
+    if isinstance(native, list) and all(_is_part(part) for part in native):
         parts = _fitted([dict(part) for part in native], parts, changes)
+    elif native is not None:
+        tell(changes, _EDITED)
     if platform is None or own.get("platform", "") == platform:
         return parts
     return _unsigned(parts, changes)
@@ -77,6 +79,8 @@ def is_own(message: Mapping[str, Any]) -> bool:
 
 def _said(message: Mapping[str, Any], own: Mapping[str, Any], where: str, changes: list[Change]) -> list[Part]:
     parts = to_parts(message.get("content") or message.get("refusal") or None, f"{where}.content", changes)
+    if not all(_is_part(part) for part in parts):
+        raise wrong(f"{where}.content", "functionCall must be an object")
     signature = own.get("thought_signature")
     if not signature:
         return parts
@@ -140,6 +144,10 @@ def _fitted(native: list[Part], written: list[Part], changes: list[Change]) -> l
     return [*kept, *left]
 
 
+def _is_part(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("functionCall", {}), Mapping)
+
+
 def _is_said(part: Part) -> bool:
     return not part.get("thought") and "functionCall" not in part and ("text" in part or "fileData" in part)
 
@@ -152,4 +160,4 @@ def _same_call(one: Part, other: Part) -> bool:
     first, second = one["functionCall"], other["functionCall"]
     if first.get("id") is not None and second.get("id") is not None and first["id"] != second["id"]:
         return False
-    return bool(first["name"] == second.get("name") and first["args"] == (second.get("args") or {}))
+    return bool(first.get("name") == second.get("name") and (first.get("args") or {}) == (second.get("args") or {}))

@@ -78,7 +78,9 @@ def with_images_shown(messages: list[Message], changes: list[Change]) -> list[Me
         if message.get("role") != "assistant" or not isinstance(images, list) or not images:
             return message, []
         tell(changes, _SHOWN)
-        shown = [{"type": "image_url", "image_url": image["image_url"]} for image in images if "image_url" in image]
+        if not all(isinstance(image, Mapping) and image.get("image_url") for image in images):
+            raise BadRequest("messages.images: must be parts of type image_url", sent=False)
+        shown = [{"type": "image_url", "image_url": image["image_url"]} for image in images]
         return {name: value for name, value in message.items() if name != "images"}, shown
 
     return handed_over(messages, take)

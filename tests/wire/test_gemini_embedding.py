@@ -92,7 +92,7 @@ def test_a_task_without_effect_is_told() -> None:
     assert [(change.kind, change.what) for change in call.changes] == [("ignored", "task_type")]
 
 
-@pytest.mark.parametrize("given", [[], [""], [7], "", None])
+@pytest.mark.parametrize("given", [[], [""], [7], "", None, {"role": "user", "content": "x"}])
 def test_nothing_to_embed_is_refused(given: Any) -> None:
     with pytest.raises(BadRequest, match=r"^input"):
         request(given)

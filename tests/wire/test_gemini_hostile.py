@@ -132,7 +132,7 @@ def send_back(reply: ChatReply, traits: Traits) -> None:
 
 
 @given(damaged(REPLY) | values, st.sampled_from([TRAITS, VERTEX]))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_damaged_reply_is_read_or_refused_and_goes_back(body: Any, traits: Traits) -> None:
     try:
         reply = gemini.from_response(json.dumps(body).encode(), {}, WireCall("m", [], {}), traits)
@@ -146,7 +146,7 @@ def test_damaged_reply_is_read_or_refused_and_goes_back(body: Any, traits: Trait
 
 
 @given(st.lists(damaged(REPLY) | values, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_damaged_stream_is_read_or_refused_and_goes_back(pieces: list[Any]) -> None:
     body = "".join(f"data: {json.dumps(piece)}\r\n\r\n" for piece in pieces)
 
@@ -186,7 +186,7 @@ MESSAGES = [
 
 
 @given(damaged(MESSAGES), st.sampled_from([TRAITS, VERTEX, Traits()]))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_damaged_messages_are_sent_or_refused(messages: Any, traits: Traits) -> None:
     try:
         request = gemini.to_request(WireCall("m", messages_from(messages), {}), ENDPOINT, traits)
@@ -216,7 +216,7 @@ PARAMETERS = {
 
 
 @given(damaged(PARAMETERS), st.sampled_from([TRAITS, VERTEX, Traits()]))
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_damaged_parameters_are_sent_or_refused(parameters: Any, traits: Traits) -> None:
     call = WireCall("m", [{"role": "user", "content": "Hi"}], parameters)
 
@@ -229,7 +229,7 @@ def test_damaged_parameters_are_sent_or_refused(parameters: Any, traits: Traits)
 
 
 @given(damaged({"embeddings": [{"values": [1.0, 2.0]}, {"values": [3.0, 4.0]}], "usageMetadata": USAGE}) | values)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_damaged_vectors_are_read_or_refused(body: Any) -> None:
     call = WireCall("m", ["a", "b"], {})
 

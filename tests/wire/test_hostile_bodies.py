@@ -83,7 +83,7 @@ def damaged(draw: st.DrawFn, whole: dict[str, Any]) -> Any:
 
 
 @given(damaged(REPLY) | values)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_damaged_reply_is_read_or_refused(body: Any) -> None:
     sent = json.dumps(body).encode()
 
@@ -98,7 +98,7 @@ def test_damaged_reply_is_read_or_refused(body: Any) -> None:
 
 
 @given(st.lists(damaged(CHUNK) | values, max_size=4), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_damaged_stream_is_read_or_refused(pieces: list[Any], marked: bool) -> None:
     body = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n" * marked
 
