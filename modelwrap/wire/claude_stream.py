@@ -91,11 +91,12 @@ class EventReader:
     def read(self, event: dict[str, Any]) -> list[ChatChunk]:
         """Read one event; there may be nothing to tell of it yet."""
         kind = event.get("type")
+        if kind != "ping":
+            self._held.append(event)
         handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
-            # A ping says nothing, and events that nobody knows yet are to be passed over.
+            # Events that nobody knows yet are to be passed over.
             return []
-        self._held.append(event)
         self.started = True
         closed = None
         if kind == "content_block_start" and _index(event) in self._open:
