@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ class Asked:
 
 
 def to_call(body: dict[str, Any]) -> Asked:
-    rest = {name: value for name, value in body.items() if name not in ("model", "messages", "system", "stream")}
-    messages = [{"role": "system", "content": _content(body["system"])}] if "system" in body else []
+    said = {"system"} if body.get("system") else set()
+    rest = {name: value for name, value in body.items() if name not in {"model", "messages", "stream", *said}}
+    messages = [{"role": "system", "content": _content(body["system"])}] if said else []
     for message in body["messages"]:
         messages += _turn(message)
     return Asked(body.get("model", ""), messages, dict(_parameters(rest)), body.get("stream", False))
@@ -28,8 +30,8 @@ def to_call(body: dict[str, Any]) -> Asked:
 
 def alike(body: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Write a request as one that means the same but for what a list of differences names; and say which of them."""
-    written = {name: value for name, value in body.items() if name != "stream" or value}
-    found = set()
+    written = {name: value for name, value in body.items() if value is not None and (name != "stream" or value)}
+    found = {"unset_as_null"} if None in body.values() else set()
     for name, rule in _RULES.items():
         before, written = written, rule(written)
         found |= {name} if written != before else set()
@@ -74,11 +76,21 @@ def _blank_text(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "messages": messages}
 
 
+def _tools_of_the_conversation(body: dict[str, Any]) -> dict[str, Any]:
+    blocks = [block for turn in body["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    if body.get("tools") or not names:
+        return body
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+    return {**body, "tools": tools, "tool_choice": {"type": "none"}}
+
+
 _RULES = {
     "streamed_underneath": _streamed_underneath,
     "results_together": _results_together,
     "type_of_input": _type_of_input,
     "blank_text": _blank_text,
+    "tools_of_the_conversation": _tools_of_the_conversation,
 }
 
 
@@ -90,7 +102,7 @@ def _parameters(rest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _choice(value)
         elif name == "stop_sequences":
             yield "stop", value
-        elif name == "metadata":
+        elif name == "metadata" and value.keys() == {"user_id"} and re.fullmatch(r"[\w-]+", value["user_id"] or ""):
             yield "user", value["user_id"]
         elif name == "output_config":
             yield from _output(value)
@@ -99,11 +111,22 @@ def _parameters(rest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _output(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    if "format" in config:
+    native = "format" in config and _is_said_otherwise(config["format"]["schema"])
+    if "format" in config and not native:
         shape = {"name": "answer", "schema": config["format"]["schema"]}
         yield "response_format", {"type": "json_schema", "json_schema": shape}
-    if others := {name: value for name, value in config.items() if name != "format"}:
+    if others := {name: value for name, value in config.items() if native or name != "format"}:
         yield "output_config", others
+
+
+def _is_said_otherwise(schema: Any) -> bool:
+    """Tell whether Anthropic's own clients would write a schema in another way, so that this one goes out as it is."""
+    if isinstance(schema, list):
+        return any(map(_is_said_otherwise, schema))
+    if not isinstance(schema, dict):
+        return False
+    literal = "type" in schema and ("enum" in schema or "const" in schema)
+    return literal or "default" in schema or any(map(_is_said_otherwise, schema.values()))
 
 
 def _choice(choice: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -115,7 +138,7 @@ def _choice(choice: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    if "input_schema" not in tool:
+    if "input_schema" not in tool or "type" in tool or None in tool.values() or tool.get("strict") is False:
         return tool
     names = ("name", "description", "strict")
     function = {name: tool[name] for name in names if name in tool}
@@ -129,9 +152,21 @@ def _turn(message: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"role": message["role"], "content": _content(content)}]
     if message["role"] == "assistant":
         return [_assistant(content)]
+    if _has_own_results(content):
+        return [{"role": "user", "content": content}]
     results = [_result(block) for block in content if block["type"] == "tool_result"]
     said = [_part(block) for block in content if block["type"] != "tool_result"]
     return [*results, *([{"role": "user", "content": said}] if said else [])]
+
+
+_PLAIN = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input", "cache_control"}}
+
+
+def _has_own_results(blocks: list[dict[str, Any]]) -> bool:
+    """Tell whether results of tools do not come first, or are empty in a way that OpenAI's format has not."""
+    kinds = [block["type"] == "tool_result" for block in blocks]
+    empty = any(kind and block.get("content") == [] for kind, block in zip(kinds, blocks, strict=True))
+    return empty or kinds != sorted(kinds, reverse=True)
 
 
 def _assistant(blocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,6 +174,7 @@ def _assistant(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
     text = "".join(block["text"] for block in texts)
     native = len(texts) + len(calls) < len(blocks) or len(texts) > 1 or (calls and texts and blocks[0] is not texts[0])
+    native = native or (bool(calls) and any(block.keys() - _PLAIN[block["type"]] for block in blocks))
     message: dict[str, Any] = {"role": "assistant", "content": text if calls or native else texts}
     if calls:
         message["tool_calls"] = calls
@@ -164,6 +200,8 @@ def _content(content: Any) -> Any:
 def _part(block: dict[str, Any]) -> dict[str, Any]:
     source = block.get("source")
     if not isinstance(source, dict) or source["type"] not in ("base64", "url", "text"):
+        return block
+    if None in block.values() or source.get("data") == "":
         return block
     names = ("type", "source", "title")
     beside = {name: value for name, value in block.items() if name not in names}

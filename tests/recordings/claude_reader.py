@@ -31,6 +31,16 @@ def events(body: str) -> list[dict[str, Any]]:
     return [value for value in values if value.get("type") != "ping"]
 
 
+def refusal(body: Any) -> dict[str, Any] | None:
+    """Give what an answer says of its failure, be it whole or an event of a stream; None for one that did not fail."""
+    if isinstance(body, str):
+        values = events(body) if re.match(r"\s*(event|data):", body) else []
+        return next((value["error"] for value in values if value.get("type") == "error"), None)
+    value = body[0] if isinstance(body, list) else body
+    found = value.get("error") if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else None
+
+
 def blocks(body: str) -> list[str]:
     """Cut a stream after each of its events."""
     return re.findall(r".*?(?:\r?\n){2,}|.+\Z", body, re.DOTALL)
@@ -38,11 +48,11 @@ def blocks(body: str) -> list[str]:
 
 def streamed(body: str) -> dict[str, Any]:
     """Add up the events of a stream to the message that it brought, as far as it came."""
-    message: dict[str, Any] = {}
+    message: dict[str, Any] = dict.fromkeys(("id", "model", "stop_reason"), "")
     content: dict[int, dict[str, Any]] = {}
     inputs: dict[int, str] = {}
     for event in events(body):
-        kind, index = event["type"], event.get("index", 0)
+        kind, index = event.get("type"), event.get("index", 0)
         if kind == "message_start":
             message = dict(event["message"])
         elif kind == "content_block_start":
@@ -51,8 +61,8 @@ def streamed(body: str) -> dict[str, Any]:
             _add(content[index], event["delta"], inputs, index)
         elif kind == "message_delta":
             message.update({name: value for name, value in event["delta"].items() if value is not None})
-            counts = {name: value for name, value in event["usage"].items() if value is not None}
-            message["usage"] = {**message["usage"], **counts}
+            counts = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+            message["usage"] = {**(message.get("usage") or {}), **counts}
     for index, text in inputs.items():
         try:
             content[index]["input"] = json.loads(text or "{}")
@@ -73,7 +83,7 @@ def _add(block: dict[str, Any], delta: dict[str, Any], inputs: dict[int, str], i
     elif delta["type"] == "input_json_delta":
         inputs[index] = inputs.get(index, "") + delta["partial_json"]
     else:
-        raise AssertionError(f"the reader does not know {delta['type']}")
+        block.update({name: value for name, value in delta.items() if name != "type"})
 
 
 def plain(block: dict[str, Any]) -> dict[str, Any]:
@@ -88,8 +98,9 @@ def seen(message: dict[str, Any]) -> dict[str, Any]:
     """Lay a message out in the words in which a reply is held against it."""
     content = message["content"]
     texts = [block["text"] for block in content if block["type"] == "text"]
-    usage = {name: message["usage"].get(name) or 0 for name in _COUNTS}
-    thinking = (message["usage"].get("output_tokens_details") or {}).get("thinking_tokens")
+    counted = message.get("usage") or {}
+    usage = {name: counted.get(name) or 0 for name in _COUNTS}
+    thinking = (counted.get("output_tokens_details") or {}).get("thinking_tokens")
     return {
         "id": message["id"],
         "model": message["model"],
@@ -98,11 +109,12 @@ def seen(message: dict[str, Any]) -> dict[str, Any]:
         "calls": [[block["id"], block["name"], block["input"]] for block in content if block["type"] == "tool_use"],
         "content": [plain(block) for block in content if block.get("text") != ""],
         "stop_reason": message["stop_reason"],
-        "stop_sequence": message["stop_sequence"],
+        "stop_sequence": message.get("stop_sequence"),
         "prompt": sum(usage[name] for name in _COUNTS[:3]),
         "completion": usage["output_tokens"],
         "cached": usage["cache_read_input_tokens"],
         "cache_write": usage["cache_creation_input_tokens"],
         "reasoning": thinking or 0,
         "container": message.get("container"),
+        "context_management": message.get("context_management"),
     }

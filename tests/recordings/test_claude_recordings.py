@@ -32,13 +32,27 @@ _CLASS_OF_TYPE: dict[str, type[errors.CallError]] = {
     "request_too_large": errors.BadRequest,
     "rate_limit_error": errors.RateLimited,
     "api_error": errors.ServerFailed,
+    "timeout_error": errors.ServerFailed,
     "overloaded_error": errors.Overloaded,
+    "billing_error": errors.QuotaExhausted,
 }
 _CLASS_OF_WORDS = {
     "prompt is too long": errors.ContextTooLong,
+    "exceed context limit": errors.ContextTooLong,
     "credit balance is too low": errors.QuotaExhausted,
+    "specified API usage limits": errors.QuotaExhausted,
+    "content filtering policy": errors.ContentFiltered,
     "Extra inputs are not permitted": errors.UnsupportedParameter,
+    "on this model": errors.UnsupportedParameter,
+    "deprecated for this model": errors.UnsupportedParameter,
 }
+_CLASS_OF_STATUS: dict[int, type[errors.CallError]] = {
+    401: errors.AuthenticationFailed,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    429: errors.RateLimited,
+}
+"""Where a cloud that serves Claude says it in a way of its own."""
 
 
 def _recorded() -> list[Any]:
@@ -54,16 +68,18 @@ def _recorded() -> list[Any]:
 RECORDED = _recorded()
 
 
-def _only(*, ok: bool | None = None, streamed: bool | None = None) -> Any:
-    """Choose among the recordings; where there are none, the one that says so stays."""
+def _only(*, ok: bool | None = None, streamed: bool | None = None, asked: bool | None = None) -> Any:
+    """Choose among the recordings; where there are none of that kind, the one that says so stays."""
 
-    def fits(found: Interaction | None) -> bool:
-        if found is None:
-            return True
+    def fits(found: Interaction) -> bool:
         is_streamed = found.status == 200 and isinstance(found.response["body"], str)
-        return ok in (None, found.status == 200) and streamed in (None, is_streamed)
+        is_ok = found.status == 200 and claude_reader.refusal(found.response["body"]) is None
+        is_asked = isinstance(found.request["body"], dict)
+        return ok in (None, is_ok) and streamed in (None, is_streamed) and asked in (None, is_asked)
 
-    return pytest.mark.parametrize("recorded", [one for one in RECORDED if fits(one.values[0])])
+    chosen = [one for one in RECORDED if one.values[0] is None or fits(one.values[0])]
+    none = pytest.param(None, marks=pytest.mark.skip(reason="there are none of this kind"), id="none")
+    return pytest.mark.parametrize("recorded", chosen or [none])
 
 
 @_only(ok=True, streamed=False)
@@ -107,7 +123,7 @@ def test_recorded_stream_that_is_cut_tells_so_and_keeps_what_came(recorded: Inte
         text = "".join(blocks[:kept])
         chunks, error, end = _read(text.encode())
 
-        assert type(error) is errors.StreamTruncated
+        assert type(error) is _cut(text)
         assert not end.marked
         came = claude_reader.seen(claude_reader.streamed(text))
         if came["content"]:
@@ -118,11 +134,16 @@ def test_recorded_stream_that_is_cut_tells_so_and_keeps_what_came(recorded: Inte
 def test_recorded_stream_that_is_cut_within_an_event_tells_so(recorded: Interaction) -> None:
     blocks = claude_reader.blocks(recorded.response["body"])
     last = next(number for number, block in enumerate(blocks) if '"message_delta"' in block)
-    text = "".join(blocks[: last // 2]) + blocks[last // 2][: len(blocks[last // 2]) // 2]
+    came = "".join(blocks[: last // 2])
 
-    _, error, _ = _read(text.encode())
+    _, error, _ = _read((came + blocks[last // 2][: len(blocks[last // 2]) // 2]).encode())
 
-    assert type(error) is errors.StreamTruncated
+    assert type(error) is _cut(came)
+
+
+def _cut(came: str) -> type[errors.CallError]:
+    """Give the error of a stream that broke off, which nobody takes for one where nothing of an answer came."""
+    return errors.StreamTruncated if "message_start" in came else errors.InvalidResponse
 
 
 @_only(ok=True, streamed=True)
@@ -147,20 +168,45 @@ def test_recorded_usage_adds_up(recorded: Interaction) -> None:
         assert end.paused is not None or _assembled(chunks).meta.usage == usage
 
 
-@_only(ok=False)
+@_only(ok=False, streamed=False)
 def test_recorded_error_becomes_its_class(recorded: Interaction) -> None:
-    said = recorded.response["body"]["error"]
-    by_words = (kind for words, kind in _CLASS_OF_WORDS.items() if words in said["message"])
-    expected = next(by_words, _CLASS_OF_TYPE[said["type"]])
+    said = claude_reader.refusal(recorded.response["body"])
 
-    error = claude.from_error(recorded.status, recorded.headers, recorded.body)
+    if recorded.status == 200:
+        with pytest.raises(errors.CallError) as caught:
+            claude.from_response(recorded.body, recorded.headers, _call(), Traits())
+        error = caught.value
+    else:
+        error = claude.from_error(recorded.status, recorded.headers, recorded.body)
 
-    assert type(error) is expected
-    assert (error.status, error.code) == (recorded.status, said["type"])
+    assert type(error) is _expected(said or {}, recorded.status)
+    assert error.status == recorded.status
+    if said is not None:
+        assert error.code == said.get("type", said.get("status"))
+        assert said["message"].startswith(error.message.removesuffix("…"))
+
+
+@_only(ok=False, streamed=True)
+def test_recorded_error_within_a_stream_comes_after_what_was_said(recorded: Interaction) -> None:
+    said = claude_reader.refusal(recorded.response["body"]) or {}
+    came = claude_reader.seen(claude_reader.streamed(recorded.response["body"]))
+
+    chunks, error, end = _read(recorded.body)
+
+    assert type(error) is (errors.StreamFailed if chunks else _expected(said, recorded.status))
     assert said["message"].startswith(error.message.removesuffix("…"))
+    assert not end.marked
+    if came["content"]:
+        assert _what_came(_seen(_assembled(chunks))) == _what_came(came)
 
 
-@_only()
+def _expected(said: dict[str, Any], status: int) -> type[errors.CallError]:
+    by_words = (kind for words, kind in _CLASS_OF_WORDS.items() if words in said.get("message", ""))
+    by_status = _CLASS_OF_STATUS.get(status, errors.BadRequest if 400 <= status < 500 else errors.ServerFailed)
+    return next(by_words, _CLASS_OF_TYPE.get(said.get("type", ""), by_status))
+
+
+@_only(asked=True)
 def test_recorded_request_is_what_a_call_in_openais_format_sends(recorded: Interaction) -> None:
     refused = 400 <= recorded.status < 500
     body, alike = claude_inverse.alike(recorded.request["body"])
@@ -175,7 +221,7 @@ def test_recorded_request_is_what_a_call_in_openais_format_sends(recorded: Inter
 
     assert alike <= _DIFFERENCES.keys()
     assert refused or _differing(sent, body) == []
-    assert refused or not call.changes
+    assert refused or all(change.kind == "renamed" for change in call.changes)
 
 
 @_only(ok=True)
@@ -192,11 +238,24 @@ def test_recorded_reply_goes_back_as_it_came(recorded: Interaction) -> None:
     came = claude_reader.seen(reply.raw)["content"]
     content = sent[1]["content"] if sent[1]["role"] == "assistant" else []
     content = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    unpaired = _unpaired(came) if not calls else set()
-    blank = [block for block in came if block["type"] == "text" and not block["text"].strip()]
-    expected = [block for block in came if block.get("id") not in unpaired and block not in blank]
+    expected = _taken_back(came, calls=bool(calls))
     assert [claude_reader.plain(block) for block in content] == expected
-    assert bool(call.changes) == bool(unpaired or blank or not came)
+    assert bool(call.changes) == (expected != came or not came)
+
+
+def _taken_back(blocks: list[dict[str, Any]], *, calls: bool) -> list[dict[str, Any]]:
+    """Give the blocks that Claude takes back from a finished turn, or from one that waits for results."""
+    unpaired = _unpaired(blocks) if not calls else set()
+    taken = [
+        block
+        for block in blocks
+        if block.get("id") not in unpaired
+        and not (block["type"] == "text" and not block["text"].strip())
+        and not (block["type"] == "thinking" and not block.get("signature"))
+    ]
+    while not calls and taken and taken[-1]["type"] in ("thinking", "redacted_thinking"):
+        taken.pop()
+    return taken
 
 
 def _unpaired(blocks: list[dict[str, Any]]) -> set[str]:
@@ -264,6 +323,7 @@ def _seen(reply: ChatReply) -> dict[str, Any]:
         "stop_sequence": extra.get("stop_sequence"),
         **counts,
         "container": (reply.__pydantic_extra__ or {}).get("container"),
+        "context_management": (reply.__pydantic_extra__ or {}).get("context_management"),
     }
 
 
