@@ -127,8 +127,11 @@ class _Writer:
     def _user(self, message: Message, where: str) -> None:
         content = with_speaker(message, self._call.changes)
         parts = to_parts(content, f"{where}.content", self._call.changes, takes_urls=self._takes_urls)
-        if parts:
-            self._say("user", parts)
+        if not parts:
+            parts = [text_part(PLACEHOLDER)]
+            detail = f"nothing of the user is {PLACEHOLDER!r}"
+            tell(self._call.changes, Change("emulated", "messages.content", detail))
+        self._say("user", parts)
 
     def _later_system(self, message: Message, where: str) -> None:
         parts = _system_parts(message, f"{where}.content", self._call.changes)

@@ -8,6 +8,7 @@ from typing import Any
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
 from modelwrap.wire.repair import tell
+from modelwrap.wire.turns import native_names
 
 _OWN_IDS = Change("converted", "tool_calls.id", "calls that had none, or another's, have one of their own")
 _SHOWN = Change("converted", "messages.images", "what a model made is shown by the user in the next turn")
@@ -80,6 +81,8 @@ def with_images_shown(messages: list[Message], changes: list[Change]) -> list[Me
         tell(changes, _SHOWN)
         if not all(isinstance(image, Mapping) and image.get("image_url") for image in images):
             raise BadRequest("messages.images: must be parts of type image_url", sent=False)
+        for name in sorted({name for image in images for name in native_names(image)}):
+            tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
         shown = [{"type": "image_url", "image_url": image["image_url"]} for image in images]
         return {name: value for name, value in message.items() if name != "images"}, shown
 
@@ -122,6 +125,6 @@ def _calls_of(message: Message) -> list[Mapping[str, Any]]:
 
 
 def _as_parts(content: Any) -> list[Any]:
-    if content is None:
-        return []
-    return content if isinstance(content, list) else [content]
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return content if isinstance(content, list) else [content] if content else []

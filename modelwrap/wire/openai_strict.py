@@ -105,7 +105,11 @@ def _files_of_result(message: Message, changes: list[Change]) -> tuple[Message, 
 def _message(message: Message, where: str, changes: list[Change]) -> Message:
     known = _KEYS.get(message["role"], _OF_SYSTEM)
     tell_of_unknown(message, known, changes)
-    written = {name: value for name, value in message.items() if name in known or name in _OF_OTHERS}
+    written = {
+        name: value
+        for name, value in message.items()
+        if (name in known or name in _OF_OTHERS) and (value is not None or name == "content")
+    }
     if isinstance(content := written.get("content"), list):
         written["content"] = [
             without_cache_mark(part, changes) if isinstance(part, Mapping) else part for part in content

@@ -92,6 +92,12 @@ def native_extra(holder: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
     return own if isinstance(own, Mapping) else {}
 
 
+def native_names(holder: Mapping[str, Any]) -> set[str]:
+    """Name those who left something of their own on a message, a tool call or an image."""
+    extra = holder.get("extra_content")
+    return set(map(str, extra)) if isinstance(extra, Mapping) else set()
+
+
 def without_native(message: Message, changes: list[Change], *, keeps: str) -> Message:
     """Take off what providers left of their own, but for what one `keeps`; the same message where there is nothing."""
     calls = message.get("tool_calls")
@@ -117,10 +123,7 @@ def _without_native(holder: dict[str, Any], changes: list[Change], keeps: str) -
 def tell_of_foreign(message: Message, provider: str, changes: list[Change], *, own: bool) -> None:
     """Tell once of what other providers left on a message, and of reasoning that is not one's `own`: it stays here."""
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
-    others: set[str] = set()
-    for holder in (message, *calls):
-        extra = holder.get("extra_content")
-        others |= extra.keys() - {provider} if isinstance(extra, Mapping) else set()
+    others = {name for holder in (message, *calls) for name in native_names(holder)} - {provider}
     for name in sorted(others):
         tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
     if not own and any(message.get(name) for name in REASONING):

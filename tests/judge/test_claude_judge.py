@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import anthropic
-import anthropic.types as own_types
 import pytest
 from anthropic import transform_schema
-from anthropic.types import MessageCreateParams
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import is_typeddict
+from pydantic import ValidationError
 
 import modelwrap
 from modelwrap.types import ChatReply
 from tests.claude_wire import events_answer, events_of, message, message_answer, refusal, sse
+from tests.judge import own_types
 from tests.judge.claude_calls import CALLS, FOUND, HIDDEN_THOUGHT, SEARCHED, THOUGHT, River, use
 from tests.loopback import Answer, Loopback
 
@@ -120,50 +116,13 @@ def test_schemas_are_written_as_their_client_writes_them(schema: dict[str, Any],
 # Requests by their types.
 
 
-def everything_of(package: Any) -> Iterator[Any]:
-    for found in pkgutil.iter_modules(package.__path__):
-        if not found.ispkg:
-            yield from vars(importlib.import_module(f"{package.__name__}.{found.name}")).values()
-
-
-def forbid_others(kind: type[BaseModel], extra: Any) -> None:
-    kind.model_config["extra"] = extra
-    kind.model_rebuild(force=True)
-
-
-@pytest.fixture(scope="module")
-def strict_type() -> TypeAdapter[Any]:
-    """Give the type of their requests, with no field allowed that it does not name."""
-    for kind in everything_of(own_types):
-        if is_typeddict(kind) and "__pydantic_config__" not in vars(kind):
-            kind.__pydantic_config__ = ConfigDict(extra="forbid")
-    # What a reply holds may stand in a request, too.
-    blocks = get_args(get_args(own_types.ContentBlock)[0])
-    for block in blocks:
-        forbid_others(block, "forbid")
-    adapter = TypeAdapter(MessageCreateParams)
-    for block in blocks:
-        forbid_others(block, "allow")
-    return adapter
-
-
-def looked_through(value: Any) -> None:
-    """Iterate over all that is validated only when it is iterated over."""
-    if isinstance(value, dict):
-        for item in value.values():
-            looked_through(item)
-    elif not isinstance(value, (str, int, float, type(None))):
-        for item in value:
-            looked_through(item)
-
-
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in ("sampling", "extra body")])
-def test_their_types_allow_what_we_send(name: str, strict_type: TypeAdapter[Any], server: Loopback) -> None:
+def test_their_types_allow_what_we_send(name: str, server: Loopback) -> None:
     messages, parameters, _ = CALLS[name]
     parameters = {"max_tokens": LIMIT, **parameters}
     body = ours(server, parameters.pop("model", MODEL)).explain(messages, **parameters).body
 
-    looked_through(strict_type.validate_python(body))
+    own_types.looked_through(own_types.claude().validate_python(body))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +134,11 @@ def test_their_types_allow_what_we_send(name: str, strict_type: TypeAdapter[Any]
         {"tools": [{"type": "function", "function": {"name": "x"}}]},
     ],
 )
-def test_their_types_forbid_what_they_should(change: dict[str, Any], strict_type: TypeAdapter[Any]) -> None:
+def test_their_types_forbid_what_they_should(change: dict[str, Any]) -> None:
     body = {"model": MODEL, "max_tokens": LIMIT, "messages": [{"role": "user", "content": "Hi"}], **change}
 
     with pytest.raises(ValidationError):
-        looked_through(strict_type.validate_python(body))
+        own_types.looked_through(own_types.claude().validate_python(body))
 
 
 # Replies.

@@ -12,12 +12,13 @@ import pytest
 from google import genai
 from google.genai import errors as own_errors
 from google.genai import types as own
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 import modelwrap
 from modelwrap.errors import CallError
 from modelwrap.types import ChatReply
 from tests.gemini_wire import answer, refusal, stream_answer, whole_answer
+from tests.judge import own_types
 from tests.judge.gemini_calls import CALLS, PNG, SIGNATURE
 from tests.loopback import Answer, Loopback, json_answer
 
@@ -105,40 +106,18 @@ def test_there_are_enough_calls() -> None:
 # Requests by their types.
 
 
-@pytest.fixture(scope="module")
-def strict_types() -> dict[str, Any]:
-    """Give types like theirs, with no field allowed that they do not name."""
-    assert own.Content.model_config.get("extra") == "forbid"
-
-    class Request(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        contents: list[own.Content]
-        systemInstruction: own.Content | None = None
-        generationConfig: own.GenerationConfig | None = None
-        tools: list[own.Tool] | None = None
-        toolConfig: own.ToolConfig | None = None
-        safetySettings: list[own.SafetySetting] | None = None
-        cachedContent: str | None = None
-        labels: dict[str, str] | None = None
-        serviceTier: own.ServiceTier | None = None
-        continuationToken: bytes | None = None
-        store: bool | None = None
-
-    return {"request": Request}
-
-
 # Their `GenerationConfig` lags behind the fields that their client sends in it.
 _BESIDE_THE_TYPE = frozenset({"imageConfig"})
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_their_types_allow_what_we_send(name: str, strict_types: dict[str, Any], server: Loopback) -> None:
+def test_their_types_allow_what_we_send(name: str, server: Loopback) -> None:
     messages, given, _, _ = CALLS[name]
     parameters = dict(given)
     body = ours(server, parameters.pop("model", MODEL)).explain(messages, **parameters).body
     config = body.get("generationConfig", {})
 
-    strict_types["request"].model_validate(
+    own_types.gemini().model_validate(
         {**body, "generationConfig": {key: value for key, value in config.items() if key not in _BESIDE_THE_TYPE}}
     )
 
@@ -156,9 +135,9 @@ def test_their_types_allow_what_we_send(name: str, strict_types: dict[str, Any],
         {"contents": [], "tools": [{"functions": []}]},
     ],
 )
-def test_their_types_would_find_a_mistake(wrong: Any, strict_types: dict[str, Any]) -> None:
+def test_their_types_would_find_a_mistake(wrong: Any) -> None:
     with pytest.raises(ValidationError):
-        strict_types["request"].model_validate(wrong)
+        own_types.gemini().model_validate(wrong)
 
 
 def assert_rules(body: dict[str, Any]) -> None:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import openai
-import openai.types as all_types
-import openai.types.responses as own_types
 import pytest
 from openai.types.responses import Response
-from openai.types.responses.response_create_params import (
-    ResponseCreateParamsNonStreaming,
-    ResponseCreateParamsStreaming,
-)
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import is_typeddict
+from pydantic import ValidationError
 
 import modelwrap
 from modelwrap.errors import CallError
 from modelwrap.types import ChatReply
+from tests.judge import own_types
 from tests.judge.responses_calls import CALLS, River
 from tests.loopback import Answer, Loopback, error_answer
 from tests.responses_wire import ANSWERS, called, events_answer, events_of, response, response_answer, said, thought
@@ -114,47 +106,16 @@ def _without(schema: Any, names: tuple[str, ...]) -> Any:
 # Requests by their types.
 
 
-def everything_of(package: Any) -> Iterator[Any]:
-    for found in pkgutil.iter_modules(package.__path__):
-        if not found.ispkg:
-            yield from vars(importlib.import_module(f"{package.__name__}.{found.name}")).values()
-
-
-@pytest.fixture(scope="module")
-def strict_type() -> dict[bool, TypeAdapter[Any]]:
-    """Give the types of their requests, with no field allowed that they do not name."""
-    packages = [all_types, own_types, importlib.import_module("openai.types.shared_params")]
-    for kind in (kind for package in packages for kind in everything_of(package)):
-        if is_typeddict(kind) and "__pydantic_config__" not in vars(kind):
-            kind.__pydantic_config__ = ConfigDict(extra="forbid")
-    return {
-        False: TypeAdapter(ResponseCreateParamsNonStreaming),
-        True: TypeAdapter(ResponseCreateParamsStreaming),
-    }
-
-
-def looked_through(value: Any) -> None:
-    """Iterate over all that is validated only when it is iterated over."""
-    if isinstance(value, dict):
-        for item in value.values():
-            looked_through(item)
-    elif not isinstance(value, (str, int, float, type(None))):
-        for item in value:
-            looked_through(item)
-
-
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "extra body"])
-def test_their_types_allow_what_we_send(
-    name: str, stream: bool, strict_type: dict[bool, TypeAdapter[Any]], server: Loopback
-) -> None:
+def test_their_types_allow_what_we_send(name: str, stream: bool, server: Loopback) -> None:
     messages, given, _ = CALLS[name]
     parameters = dict(given)
     model = ours(server, parameters.pop("model", MODEL))
 
     body = model.explain(messages, stream=stream, **parameters).body
 
-    looked_through(strict_type[stream].validate_python(body))
+    own_types.looked_through(own_types.responses(stream=stream).validate_python(body))
 
 
 @pytest.mark.parametrize(
@@ -169,9 +130,11 @@ def test_their_types_allow_what_we_send(
         {"reasoning": {"level": "low"}},
     ],
 )
-def test_their_types_would_find_a_mistake(wrong: dict[str, Any], strict_type: dict[bool, TypeAdapter[Any]]) -> None:
+def test_their_types_would_find_a_mistake(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        looked_through(strict_type[False].validate_python({"model": MODEL, "input": "Hi", **wrong}))
+        own_types.looked_through(
+            own_types.responses(stream=False).validate_python({"model": MODEL, "input": "Hi", **wrong})
+        )
 
 
 # What is read.
