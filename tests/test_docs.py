@@ -36,6 +36,7 @@ DOCUMENTS = [
     "docs/reliability.md",
     "docs/add-a-model-type.md",
     "docs/capabilities.md",
+    "docs/moving-conversations.md",
     "docs/presets.md",
     "docs/embeddings.md",
     "docs/images.md",
