@@ -12,7 +12,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import spelled, tool_name
+from modelwrap.wire.turns import spelled, tool_name, without_cache_mark
 
 _LONGEST_NAME = 64
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_.:-]|^(?=[^a-zA-Z_])")
@@ -33,6 +33,7 @@ def to_tools(given: Any, call: WireCall) -> list[Any]:
         raise BadRequest("tools: must be a list", sent=False)
     for position, tool in enumerate(given or ()):
         if _is_function(tool):
+            without_cache_mark(tool, call.changes)
             functions.append(_declaration(tool["function"], call.changes))
         elif isinstance(tool, Mapping) and "type" not in tool:
             own.append(tool)
