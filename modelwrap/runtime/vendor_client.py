@@ -128,7 +128,7 @@ class _HandingInLoop(httpx2.AsyncBaseTransport):
 async def carry(
     errand: Errand, clients: Clients, path: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> None:
-    """Have a vendor's client POST the JSON of a request; afterwards the errand holds what came of it.
+    """Have a vendor's client make a request of ours; afterwards the errand holds what came of it.
 
     What the client raises by itself is a `CredentialError`: all that is left to it is to log in.
     """
@@ -142,7 +142,7 @@ async def carry(
     token = _errand.set(errand)
     failed: BaseException | None = None
     try:
-        await _post(errand, clients, path, options)
+        await _ask(errand, clients, path, options)
         if errand.prepared is None:
             failed = CredentialError("the client sent its request past the http_client that it was given", sent=False)
     except Exception as error:  # whatever a vendor's login raises is its refusal
@@ -158,19 +158,24 @@ async def carry(
         raise failed
 
 
-async def _post(errand: Errand, clients: Clients, path: str, options: dict[str, Any]) -> None:
+async def _ask(errand: Errand, clients: Clients, path: str, options: dict[str, Any]) -> None:
     request = errand.request
-    body: dict[str, Any] = {"body": request.json}
-    if not request.holds_json:
+    method = request.method.lower()
+    given: dict[str, Any] = {"cast_to": httpx2.Response, "options": options}
+    if method == "get":
+        pass
+    elif request.holds_json:
+        given["body"] = request.json
+    else:
         # Told of a form, clients would write one of their own; its type is put back in `_to_request`.
-        body = {"content": request.content}
+        given["content"] = request.content
         options["headers"].pop("content-type", None)
     if errand.runtime.blocking:
-        clients.of_thread().post(path, cast_to=httpx2.Response, options=options, **body)
+        getattr(clients.of_thread(), method)(path, **given)
         return
     try:
         async with asyncio.timeout(errand.deadline.remaining() + _SLACK):
-            await clients.of_loop().post(path, cast_to=httpx2.Response, options=options, **body)
+            await getattr(clients.of_loop(), method)(path, **given)
     except TimeoutError:
         raise errand.deadline.passed() from None
 

@@ -371,6 +371,23 @@ def test_a_poll_logs_in_as_the_call_did(colour: Colour, server: Loopback) -> Non
     assert sent == ["Bearer t1", "Bearer t2", "Bearer t3"]
 
 
+@pytest.mark.usefixtures("soon")
+def test_a_vendors_client_logs_in_for_polls_too(colour: Colour, server: Loopback) -> None:
+    server.script(queued(), json_answer(response("Yes.")), queued(), json_answer(response(None, "cancelled")))
+    model = model_at(server, api="responses", transport="sdk", api_key="sk-canary-1")
+
+    reply = colour.call(model, background=True)
+    with pytest.raises(InvalidResponse, match="cancelled"):
+        colour.call(model, background=True)
+
+    assert reply.text == "Yes."
+    assert [(asked.method, asked.path) for asked in server.asked[:2]] == [
+        ("POST", "/v1/responses"),
+        ("GET", "/v1/responses/resp_1"),
+    ]
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-canary-1"}
+
+
 def test_an_answer_in_the_background_without_a_name_is_no_answer(colour: Colour, server: Loopback) -> None:
     server.script(json_answer(response(None, "queued", id="")))
 
