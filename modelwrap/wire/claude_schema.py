@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
@@ -15,6 +15,7 @@ _BY_TYPE = {
     "array": ("items", "minItems"),
     "string": ("format",),
 }
+_DEFINITIONS = ("$defs", "definitions")
 _MEANINGLESS = ("$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly")
 
 
@@ -26,6 +27,8 @@ class ClaudeSchema:
         self.loose = ""
         """What it allows that Claude's way of saying it would forbid; empty where there is nothing of the kind."""
         self.written: dict[str, Any] = self._write(schema)
+        if _is_circular(schema):
+            self.loose = "values nested without an end"
 
     @property
     def told(self) -> str:
@@ -37,7 +40,7 @@ class ClaudeSchema:
             return schema
         rest = {name: value for name, value in schema.items() if name not in _MEANINGLESS}
         written: dict[str, Any] = {}
-        for name in ("$defs", "definitions"):
+        for name in _DEFINITIONS:
             if isinstance(rest.get(name), Mapping):
                 written[name] = {key: self._write(item) for key, item in rest.pop(name).items()}
         if "$ref" in rest:
@@ -54,7 +57,7 @@ class ClaudeSchema:
         kinds = kinds if isinstance(kinds, list) else [kinds]
         if "oneOf" in rest and "anyOf" not in rest:
             rest["anyOf"] = rest.pop("oneOf")
-        if "enum" in rest or "const" in rest:
+        if any(name in rest and _is_taken(name, rest[name]) for name in ("enum", "const")):
             # The values say what they are; a type beside them may be at odds with a null among them.
             rest.pop("type", None)
         by_type = (name for kind in kinds if isinstance(kind, str) for name in _BY_TYPE.get(kind, ()))
@@ -91,4 +94,31 @@ class ClaudeSchema:
 def _is_taken(name: str, value: Any) -> bool:
     if name == "format":
         return value in _FORMATS
+    if name == "enum":
+        return isinstance(value, list) and value != [] and not any(isinstance(item, (dict, list)) for item in value)
+    if name == "const":
+        return not isinstance(value, (dict, list))
     return name != "minItems" or value in (0, 1)
+
+
+def _is_circular(schema: Mapping[str, Any]) -> bool:
+    """Tell whether a reference leads, over any others, to where it stands."""
+    definitions: dict[str, Any] = {"#": {name: value for name, value in schema.items() if name not in _DEFINITIONS}}
+    for group in _DEFINITIONS:
+        if isinstance(schema.get(group), Mapping):
+            definitions |= {f"#/{group}/{name}": value for name, value in schema[group].items()}
+    leads_to = {name: set(_references(value)) & definitions.keys() for name, value in definitions.items()}
+    while ends := {name for name, targets in leads_to.items() if not targets}:
+        leads_to = {name: targets - ends for name, targets in leads_to.items() if name not in ends}
+    return bool(leads_to)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for value in schema.values():
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from _references(item)
