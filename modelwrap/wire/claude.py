@@ -23,7 +23,7 @@ from modelwrap.errors import (
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
-from modelwrap.wire.claude_content import as_blocks, text_block
+from modelwrap.wire.claude_content import as_blocks
 from modelwrap.wire.claude_messages import to_conversation
 from modelwrap.wire.claude_parameters import to_format, to_parameters
 from modelwrap.wire.claude_reply import blocks_of, continued, to_reply
@@ -72,6 +72,7 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     )
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     body.update(to_parameters(modern, traits.facts))
+    own_system = body.pop("system", None)
     system, body["messages"] = to_conversation(modern, traits.facts)
     if not body.get("tools") and (called := tools_of(body["messages"])):
         body.update(tools=called, tool_choice={"type": "none"})
@@ -81,10 +82,9 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     shape, words = to_format(modern, traits.facts)
     if shape is not None:
         body["output_config"] = {"format": shape, **body.get("output_config", {})}
-    if words:
-        system = words if system is None else [*as_blocks(system), text_block(words)]
-    if system is not None:
-        body["system"] = system
+    systems = [one for one in (own_system, system, words or None) if one is not None]
+    if systems:
+        body["system"] = systems[0] if len(systems) == 1 else [block for one in systems for block in as_blocks(one)]
     if call.resumes is not None:
         _resume(body, call.resumes)
     if call.stream or _takes_long(body["max_tokens"]):

@@ -42,7 +42,9 @@ def text_block(text: str) -> Block:
 
 def as_blocks(content: Any) -> list[Block]:
     """Give what may be written as one text as blocks."""
-    return [text_block(content)] if isinstance(content, str) else content
+    if isinstance(content, list):
+        return content
+    return [text_block(content) if isinstance(content, str) else content]
 
 
 def text_of(blocks: list[Block]) -> str:

@@ -22,7 +22,10 @@ _NATIVE_CHOICES = ("auto", "any", "tool", "none")
 
 def to_tools(call: WireCall) -> list[Any]:
     """Write the definitions; what is no function of OpenAI's goes through as Claude's own."""
-    return [_tool(tool, f"tools[{position}]", call) for position, tool in enumerate(call.parameters.get("tools") or ())]
+    tools = call.parameters.get("tools")
+    if not isinstance(tools, (list, tuple)):
+        raise BadRequest(f"tools: give a list of tools, not {type(tools).__name__}", sent=False)
+    return [_tool(tool, f"tools[{position}]", call) for position, tool in enumerate(tools)]
 
 
 def to_choice(call: WireCall) -> dict[str, Any] | None:
