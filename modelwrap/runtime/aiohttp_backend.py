@@ -97,6 +97,10 @@ class _Connection(ResponseHandler):
         """Write a request, a long one no faster than it is taken; who has answered may want no more of it."""
         transport = self.transport
         assert transport is not None
+        if self.exchanges == 1:
+            await caught_up(transport)
+            if transport.is_closing():
+                return
         transport.writelines((head, body[:WRITE_PIECE]))
         await self._taken(idle)
         view = memoryview(body)

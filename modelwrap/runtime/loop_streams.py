@@ -26,7 +26,10 @@ _HEAD_START = 0.25
 
 
 async def caught_up(transport: asyncio.Transport | None) -> None:
-    """Let the loop take in what has come: a socket that breaks over a write loses what nobody has read."""
+    """Let the loop take in what has come: a socket that breaks over a write loses what nobody has read.
+
+    That may be an early answer, or on a new connection why TLS was refused.
+    """
     while transport is not None and not transport.is_closing() and transport.is_reading():
         if not has_something_to_say(transport.get_extra_info("socket").fileno()):
             return
@@ -147,7 +150,7 @@ class LoopStream(httpcore2.AsyncNetworkStream):
         view = memoryview(bytes(self._held))
         self._held.clear()
         for start in range(0, len(view), WRITE_PIECE):
-            if start:
+            if start or self.conversation.exchanges == 1:
                 await caught_up(self._socket.transport)
             seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
             await self._write(view[start : start + WRITE_PIECE], seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 import sys
 import threading
@@ -11,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import Colour
 from tests.loopback import Answer, Loopback, error_answer, json_answer
 from tests.open_sockets import sockets_to
-from tests.raw_port import a_port_that_answers
+from tests.raw_port import a_port, a_port_that_answers
 
 
 async def status(runtime: Runtime, request: HttpRequest) -> int:
@@ -79,6 +80,32 @@ def test_tells_what_is_wrong_with_a_certificate(
 
     assert not caught.value.retryable
     assert server.asked == []
+
+
+def test_tells_that_the_server_wants_a_certificate_of_the_client(
+    colour: Colour, authority: trustme.CA, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    tries = 12
+
+    def refuse(connection: socket.socket) -> None:
+        with suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    with a_port(refuse, connections=tries) as port:
+        request = HttpRequest("POST", f"https://127.0.0.1:{port}/", connection=Connection(verify=str(bundle)))
+        told = []
+        for _ in range(tries):
+            with pytest.raises((TLSFailed, ConnectionFailed)) as caught:
+                colour.run(status(colour.runtime(), request))
+            told.append("CERTIFICATE_REQUIRED" in str(caught.value))
+
+    # Under TLS 1.3 the refusal comes while the request goes out. One that comes between a look and a write is lost.
+    assert sum(told) >= 9
 
 
 def test_tells_that_the_other_end_speaks_no_tls(colour: Colour, server: Loopback) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,32 +13,9 @@ from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import HttpRequest, Timeouts
 from tests.colours import Colour
+from tests.raw_port import a_port
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: session=1\r\n\r\n{}"
-
-
-@contextmanager
-def a_port(serve: Callable[[socket.socket], None], connections: int = 1) -> Iterator[int]:
-    """Hand each connection to `serve`."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept() -> None:
-        for _ in range(connections):
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                serve(connection)
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
 
 
 class Ear:
