@@ -91,8 +91,12 @@ def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool) ->
     kept = [block for block in blocks if block["type"] != "thinking" or block.get("signature")]
     if len(kept) < len(blocks):
         tell(changes, _UNSIGNED)
+    whole = [block for block in kept if not (is_server_call(block) and isinstance(block.get("input"), str))]
+    if len(whole) < len(kept):
+        tell(changes, _UNPAIRED)
     if open_ended:
-        return kept
+        return whole
+    kept = whole
     while kept and kept[-1]["type"] in ("thinking", "redacted_thinking"):
         kept.pop()
         tell(changes, _TRAILING)

@@ -173,8 +173,8 @@ def citations_of(block: Block, start: int) -> list[dict[str, Any]]:
 
 
 def arguments(tool_input: JSON) -> str:
-    """Write a tool's input as the text of JSON in which OpenAI's calls carry it."""
-    return json.dumps(tool_input, ensure_ascii=False)
+    """Write a tool's input as the text in which OpenAI's calls carry it; what broke off is a text already."""
+    return tool_input if isinstance(tool_input, str) else json.dumps(tool_input, ensure_ascii=False)
 
 
 def _message(message: dict[str, Any], blocks: list[Block], names: Mapping[str, str]) -> dict[str, Any]:

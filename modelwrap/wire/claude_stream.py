@@ -32,6 +32,8 @@ _CHUNK = "chat.completion.chunk"
 
 # The one field of a delta whose name is not that of the block's field which it adds to.
 _PLURALS = {"citation": "citations"}
+# What a delta says beside what it adds: thinking that is not shown is counted so that people see it go on.
+_NO_PART = ("type", "estimated_tokens")
 _OF_DELTA = {"thinking_delta": "thinking", "signature_delta": "thinking", "input_json_delta": "tool_use"}
 
 
@@ -276,7 +278,7 @@ class _OpenBlock:
 
     def add(self, delta: Mapping[str, Any]) -> None:
         for name, piece in delta.items():
-            if name != "type" and piece is not None:
+            if name not in _NO_PART and piece is not None:
                 self._pieces.setdefault(_PLURALS.get(name, name), []).append(piece)
 
     def whole(self) -> Block:
@@ -297,10 +299,11 @@ class _OpenBlock:
 
 
 def _input(text: str, otherwise: JSON) -> JSON:
-    """Read a tool's input, of one that was cut as much as came."""
+    """Read a tool's input; what is no object stays the text that came, for nobody knows what it was to be."""
     if not text.strip():
         return otherwise if otherwise is not None else {}
     try:
-        return from_json(text, allow_partial=True)
+        value = from_json(text)
     except ValueError:
-        return {}
+        return text
+    return value if isinstance(value, dict) else text
