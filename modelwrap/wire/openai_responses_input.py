@@ -40,10 +40,18 @@ _KEYS = {
 def to_input(call: WireCall, traits: Traits, *, server_keeps_history: bool) -> list[Item]:
     """Write the messages as items; where the server keeps what came before, results may answer calls that it knows."""
     writer = _Writer(call, traits, server_keeps_history=server_keeps_history)
-    messages = with_images_shown(with_own_ids(call.input, call.changes), call.changes)
+    messages = [_without_own_images(message, traits) for message in with_own_ids(call.input, call.changes)]
+    messages = with_images_shown(messages, call.changes)
     for position, message in enumerate(messages):
         writer.add(message, position)
     return writer.finished()
+
+
+def _without_own_images(message: Message, traits: Traits) -> Message:
+    """Take off the images that are in the items by which the message goes back."""
+    if not message.get("images") or native_items(message, traits.facts, []) is None:
+        return message
+    return {name: value for name, value in message.items() if name != "images"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,8 @@ def _message(response: Mapping[str, Any], items: list[Item], call: WireCall, fac
         written["reasoning_content"] = thought
     if calls:
         written["tool_calls"] = calls
+    if images := [image for item in items for image in images_of(item)]:
+        written["images"] = images
     if cited := _annotations(items, final=wants_json(call)):
         written["annotations"] = cited
     return written if says_everything(items) else {**written, **kept(items, facts)}
@@ -139,7 +141,8 @@ def _message(response: Mapping[str, Any], items: list[Item], call: WireCall, fac
 
 def wants_json(call: WireCall) -> bool:
     """Tell whether the text of the answer is to be JSON, into which no word on the way to it belongs."""
-    asked = call.parameters.get("response_format")
+    text = call.parameters.get("text")
+    asked = (text.get("format") if isinstance(text, Mapping) else None) or call.parameters.get("response_format")
     return isinstance(asked, Mapping) and asked.get("type") != "text"
 
 
@@ -184,6 +187,16 @@ def to_annotation(annotation: Mapping[str, Any], start: int) -> dict[str, Any]:
         if start and isinstance(inner.get(name), int):
             inner[name] += start
     return {"type": kind, kind: inner}
+
+
+def images_of(item: Item) -> list[dict[str, Any]]:
+    """Give the image that a tool of the server's made, as the part that other providers' models give theirs in."""
+    made = item.get("result") if kind_of(item) == "image_generation_call" else None
+    if not isinstance(made, str) or not made:
+        return []
+    written = item.get("output_format")
+    kind = {"svg": "svg+xml"}.get(str(written), written if isinstance(written, str) else "png")
+    return [{"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{made}"}}]
 
 
 def logprobs_of(part: Mapping[str, Any]) -> list[Any]:

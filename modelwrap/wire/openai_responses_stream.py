@@ -17,6 +17,7 @@ from modelwrap.wire.openai_responses_reply import (
     counted,
     ending,
     identity,
+    images_of,
     is_call,
     logprobs_of,
     to_annotation,
@@ -160,6 +161,8 @@ class EventReader:
             return chunks
         self._items.append(item)
         delta = self._own(item)
+        if images := images_of(item):
+            delta["images"] = images
         return [*chunks, self._chunk(delta)] if delta else chunks
 
     def _own(self, item: Item) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import modelwrap
 from modelwrap.errors import (
     BadRequest,
+    ConnectionFailed,
     InvalidResponse,
     RateLimited,
     StreamTruncated,
@@ -21,9 +22,10 @@ from modelwrap.errors import (
 )
 from modelwrap.models import openai_responses
 from modelwrap.runtime.auth import Credential, Token
+from modelwrap.runtime.base import run_sync
 from modelwrap.secrets import Secret
 from tests.colours import Colour, FakeRuntime
-from tests.loopback import Answer, Asked, Loopback, chat_answer, error_answer, event, json_answer
+from tests.loopback import Answer, Loopback, chat_answer, error_answer, event, json_answer
 
 FUNCTION = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 KNOWN_TO_HAVE_IT = {"capabilities": {"wire.responses": True}}
@@ -283,17 +285,59 @@ def test_an_answer_made_in_the_background_is_asked_for_until_it_is_there(colour:
     assert "store" not in server.asked[0].body
 
 
-@pytest.mark.usefixtures("soon")
-def test_whoever_gives_up_has_the_answer_cancelled(colour: Colour, server: Loopback) -> None:
-    server.script(queued())
+class Answered:
+    """Be an answer of Responses that no server gave."""
+
+    status = 200
+    headers = MappingProxyType({"content-type": "application/json"})
+
+    def __init__(self, status: str = "queued") -> None:
+        self._body = json.dumps(response(None, status)).encode()
+
+    async def read(self) -> bytes:
+        return self._body
+
+    async def aclose(self) -> None:
+        pass
+
+
+def call_in(runtime: FakeRuntime, seconds: float) -> None:
+    model: Any = at_openai("gpt-5.5", api="responses").model
+    run_sync(model.complete(model._call("Hi", {"background": True, "timeout": seconds}, runtime), runtime))
+
+
+def test_whoever_gives_up_has_the_answer_cancelled() -> None:
+    runtime = FakeRuntime(*(Answered() for _ in range(8)))
 
     with pytest.raises(TimedOut) as caught:
-        colour.call(model_at(server, api="responses"), background=True, timeout=0.1)
+        call_in(runtime, 5.0)
 
     assert not caught.value.retryable
-    assert server.asked[-1].method == "POST"
-    assert server.asked[-1].path == "/v1/responses/resp_1/cancel"
-    assert {asked.path for asked in server.asked[1:-1]} == {"/v1/responses/resp_1"}
+    asked = [(request.method, request.url.removeprefix("https://api.openai.com/v1")) for request in runtime.sent]
+    assert asked[0] == ("POST", "/responses")
+    assert set(asked[1:-1]) == {("GET", "/responses/resp_1")}
+    assert asked[-1] == ("POST", "/responses/resp_1/cancel")
+    assert runtime.sent[-1].content == b""
+    assert runtime.slept[:3] == [0.5, 0.75, 1.125]
+    assert sum(runtime.slept) == pytest.approx(5.0)
+
+
+def test_waits_between_polls_grow_to_ten_seconds() -> None:
+    runtime = FakeRuntime(*(Answered() for _ in range(30)), Answered("completed"))
+
+    call_in(runtime, 1000.0)
+
+    assert max(runtime.slept) == 10.0
+    assert [request.method for request in runtime.sent].count("POST") == 1
+
+
+def test_a_cancellation_that_fails_does_not_hide_why_one_gave_up() -> None:
+    runtime = FakeRuntime(Answered(), Answered(), ConnectionFailed("no route"))
+
+    with pytest.raises(TimedOut):
+        call_in(runtime, 0.6)
+
+    assert runtime.answers == []
 
 
 @pytest.mark.usefixtures("soon")
@@ -334,19 +378,6 @@ def test_polls_that_keep_failing_end_the_call_and_start_no_other(colour: Colour,
     assert not caught.value.retryable
     assert [asked.path for asked in server.asked].count("/v1/responses") == 1
     assert server.asked[-1].path == "/v1/responses/resp_1/cancel"
-
-
-@pytest.mark.usefixtures("soon")
-def test_a_cancellation_that_fails_does_not_hide_why_one_gave_up(colour: Colour, server: Loopback) -> None:
-    def answer(asked: Asked) -> Answer:
-        if asked.path.endswith("/cancel"):
-            return Answer(raw=True, pieces=[b"no HTTP at all\r\n\r\n"])
-        return queued()
-
-    server.script(answer)
-
-    with pytest.raises(TimedOut):
-        colour.call(model_at(server, api="responses"), background=True, timeout=0.1)
 
 
 def test_a_name_of_an_answer_cannot_lead_a_poll_elsewhere(colour: Colour, server: Loopback, soon: None) -> None:
@@ -398,18 +429,11 @@ def test_an_answer_in_the_background_without_a_name_is_no_answer(colour: Colour,
 
 
 def test_a_call_that_nobody_runs_any_more_awaits_nothing() -> None:
-    class Queued:
-        status = 200
-        headers = MappingProxyType({"content-type": "application/json"})
-
-        async def read(self) -> bytes:
-            return json.dumps(response(None, "queued")).encode()
-
     class Stopping(FakeRuntime):
         async def sleep(self, seconds: float) -> None:
             await _suspended()
 
-    runtime = Stopping(Queued())
+    runtime = Stopping(Answered())
     model: Any = at_openai("gpt-5.5", api="responses").model
     calling = model.complete(model._call("Hi", {"background": True}, runtime), runtime)
 
