@@ -107,6 +107,8 @@ class CallError(ModelwrapError):
     retryable: bool = False
     most_retries: int | None = None
     """How often trying again can help at most; None leaves it to the caller's own count."""
+    wait: float | None = None
+    """How many seconds a config wants to pass before the next try; None leaves it to the policy."""
 
     def __init__(
         self,

@@ -8,20 +8,22 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import ModuleType
 
 import modelwrap
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError, ConfigError, InvalidResponse, ModelwrapWarning
+from modelwrap.models.http import Codec
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import claude, openai_chat, openai_completion, openai_image, openai_responses, post_api, sse
+from modelwrap.wire import claude, openai_chat, openai_completion, openai_image, openai_responses, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.body import loads
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.post_api import Service
 from modelwrap.wire.retry_after import retry_after
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="modelwrap-fuzz-")
 _CONFIG = Path(_FOLDER.name) / "models.json"
+SERVICES = [Service("any"), Service("chat"), Service("image"), Service("embedding", pooling="mean")]
 _NOW = 1_443_543_990.0
 
 
@@ -33,7 +35,7 @@ def read_events(data: bytes) -> None:
     pieces = _events(stream[:first], stream[first:second], stream[second:])
     assert pieces == whole, f"cut at {first} and {second}, the stream is read otherwise"
     if isinstance(whole, list):
-        for codec in (claude, openai_chat, openai_completion, openai_responses):
+        for codec in (claude, openai_chat, openai_completion, openai_responses, SERVICES[0]):
             _assemble(codec, whole)
 
 
@@ -43,7 +45,7 @@ def read_json(data: bytes) -> None:
         json.dumps(loads(data))
     except InvalidResponse as error:
         assert str(error)
-    for codec in (claude, openai_chat, openai_completion, openai_image, openai_responses, post_api):
+    for codec in (claude, openai_chat, openai_completion, openai_image, openai_responses, *SERVICES):
         try:
             reply = codec.from_response(data, {}, WireCall("m", [], {}), Traits())
         except CallError as error:
@@ -90,7 +92,7 @@ def _events(*pieces: bytes) -> list[sse.Event] | str:
         return str(error)
 
 
-def _assemble(codec: ModuleType, events: list[sse.Event]) -> None:
+def _assemble(codec: Codec, events: list[sse.Event]) -> None:
     """Make a reply of the events, or a known error."""
     assembly = Assembly()
 

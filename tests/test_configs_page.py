@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import modelwrap
+from tests.stand_in import KEYS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "configs.md"
@@ -20,10 +21,8 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-4Y7")
-    monkeypatch.setenv("GEMINI_API_KEY", "AIza-4Y7")
-    monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
     return tmp_path
 
 

@@ -13,10 +13,9 @@ import shutil
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,10 +23,9 @@ import modelwrap
 from modelwrap import cli, registry
 from modelwrap import runtime as runtimes
 from modelwrap.models import sdk_clients
-from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
-from modelwrap.wire.http import HttpRequest
 from tests import gemini_wire
 from tests.loopback import Answer, Asked, Loopback, chat_answer, event, json_answer, stream_answer
+from tests.stand_in import Elsewhere
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -38,6 +36,7 @@ DOCUMENTS = [
     "docs/capabilities.md",
     "docs/moving-conversations.md",
     "docs/presets.md",
+    "docs/post-api.md",
     "docs/embeddings.md",
     "docs/images.md",
     "docs/providers/claude.md",
@@ -73,21 +72,6 @@ def blocks(document: str) -> Iterator[Block]:
     text = (ROOT / document).read_text("utf-8")
     for found in FENCE.finditer(text):
         yield Block(text.count("\n", 0, found.start()) + 2, found[1], found[2])
-
-
-class Elsewhere:
-    """Send every request to loopback, wherever it was meant to go."""
-
-    def __init__(self, inner: Runtime, base_url: str) -> None:
-        self._inner = inner
-        self._base_url = base_url
-
-    async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        url = self._base_url.removesuffix("/v1") + urlsplit(request.url).path
-        return await self._inner.send(replace(request, url=url), deadline)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 def answer(asked: Asked) -> Answer:

@@ -8,20 +8,24 @@ from jsonschema import Draft202012Validator
 
 import modelwrap
 from modelwrap import registry
+from modelwrap import runtime as runtimes
 from modelwrap.config.schema import config_schema
 from modelwrap.errors import MissingSecret
 from modelwrap.jsonc import parse
+from tests.loopback import Loopback
+from tests.stand_in import KEYS, Elsewhere, StandIn
 
 GALLERY = Path(__file__).parent.parent / "model_configs"
 FILES = sorted(GALLERY.glob("*.json"))
 
+# These call no server.
+IN_PROCESS = ("llama_cpp", "transformers", "transformers_embedding")
+
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-4Y7")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-4Y7")
-    monkeypatch.setenv("GEMINI_API_KEY", "AIza-4Y7")
-    monkeypatch.setenv("HF_TOKEN", "hf_4Y7")
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
 
 
 @pytest.mark.usefixtures("keys")
@@ -31,7 +35,7 @@ def test_each_file_loads_without_a_warning_and_fits_the_schema(path: Path) -> No
 
     models = modelwrap.load(path)
 
-    assert len(models) == len(document["models"] if isinstance(document, dict) else document)
+    assert len(models) == (len(document.get("models", "1")) if isinstance(document, dict) else len(document))
     assert [error.message for error in Draft202012Validator(config_schema()).iter_errors(document)] == []
 
 
@@ -41,6 +45,22 @@ def test_the_whole_folder_loads_and_shows_every_model_type() -> None:
 
     assert "gpt" in models
     assert {models.config(name).model_type for name in models} == set(registry.names())
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_config_is_explained_and_called(path: Path, server: Loopback) -> None:
+    models = modelwrap.load(path)
+    asked = {name: model for name, model in models.items() if models.config(name).model_type not in IN_PROCESS}
+    server.script(StandIn())
+
+    with runtimes.played_by(lambda runtime: Elsewhere(runtime, server.base_url)):
+        replies = {name: model("Name a river.") for name, model in asked.items()}
+
+    for name, reply in replies.items():
+        assert asked[name].explain("Name a river.").url.startswith("http")
+        assert reply.text or reply.image_urls or reply.embeddings, name
+    assert len(server.asked) >= len(asked)
 
 
 def test_a_key_that_is_not_set_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

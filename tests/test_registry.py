@@ -102,7 +102,7 @@ def test_an_unknown_type_is_answered_with_the_one_that_was_meant() -> None:
         ("openai_chat", "openai"),
         ("OpenAIChatWrapper", "openai"),
         ("OpenAIDALLEWrapper", "openai_dall_e"),
-        ("post_api_chat", "post_api"),
+        ("post_api_dalle", "post_api_dall_e"),
         ("PostAPIModelWrapperBase", "post_api"),
     ],
 )

@@ -55,6 +55,18 @@ class Codec(Protocol):
         """Tell what a refusal teaches about the endpoint; None where it teaches nothing."""
 
 
+class Decoder(Protocol):
+    """Turn the bytes of a body into events, as they come."""
+
+    def feed(self, data: bytes) -> list[sse.Event]: ...
+
+    def check(self) -> None:
+        """Raise what is wrong with the bytes behind the last event."""
+
+    def finish(self) -> list[sse.Event]:
+        """Give what is left when the body has ended."""
+
+
 class HttpModel(Model):
     """Call an endpoint through a codec; subclasses say how their input becomes the wire's."""
 
@@ -157,6 +169,10 @@ class HttpModel(Model):
             return await runtime.send(request, call.deadline)
         return await self.carrier.send(request, call.deadline, runtime, attempt.secrets)
 
+    def _decoder(self, response: HttpResponse) -> Decoder:
+        """Choose how the bytes of a stream become events."""
+        return sse.Decoder(self.largest_event)
+
     async def _refusal(self, response: HttpResponse) -> CallError:
         try:
             body = await response.read()
@@ -179,7 +195,7 @@ class HttpModel(Model):
             try:
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
-                events = _events(response, call.timeouts.idle, self.largest_event)
+                events = _events(response, call.timeouts.idle, self._decoder(response))
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -278,9 +294,8 @@ class _Asking:
         return self._lessons_left >= 0 and self._model._learn(error, self._sent, self._call, self._traits)
 
 
-async def _events(response: HttpResponse, idle: float, largest: int) -> AsyncGenerator[sse.Event, None]:
+async def _events(response: HttpResponse, idle: float, decoder: Decoder) -> AsyncGenerator[sse.Event, None]:
     """Read events as they come; bytes that make no event do not count as a sign of life."""
-    decoder = sse.Decoder(largest)
     limit = response.read_limit
     async with aclosing(response.stream()) as parts:
         async for part in parts:

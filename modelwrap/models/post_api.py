@@ -1,12 +1,13 @@
-"""Any service that takes a POST of JSON, by the config that AgentScope gave it."""
+"""Any service that takes a POST of JSON, from a config alone: AgentScope's keys, and where the answer stands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import (
@@ -21,17 +22,35 @@ from modelwrap.config import (
     Verify,
     check_transport,
 )
-from modelwrap.errors import CallError, ConfigError
+from modelwrap.config.credentials import mistake
+from modelwrap.errors import CallError, ConfigError, ContextTooLong, UnsupportedParameter
 from modelwrap.jsonc import Path
-from modelwrap.models.call import Call
-from modelwrap.models.http import HttpModel
+from modelwrap.models.attempts import Attempted, sent_once
+from modelwrap.models.call import Call, Chunks
+from modelwrap.models.http import Decoder, HttpModel
 from modelwrap.models.messages import messages_from
-from modelwrap.runtime.base import Runtime
+from modelwrap.models.post_api_jobs import Job, JobConfig, finished
+from modelwrap.runtime.base import HttpResponse, Runtime
 from modelwrap.secrets import Secret
-from modelwrap.types import Reply
-from modelwrap.wire import post_api
+from modelwrap.types import Change, Message, Reply
 from modelwrap.wire.http import Endpoint, HttpRequest, Timeouts, WireCall
-from modelwrap.wire.urls import normalised_url, with_query
+from modelwrap.wire.places import place_of
+from modelwrap.wire.post_api import Kind, Service
+from modelwrap.wire.post_api_stream import decoder_for
+from modelwrap.wire.transcript import AS_TRANSCRIPT, CHAT_TEMPLATES, templated, texts_of, transcript
+from modelwrap.wire.urls import normalised_url, origin, with_query
+
+
+def _place(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            place_of(value)
+        except ValueError as error:
+            raise mistake(str(error)) from None
+    return value
+
+
+PlaceText = Annotated[str, Field(min_length=1), BeforeValidator(_place)]
 
 
 class PostArgs(ConfigPart):
@@ -46,12 +65,38 @@ class PostAPIConfig(ModelConfig):
     api_url: str = Field(min_length=1, description="Where the request goes, whole: nothing is appended to it.")
     headers: Headers = Field(default={}, description="Headers that go with every request.")
     json_args: Arguments = Field(default={}, description="What goes into the JSON beside the messages.")
-    messages_key: str = Field(default="inputs", min_length=1, description="The key under which the messages go.")
+    messages_key: PlaceText = Field(
+        default="inputs",
+        description="Where in the JSON the prompt or the messages go, as in `inputs` or `input.prompt`.",
+    )
+    parameters_key: PlaceText | None = Field(
+        default=None,
+        description="Where parameters go, those of a call and of `generate_args`, as in `parameters`; the top of the "
+        "JSON if not given.",
+    )
+    prompt: Literal["string", "messages"] | None = Field(
+        default=None,
+        description="What goes under `messages_key`: one text, or a list of messages. Not given, a string goes as it "
+        "is, and messages as the type does it.",
+    )
+    chat_template: Annotated[
+        str | None,
+        BeforeValidator(lambda value: _known_template(value)),
+        WithJsonSchema({"enum": sorted(CHAT_TEMPLATES)}),
+    ] = Field(
+        default=None,
+        description="How several messages become one text: with the marks of a model's chat template. Not given, as "
+        "lines that begin with their speaker.",
+    )
+    max_length: int | None = Field(
+        default=None,
+        description="How many characters a prompt may have; a longer one is `ContextTooLong`, never cut. Below 1: any.",
+    )
     timeout: Seconds = Field(default=30.0, description="Seconds for a call in all.")
     max_retries: Annotated[Count, Field(ge=1)] = Field(default=3, description="How often a call is tried in all.")
-    max_length: int | None = Field(default=None, description="Taken for the sake of old files; nothing reads it.")
-    retry_interval: float | None = Field(
-        default=None, description="Taken for the sake of old files; waits grow by themselves."
+    retry_interval: Annotated[float, Field(ge=0, le=3600)] | None = Field(
+        default=None,
+        description="Seconds before the second try; twice that before the third, and so on. Not given, waits double.",
     )
     post_args: PostArgs = Field(
         default_factory=PostArgs,
@@ -61,6 +106,27 @@ class PostAPIConfig(ModelConfig):
     idempotent: bool = Field(
         default=False,
         description="Whether a request whose answer never came may be sent again; refusals are tried again anyway.",
+    )
+    answer_path: PlaceText | None = Field(
+        default=None,
+        description="Where the answer stands, as in `data.choices[0].text`. Not given, it is looked for where services "
+        "put it.",
+    )
+    piece_path: PlaceText | None = Field(default=None, description="The same in each piece of a streamed answer.")
+    usage_path: PlaceText | None = Field(default=None, description="Where the counts of tokens stand.")
+    error_path: PlaceText | None = Field(
+        default=None, description="What stands here, unless it is empty, is an error, whatever the status."
+    )
+    stream_args: Arguments | None = Field(
+        default=None,
+        description='What goes into the JSON where the answer is to be streamed, as in `{"stream": true}`; not given, '
+        "the service answers in one piece.",
+    )
+    stream_url: str | None = Field(
+        default=None, min_length=1, description="Where streamed calls go, for services that have another URL for them."
+    )
+    poll: JobConfig | None = Field(
+        default=None, description="For services that take a job, and are asked for its result later."
     )
 
     def remarks(self) -> Iterator[tuple[Path, str]]:
@@ -84,18 +150,69 @@ class PostAPIConfig(ModelConfig):
     def timeouts(self) -> Timeouts:
         return self.client_args.timeouts(Timeouts(total=self.post_args.timeout or self.timeout))
 
+    def service(self, kind: Kind) -> Service:
+        """Describe the service to its codec."""
+        return Service(
+            kind=kind,
+            input=place_of(self.messages_key),
+            parameters=place_of(self.parameters_key or ""),
+            always=self.json_args,
+            streamed={} if self.stream_args is None and self.stream_url else self.stream_args,
+            answer=place_of(self.answer_path or ""),
+            piece=place_of(self.piece_path or ""),
+            usage=place_of(self.usage_path or ""),
+            error=place_of(self.error_path or ""),
+        )
+
+
+def _known_template(value: object) -> object:
+    if value is not None and value not in CHAT_TEMPLATES:
+        raise mistake(f"must be one of {', '.join(CHAT_TEMPLATES)}")
+    return value
+
+
+def _at_the_same_host(stream_url: str, url: str, client: ClientArgs) -> str:
+    try:
+        found = with_query(normalised_url(stream_url), client.default_query)
+    except ValueError as error:
+        raise ConfigError(f"stream_url: {error}") from None
+    if origin(found) != origin(url):
+        raise ConfigError("stream_url: must be at the host of api_url, for the headers with the key go there too")
+    return found
+
+
+def _length(given: Any) -> int:
+    """Count the characters of a prompt."""
+    if isinstance(given, str):
+        return len(given)
+    if isinstance(given, dict):
+        return _length(given.get("content") or given.get("text") or "")
+    return sum(map(_length, given)) if isinstance(given, list) else 0
+
 
 class PostAPI(HttpModel):
-    """POST what is given, as text or messages, under one key of a JSON object.
+    """POST what is given under one key of a JSON object, and find the answer in what comes back.
 
-    The reply's `text` or `image_urls` are found where such services put them; its `raw` is all that came.
+    Of messages a single one of a user goes as its text, several as lines that begin with their speaker. The reply has
+    the `text` or the `image_urls` that are found where services put them; its `raw` is all that came.
     """
 
-    Config = PostAPIConfig
-    codec = post_api
-    json_args: Mapping[str, Any] = {}
-    messages_key: str = "inputs"
-    idempotent: bool = False
+    Config: ClassVar[type[PostAPIConfig]] = PostAPIConfig
+    kind: ClassVar[Kind] = "any"
+    sends: ClassVar[Literal["string", "messages"]] = "string"
+    """What messages become, unless the config says so itself."""
+
+    def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
+        super().__init__(name, model, endpoint, traits)
+        self.service = Service(kind=self.kind)
+        self.codec = self.service
+        self.prompt: Literal["string", "messages"] | None = None
+        self.chat_template: str | None = None
+        self.max_length: int | None = None
+        self.retry_interval: float | None = None
+        self.idempotent = False
+        self.stream_url: str | None = None
+        self.job: Job | None = None
 
     @classmethod
     def from_config(cls, config: PostAPIConfig) -> Self:
@@ -114,25 +231,128 @@ class PostAPI(HttpModel):
         model.configure(config)
         model.timeouts = config.timeouts()
         model.max_retries = client.max_retries
-        model.json_args = config.json_args
-        model.messages_key = config.messages_key
+        model.service = model.codec = config.service(cls.kind)
+        model.prompt, model.chat_template = config.prompt, config.chat_template
+        model.max_length, model.retry_interval = config.max_length, config.retry_interval
         model.idempotent = config.idempotent
+        model.stream_url = _at_the_same_host(config.stream_url, url, client) if config.stream_url else None
+        model.job = config.poll.job(url) if config.poll else None
         return model
 
-    async def to_input(self, call: Call, runtime: Runtime) -> dict[str, Any]:
-        # Whatever their names, they belong to the JSON: a `timeout` among them is the service's own.
-        call.parameters = {**self.json_args, **call.parameters}
-        given = call.input if isinstance(call.input, str) else messages_from(call.input, call.lasting)
-        return {self.messages_key: given}
+    # What goes out.
+
+    async def to_input(self, call: Call, runtime: Runtime) -> Any:
+        given = self._given(call)
+        length = _length(given)
+        if self.max_length is not None and 0 < self.max_length < length:
+            raise ContextTooLong(
+                f"the prompt has {length} characters, and max_length allows {self.max_length}", sent=False
+            )
+        return given
+
+    def _given(self, call: Call) -> Any:
+        if isinstance(call.input, str) and self.prompt != "messages":
+            return call.input
+        messages = messages_from(call.input, call.lasting)
+        if (self.prompt or self.sends) == "messages":
+            return messages
+        return self._as_text(messages, call)
+
+    def _as_text(self, messages: list[Message], call: Call) -> str:
+        if self.chat_template is not None:
+            call.lasting.append(
+                Change("emulated", "messages", f"sent as a text with the marks of {self.chat_template}")
+            )
+            return templated(messages, self.chat_template)
+        if len(messages) == 1 and messages[0]["role"] == "user":
+            return texts_of(messages)[0]
+        call.lasting.append(AS_TRANSCRIPT)
+        return transcript(messages)
 
     def _request(self, wire: WireCall, call: Call, traits: Traits) -> HttpRequest:
-        return replace(super()._request(wire, call, traits), replayable=self.idempotent)
+        request = replace(super()._request(wire, call, traits), replayable=self.idempotent)
+        if call.stream and self.stream_url:
+            return replace(request, url=with_query(self.stream_url, call.extra_query))
+        return request
+
+    # What comes back.
+
+    def _decoder(self, response: HttpResponse) -> Decoder:
+        return decoder_for(response.headers)
+
+    async def _exchange(
+        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted
+    ) -> Reply:
+        if self.job is None:
+            return await super()._exchange(request, wire, call, runtime, attempt)
+
+        async def send(asked: HttpRequest) -> tuple[bytes, dict[str, str]]:
+            response = await self._send(asked.prepared(call.timeouts), call, runtime, attempt)
+            attempt.answered(response.status, None)
+            if not 200 <= response.status < 300:
+                raise await self._refusal(response)
+            return await response.read(), dict(response.headers)
+
+        body, headers = await finished(self.job, self.endpoint, request, send, call.deadline, runtime)
+        return self.service.from_response(body, headers, wire, self.traits)
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
-        try:
+        with self._as_configured(call):
             return await super().complete(call, runtime)
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        if self.job is not None:
+            raise UnsupportedParameter("stream: the result of a job comes in one piece", sent=False)
+        with self._as_configured(call):
+            return await super().open(call, runtime)
+
+    @contextmanager
+    def _as_configured(self, call: Call) -> Iterator[None]:
+        """Say of an error whether and when the config wants another try."""
+        try:
+            with sent_once(replayable=self.idempotent):
+                yield
         except CallError as error:
-            # Nobody knows what a second request would do twice, once the first may have arrived.
-            if error.sent and error.status is None and not self.idempotent:
-                error.retryable = False
+            if self.retry_interval is not None:
+                error.wait = self.retry_interval * max(len(call.history), 1)
             raise
+
+
+class PostAPIChat(PostAPI):
+    """The same for a service that takes messages, and answers with a text."""
+
+    kind = "chat"
+    sends = "messages"
+
+
+class PostAPIDallE(PostAPI):
+    """The same for a service that makes images of a text; `reply.image_urls` says where they are.
+
+    Of messages the last one of a user goes as the text.
+    """
+
+    kind = "image"
+
+    def _as_text(self, messages: list[Message], call: Call) -> str:
+        return super()._as_text([message for message in messages if message["role"] == "user"][-1:] or messages, call)
+
+
+class PostAPIEmbeddingConfig(PostAPIConfig):
+    pooling: Literal["none", "mean", "first"] = Field(
+        default="none", description="How the vectors of a text's tokens become one, where a service gives those."
+    )
+
+    def service(self, kind: Kind) -> Service:
+        return replace(super().service(kind), pooling=self.pooling)
+
+
+class PostAPIEmbedding(PostAPI):
+    """The same for a service that makes vectors of a text, or of a list of texts; `reply.embeddings` has them."""
+
+    Config = PostAPIEmbeddingConfig
+    kind = "embedding"
+
+    def _given(self, call: Call) -> Any:
+        if isinstance(call.input, (list, tuple)) and all(isinstance(item, (str, list)) for item in call.input):
+            return list(call.input)
+        return super()._given(call)

@@ -147,9 +147,11 @@ class _Persistence:
 def delay(error: CallError, attempt: int) -> float:
     """Choose how long to wait after the `attempt`-th failure.
 
-    What the provider asks for is kept, and at most a tenth more; else any time up to a bound that doubles, so that
-    clients that failed together do not come back together.
+    What the provider asks for is kept, and at most a tenth more; else what the config asks for; else any time up to a
+    bound that doubles, so that clients that failed together do not come back together.
     """
+    if error.wait is not None and error.retry_after is None:
+        return error.wait
     if error.retry_after is not None:
         return error.retry_after * random.uniform(1.0, 1.1)
     base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE

@@ -9,10 +9,10 @@ from itertools import zip_longest
 from typing import Any
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import BadRequest
-from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Message
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import openai_chat, sse
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.transcript import AS_TRANSCRIPT, texts_of, transcript
 from modelwrap.wire.urls import join
 
 from_error = openai_chat.from_error
@@ -22,7 +22,6 @@ _CHAT_ONLY = (
     *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format", "modalities"),
     *("audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"),
 )
-_SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
 
 
 def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
@@ -64,33 +63,10 @@ def _to_prompt(call: WireCall) -> Any:
     if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
         # A text, tokens, or a batch of either.
         return messages
-    texts = [_text_of(message, f"messages[{position}]") for position, message in enumerate(messages)]
     if len(messages) == 1 and messages[0]["role"] == "user":
-        return texts[0]
-    turns = [f"{_SPEAKERS[message['role']]}: {text}" for message, text in zip(messages, texts, strict=True)]
-    if messages[-1]["role"] != "assistant":
-        turns.append("Assistant:")
-    call.changes.append(Change("emulated", "messages", "sent as a plain transcript, because this wire has no roles"))
-    return "\n\n".join(turns)
-
-
-def _text_of(message: Message, where: str) -> str:
-    if message["role"] not in _SPEAKERS:
-        raise BadRequest(f"{where}: a {message['role']} message cannot be part of a prompt", sent=False)
-    for name in ("tool_calls", "function_call"):
-        if message.get(name):
-            raise BadRequest(f"{where}.{name}: cannot be part of a prompt", sent=False)
-    content = message.get("content")
-    parts = content if isinstance(content, list) else [content]
-    return "".join(_text_in(part, f"{where}.content[{position}]") for position, part in enumerate(parts))
-
-
-def _text_in(part: Any, where: str) -> str:
-    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part or ""
-    if not isinstance(text, str):
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        raise BadRequest(f"{where}: {kind} cannot be part of a prompt, which is text only", sent=False)
-    return text
+        return texts_of(messages)[0]
+    call.changes.append(AS_TRANSCRIPT)
+    return transcript(messages)
 
 
 def _to_parameters(call: WireCall) -> dict[str, Any]:

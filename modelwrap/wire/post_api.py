@@ -1,113 +1,220 @@
-"""Any service that takes a POST of JSON: text and images are looked for where such services put them."""
+"""Any service that takes a POST of JSON: a config says how it is asked, and known shapes are read by themselves."""
 
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import CallError, InvalidResponse, UnsupportedParameter
+from modelwrap.errors import CallError, InvalidResponse, UnsupportedParameter, clip
 from modelwrap.secrets import Secret, reveal
-from modelwrap.types import JSON, AssistantMessage, Change, ChatChunk, ChatReply, Choice, Image, ImageReply, Reply
+from modelwrap.types import JSON, Change, ChatChunk, ChatReply, EmbeddingReply, Image, ImageReply, Reply
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import failures, openai_chat, sse
+from modelwrap.wire import post_api_answers as answers
+from modelwrap.wire.embeddings import check_vectors, listed
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.places import Place, at, with_value
+from modelwrap.wire.post_api_stream import Pieces
+from modelwrap.wire.urls import with_query
+from modelwrap.wire.usage import token_usage
 
-# AgentScope's servers, OpenAI's two shapes, Hugging Face's and ModelScope's inference APIs, colleagues' scripts.
-_TEXT_PATHS: tuple[tuple[str | int, ...], ...] = (
-    ("data", "response", "choices", 0, "message", "content"),
-    ("choices", 0, "message", "content"),
-    ("choices", 0, "text"),
-    (0, "generated_text"),
-    ("generated_text",),
-    ("data", "response"),
-    ("Data", "text"),
-    ("response",),
-    ("text",),
-    ("result",),
-    ("output",),
-)
-_IMAGE_PATHS: tuple[tuple[str | int, ...], ...] = (("data", "response", "data"), ("data",))
+Kind: TypeAlias = Literal["any", "chat", "image", "embedding"]
+
+# Where the names of models stand, whatever holds the other parameters.
+_BESIDE_PARAMETERS = frozenset({"model"})
 
 
-def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
-    """Make the body of the parameters, and over them what is asked: an object under the config's `messages_key`."""
-    if call.stream:
-        raise UnsupportedParameter("stream: a post_api service answers in one piece", sent=False)
-    given = {**call.parameters, **call.extra_body, **call.input}
-    body = {name: reveal(value) for name, value in given.items()}
-    return HttpRequest(
-        "POST",
-        endpoint.base_url,
-        to_headers(call, endpoint),
-        json=body,
-        content=to_bytes(body),
-        connection=endpoint.connection,
-        in_body=tuple(value for value in given.values() if isinstance(value, Secret)),
-    )
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Be the codec of one service, as its config tells of it."""
+
+    kind: Kind = "any"
+    input: Place = ("inputs",)
+    """Where in the JSON the prompt or the messages go."""
+    parameters: Place = ()
+    """Where the parameters go; empty for the top."""
+    always: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What goes into every JSON."""
+    streamed: Mapping[str, Any] | None = None
+    """What goes in beside it where the answer is to be streamed; None where the service does not stream."""
+    answer: Place = ()
+    piece: Place = ()
+    usage: Place = ()
+    error: Place = ()
+    pooling: str = "none"
+
+    # Requests.
+
+    def to_request(self, call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
+        """Put what is asked at its place, the parameters at theirs, and around both what the config says."""
+        if call.stream and self.streamed is None:
+            raise UnsupportedParameter(
+                "stream: this service answers in one piece, unless stream_args or stream_url says how it streams",
+                sent=False,
+            )
+        given = {**self.always, **((self.streamed or {}) if call.stream else {})}
+        for name, value in call.parameters.items():
+            place = self.parameters if self.parameters and name not in _BESIDE_PARAMETERS else ()
+            given = with_value(given, (*place, name), value)
+        given = {**with_value(given, self.input, call.input), **call.extra_body}
+        body = _revealed(given)
+        return HttpRequest(
+            "POST",
+            with_query(endpoint.base_url, endpoint.query),
+            to_headers(call, endpoint),
+            json=body,
+            content=to_bytes(body),
+            connection=endpoint.connection,
+            in_body=tuple(value for value in given.values() if isinstance(value, Secret)),
+        )
+
+    # Answers in one piece.
+
+    def from_response(self, body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
+        try:
+            reply = self._reply(body, headers, call, traits)
+        except CallError as error:
+            error.body = error.body or clip(bodies.text_of(body))
+            error.request_id = error.request_id or failures.request_id_of(headers)
+            raise
+        reply.meta.request_id = failures.request_id_of(headers)
+        return reply
+
+    def _reply(self, body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type.startswith("image/"):
+            return _picture(body, content_type.removeprefix("image/"))
+        if content_type == "text/plain" and self.kind in ("any", "chat") and not self.answer:
+            return self._chat(answers.chat_of(bodies.text_of(body)), headers, call, traits)
+        raw = bodies.loads(body)
+        self.check(raw)
+        reply = self.read(raw, headers, call, traits)
+        reply._raw = raw
+        return reply
+
+    def check(self, raw: JSON) -> None:
+        """Raise the error that an answer of success says."""
+        said = at(raw, self.error) if self.error else None
+        if said:
+            raise failures.refused(failures.read(said if isinstance(said, dict) else {"error": said}), 200)
+        if isinstance(raw, dict) and failures.says_error(raw) and not self._answers(raw):
+            raise failures.refused(failures.read(raw), 200)
+
+    def _answers(self, raw: JSON) -> bool:
+        if self.answer:
+            return at(raw, self.answer) is not None
+        if self.kind == "embedding":
+            return answers.vectors_in(raw) is not None
+        return answers.chat_in(raw) is not None or answers.images_in(raw) is not None
+
+    def read(self, raw: JSON, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
+        """Read the JSON of an answer."""
+        if self.kind == "embedding":
+            return self._embeddings(raw, call)
+        if self.kind == "image":
+            images = answers.images_in(self._answer(raw), surely=True) if self.answer else None
+            images = images or answers.images_in(raw, surely=True)
+            if images is None:
+                raise InvalidResponse("the answer holds no images")
+            return ImageReply(data=[Image(**image) for image in images])
+        chat = self.chat_in(raw)
+        if chat is not None:
+            return self._chat(chat, headers, call, traits)
+        images = answers.images_in(raw)
+        if images is not None:
+            return ImageReply(data=[Image(**image) for image in images])
+        if self.kind == "chat":
+            raise InvalidResponse('no text is where services put it; "answer_path" says where it stands')
+        return ChatReply(choices=[])
+
+    def chat_in(self, raw: JSON) -> dict[str, Any] | None:
+        """Give an answer in OpenAI's shape; None where no text is found in it."""
+        chat = answers.chat_of(self._text(raw), raw) if self.answer else answers.chat_in(raw)
+        if chat is not None and self.usage and (counts := answers.counts_in(at(raw, self.usage))):
+            return {**chat, "usage": counts}
+        return chat
+
+    def _text(self, raw: JSON) -> str:
+        found = self._answer(raw)
+        if not isinstance(found, str):
+            raise InvalidResponse("answer_path: what stands there is no text")
+        return found
+
+    def _answer(self, raw: JSON) -> JSON:
+        found = at(raw, self.answer)
+        if found is None:
+            raise InvalidResponse("answer_path: the answer has nothing there")
+        return found
+
+    def _chat(self, chat: dict[str, Any], headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
+        return openai_chat.from_response(answers.as_bytes(chat), headers, call, self._as_told(traits))
+
+    def _as_told(self, traits: Traits) -> Traits:
+        """Read reasoning out of the text of a chat only: elsewhere a text is whatever it is."""
+        return traits if self.kind == "chat" else replace(traits, think_tags=False)
+
+    def _embeddings(self, raw: JSON, call: WireCall) -> EmbeddingReply:
+        found = self._answer(raw) if self.answer else answers.vectors_in(raw)
+        if not isinstance(found, list):
+            raise InvalidResponse("the answer holds no embeddings")
+        texts = len(call.input) if isinstance(call.input, list) else None
+        vectors = answers.one_vector_each(found, texts, self.pooling)
+        check_vectors(vectors, 1 if texts is None else texts)
+        usage = answers.counts_in(at(raw, self.usage)) if self.usage else answers.usage_in(raw)
+        cost = {} if usage is None else {"usage": usage}
+        reply = EmbeddingReply.model_validate({"object": "list", "data": listed(vectors), "model": call.model, **cost})
+        if usage is not None:
+            reply.meta.usage = token_usage(reply.usage)
+        return reply
+
+    # Answers in many pieces.
+
+    async def from_stream(
+        self, events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
+    ) -> AsyncGenerator[ChatChunk, None]:
+        pieces = Pieces(self.piece, self.error, self.chat_in)
+        async with (
+            aclosing(pieces.translated(events)) as translated,
+            aclosing(openai_chat.from_stream(translated, call, self._as_told(traits), end)) as chunks,
+        ):
+            async for chunk in chunks:
+                chunk._raw = pieces.last
+                yield chunk
+
+    # Refusals.
+
+    def from_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError:
+        error = failures.failure(status, headers, body)
+        if error.retry_after is None:
+            error.retry_after = _estimated_time(body)
+        return error
+
+    def lesson(self, error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
+        return None
 
 
-def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
-    raw = bodies.loads(body)
-    text = text_in(raw)
-    if isinstance(raw, dict) and failures.says_error(raw) and text is None:
-        raise failures.refused(failures.read(raw), 200)
-    images = _images_in(raw) if text is None else None
-    reply = images or ChatReply(choices=[] if text is None else [Choice(message=AssistantMessage(content=text))])
-    reply._raw = raw
+def _revealed(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: reveal(value) if isinstance(value, Secret) else value for name, value in given.items()}
+
+
+def _picture(body: bytes, kind: str) -> ImageReply:
+    """Read an answer that is a picture and nothing else."""
+    image = b64encode(body).decode("ascii")
+    reply = ImageReply(data=[Image(b64_json=image)], output_format=kind)
+    reply._raw = {"b64_json": image}
     return reply
-
-
-async def from_stream(
-    events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
-) -> AsyncGenerator[ChatChunk, None]:
-    raise InvalidResponse("a post_api service answers in one piece")
-    yield  # makes this the generator that a codec gives
-
-
-def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-    error = failures.failure(status, headers, body)
-    if error.retry_after is None:
-        error.retry_after = _estimated_time(body)
-    return error
-
-
-def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
-    return None
-
-
-def text_in(value: JSON) -> str | None:
-    """Find the text of an answer; None where it stands in none of the usual places."""
-    if isinstance(value, str):
-        return value
-    found = (_at(value, path) for path in _TEXT_PATHS)
-    return next((text for text in found if isinstance(text, str)), None)
-
-
-def _images_in(value: JSON) -> ImageReply | None:
-    """Find the URLs of images where AgentScope's services and OpenAI's put them."""
-    for path in _IMAGE_PATHS:
-        found = _at(value, path)
-        if isinstance(found, list) and found and all(isinstance(_at(item, ("url",)), str) for item in found):
-            return ImageReply(data=[Image(url=item["url"]) for item in found])
-    return None
-
-
-def _at(value: Any, path: tuple[str | int, ...]) -> Any:
-    for key in path:
-        if isinstance(key, int):
-            value = value[key] if isinstance(value, list) and len(value) > key else None
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _estimated_time(body: bytes) -> float | None:
     """Read how long Hugging Face's API expects a model to load."""
     try:
-        seconds = float(_at(bodies.loads(body), ("estimated_time",)))
+        seconds = float(at(bodies.loads(body), ("estimated_time",)))
     except (InvalidResponse, TypeError, ValueError, OverflowError):
         return None
     return seconds if 0 < seconds < math.inf else None

@@ -135,15 +135,6 @@ def test_any_service_gets_what_is_given_under_the_configs_key(colour: Colour, se
     assert server.asked[0].body == {"inputs": "The capital was", "max_length": 4096, "temperature": 0.1}
 
 
-def test_any_service_gets_messages_as_a_list(server: Loopback) -> None:
-    server.script(json_answer({"response": "fine"}))
-
-    reply = post_api(server, messages_key="messages")([{"role": "user", "content": "Hi"}])
-
-    assert server.asked[0].body == {"messages": [{"role": "user", "content": "Hi"}]}
-    assert reply.text == "fine"
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -226,11 +217,6 @@ def test_a_kept_connection_that_is_closed_over_a_request_is_replaced_only_where_
 
     assert seen == (3 if idempotent else 2)
     assert isinstance(outcome, ConnectionFailed) is not idempotent
-
-
-def test_any_service_answers_in_one_piece(colour: Colour, server: Loopback) -> None:
-    with pytest.raises(UnsupportedParameter, match="one piece"):
-        colour.stream(post_api(server))
 
 
 def test_the_limits_of_any_service_are_its_own(server: Loopback) -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from modelwrap.capabilities import Traits
 from modelwrap.errors import CallError
 from modelwrap.runtime.base import run_sync
-from modelwrap.wire import failures, openai_chat, post_api, sse
+from modelwrap.wire import failures, openai_chat, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.post_api import Service
 
 FIELDS = (
     *(
@@ -154,6 +155,6 @@ async def _events(body: bytes) -> AsyncIterator[sse.Event]:
     ],
 )
 def test_the_time_that_a_loading_model_takes_is_read_or_not(seconds: str, wait: float | None) -> None:
-    error = post_api.from_error(503, {}, b'{"error": "loading", "estimated_time": %s}' % seconds.encode())
+    error = Service().from_error(503, {}, b'{"error": "loading", "estimated_time": %s}' % seconds.encode())
 
     assert error.retry_after == wait

@@ -1,0 +1,129 @@
+"""Services that take a job: it is submitted, asked for until it is done, and its result fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+from urllib.parse import quote
+
+from pydantic import Field
+
+from modelwrap.config import ConfigPart, Seconds
+from modelwrap.errors import CallError, ConfigError, InvalidResponse, ServerFailed
+from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.types import JSON
+from modelwrap.wire import body as bodies
+from modelwrap.wire import failures
+from modelwrap.wire.http import Endpoint, HttpRequest
+from modelwrap.wire.places import Place, at, place_of
+from modelwrap.wire.urls import normalised_url, origin
+
+_MOST_FAILED_POLLS = 5
+_PLACE_IN_URL = re.compile(r"\{([^{}]+)\}")
+_DONE = ("succeeded", "success", "completed", "complete", "done", "finished", "ready")
+_FAILED = ("failed", "failure", "error", "canceled", "cancelled", "expired", "unknown")
+
+Send: TypeAlias = Callable[[HttpRequest], Awaitable[tuple[bytes, Mapping[str, str]]]]
+"""Send a request, and give the body and the headers of its answer; a refusal is raised."""
+
+
+class JobConfig(ConfigPart):
+    url: str = Field(
+        min_length=1,
+        description="Where the job is asked for, with places of the answer to the submission in it: "
+        "`https://host/jobs/{data.id}`, or `{urls.get}` where the answer holds the whole URL.",
+    )
+    status_path: str = Field(default="status", description="Where the answer says how far the job is.")
+    done: list[str] = Field(default=list(_DONE), description="What it says when there is a result, in any case.")
+    failed: list[str] = Field(default=list(_FAILED), description="What it says when there will be none.")
+    interval: Seconds = Field(default=1.0, description="Seconds between two questions.")
+    result_url: str | None = Field(
+        default=None,
+        description="Where the result is fetched, with places of the last answer in it; that answer, if not given.",
+    )
+
+    def job(self, api_url: str) -> Job:
+        try:
+            whole = self.url if self.url.startswith("{") else normalised_url(self.url.replace("{", "%7B"))
+            status = place_of(self.status_path)
+        except ValueError as error:
+            raise ConfigError(f"poll: {error}") from None
+        if not self.url.startswith("{") and origin(whole) != origin(api_url):
+            raise ConfigError("poll.url: must be at the host of api_url, for the headers with the key go there too")
+        done, failed = (frozenset(word.lower() for word in words) for words in (self.done, self.failed))
+        return Job(self.url, status, done, failed, self.interval, self.result_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    url: str
+    status: Place
+    done: frozenset[str]
+    failed: frozenset[str]
+    interval: float
+    result_url: str | None
+
+
+async def finished(
+    job: Job, endpoint: Endpoint, submission: HttpRequest, send: Send, deadline: Deadline, runtime: Runtime
+) -> tuple[bytes, Mapping[str, str]]:
+    """Submit a job, wait until it is done, and give the body and headers of its result."""
+    body, headers = await send(submission)
+    answer = bodies.loads(body)
+    question = _to_get(job.url, answer, endpoint)
+    failures_in_a_row = 0
+    while not _is_done(answer, job):
+        await runtime.sleep(max(min(job.interval, deadline.remaining()), 0.0))
+        deadline.check()
+        try:
+            body, headers = await send(question)
+            answer, failures_in_a_row = bodies.loads(body), 0
+        except CallError as error:
+            failures_in_a_row += 1
+            if not error.retryable or failures_in_a_row > _MOST_FAILED_POLLS:
+                # Another attempt would have the job done, and paid for, once more.
+                error.retryable = False
+                raise
+    if job.result_url is None:
+        return body, headers
+    try:
+        return await send(_to_get(job.result_url, answer, endpoint))
+    except CallError as error:
+        error.retryable = False
+        raise
+
+
+def _is_done(answer: JSON, job: Job) -> bool:
+    """Tell whether there is a result; an answer without a status is one."""
+    status = at(answer, job.status)
+    word = str(status).lower()
+    if word in job.failed:
+        refusal = failures.read(answer)
+        raise ServerFailed(refusal.message or f"the job is {status}", code=refusal.code, retryable=False)
+    return status is None or word in job.done
+
+
+def _to_get(template: str, answer: JSON, endpoint: Endpoint) -> HttpRequest:
+    """Ask for what a job made; the headers with the key go to the service's own host only."""
+    url = _filled(template, answer)
+    own = origin(url) == origin(endpoint.base_url)
+    connection = endpoint.connection if own else replace(endpoint.connection, public_only=True, verify=True)
+    sent = {name: value for name, value in endpoint.headers.items() if own and name.lower() != "content-type"}
+    return HttpRequest("GET", url, {"accept": "application/json", **sent}, connection=connection)
+
+
+def _filled(template: str, answer: JSON) -> str:
+    """Put places of an answer into a URL."""
+
+    def value(found: re.Match[str]) -> str:
+        text = at(answer, place_of(found[1]))
+        if not isinstance(text, (str, int)) or isinstance(text, bool) or text == "":
+            raise InvalidResponse(f"poll: the answer has nothing at {found[1]}")
+        return str(text) if found[0] == template else quote(str(text), safe="")
+
+    try:
+        return normalised_url(_PLACE_IN_URL.sub(value, template))
+    except ValueError as error:
+        raise InvalidResponse(f"poll: the answer makes no URL: {error}") from None
