@@ -119,7 +119,7 @@ def _stored(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> N
     if "store" in call.parameters:
         # None leaves it to the server.
         written.update({"store": given["store"]} if "store" in given else {})
-    elif not any({**given, **call.extra_body}.get(name) for name in _STORES):
+    elif "store" not in call.extra_body and not any({**given, **call.extra_body}.get(name) for name in _STORES):
         written["store"] = False
         call.changes.append(Change("defaulted", "store", "false: the server keeps nothing unless the call asks for it"))
 
