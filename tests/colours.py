@@ -20,6 +20,8 @@ T = TypeVar("T")
 class Colour:
     name: str
     has_aiohttp: bool = True
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    """What makes the loop; None leaves it to asyncio."""
 
     @property
     def client(self) -> str:
@@ -30,8 +32,9 @@ class Colour:
         """Run what awaits nothing but a runtime of this colour."""
         if self.name == "blocking":
             return run_sync(coroutine)
-        with patch.object(backends, "has_aiohttp", lambda: self.has_aiohttp):
-            return asyncio.run(coroutine)
+        aiohttp_or_not = patch.object(backends, "has_aiohttp", lambda: self.has_aiohttp)
+        with aiohttp_or_not, asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            return runner.run(coroutine)
 
     def runtime(self) -> Runtime:
         from modelwrap.runtime.blocking import Blocking

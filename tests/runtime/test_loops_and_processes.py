@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.testing import FaultServer
-from modelwrap.wire.http import HttpRequest, Timeouts
+from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import WAYS, Colour
 
 CONCURRENT = [way for way in WAYS if way.name == "concurrent"]
@@ -41,6 +42,27 @@ def test_twenty_loops_one_after_another(colour: Colour, url: str) -> None:
     answers = [colour.run(ask_often(colour.runtime(), url, f"loop {number}", 2)) for number in range(20)]
 
     assert answers == [True] * 20
+
+
+@pytest.mark.parametrize("way", CONCURRENT, ids=lambda way: way.client)
+def test_loops_that_are_not_of_asyncio(way: Colour) -> None:
+    on_uvloop = replace(way, loop_factory=pytest.importorskip("uvloop").new_event_loop)
+    large = b'{"messages": [{"role": "user", "content": "%s"}]}' % (b"x" * 2**20)
+
+    async def ask_in_both_ways(server: FaultServer) -> list[int]:
+        runtime, connection = way.runtime(), Connection(verify=server.authority)
+        statuses = []
+        for url in (server.url("good"), server.url("trusted_certificate")) * 2:
+            request = HttpRequest("POST", url, content=large, connection=connection, timeouts=Timeouts(total=10))
+            response = await runtime.send(request, Deadline(10, runtime.now))
+            await response.read()
+            statuses.append(response.status)
+        return statuses
+
+    with FaultServer() as server:
+        assert on_uvloop.run(ask_in_both_ways(server)) == [200] * 4
+        assert server.all_closed("good")
+        assert server.all_closed("trusted_certificate")
 
 
 def test_loops_in_threads_that_loops_started(url: str) -> None:
