@@ -9,7 +9,7 @@ from tests.faults.columns import OURS, Column, Settings
 
 # They take long because of their size, which slices make no more instructive.
 LARGE = {
-    *("compression_bomb", "deep_json", "endless_event", "huge_body", "huge_header", "large_image"),
+    *("compression_bomb", "deep_json", "endless_event", "endless_stream", "huge_body", "huge_header", "large_image"),
     *("long_integer", "long_stream", "many_headers", "too_many_choices"),
 }
 

@@ -67,11 +67,12 @@ def test_it_sees_a_client_hang_up(server: FaultServer) -> None:
         while not server.seen("silent").requests:
             time.sleep(0.001)
         kept = server.all_closed("silent", within=0.02)
+        unfinished = server.seen("silent").finished
         before = time.monotonic()
     closed = server.all_closed("silent")
     seen = server.seen("silent")
 
-    assert (kept, closed) == (False, True)
+    assert (kept, closed, unfinished) == (False, True, 0)
     assert (seen.closed_by_client, seen.closed_by_server) == (1, 0)
     assert seen.last_close is not None
     assert 0 <= seen.last_close - before < 1

@@ -25,6 +25,7 @@ class Line(asyncio.Protocol):
     ) -> None:
         self.number = number
         self.requests = 0
+        self.finished = 0
         self.sent = 0
         self.received = 0
         self.closed_by: Side | None = None
@@ -87,6 +88,7 @@ class Line(asyncio.Protocol):
             while self.closed_by != "server" and (asked := await self._request()) is not None:
                 self.requests += 1
                 await self._play(self._answer(self, asked), transport)
+                self.finished += 1
         except Exception as error:  # a script's mistake is told to whoever asks what was seen
             self._failures.append(error)
             self._closed("server")

@@ -23,6 +23,8 @@ class Seen:
 
     asked: tuple[Asked, ...] = ()
     """Every request that came whole, in the order in which they came."""
+    finished: int = 0
+    """How many of them the server is done with."""
     connections: int = 0
     open: int = 0
     closed_by_client: int = 0
@@ -47,6 +49,7 @@ class Seen:
         closes = [moment for moment in (self.last_close, other.last_close) if moment is not None]
         return Seen(
             asked=tuple(sorted((*self.asked, *other.asked), key=lambda one: one.at)),
+            finished=self.finished + other.finished,
             connections=self.connections + other.connections,
             open=self.open + other.open,
             closed_by_client=self.closed_by_client + other.closed_by_client,
@@ -97,6 +100,7 @@ class Station:
         closes = [line.closed_at for line in lines if line.closed_at is not None]
         return Seen(
             asked=tuple(asked),
+            finished=sum(line.finished for line in lines),
             connections=len(lines),
             open=sum(line.closed_by is None for line in lines),
             closed_by_client=sum(line.closed_by == "client" for line in lines),
