@@ -82,6 +82,11 @@ def canonical(model_type: str) -> str:
     return _aliases.get(model_type, model_type)
 
 
+def is_registered(model_type: str) -> bool:
+    """Tell whether a name stands for a model type, without looking for packages that may bring it."""
+    return canonical(model_type) in _targets
+
+
 def names(*, aliases: bool = False) -> list[str]:
     """List the model types that a config may name."""
     known = {*_targets, *_entry_points()}

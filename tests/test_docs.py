@@ -36,6 +36,7 @@ DOCUMENTS = [
     "docs/capabilities.md",
     "docs/moving-conversations.md",
     "docs/presets.md",
+    "docs/migrating.md",
     "docs/post-api.md",
     "docs/embeddings.md",
     "docs/images.md",

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from modelwrap import registry
 from modelwrap.config.fields import ModelConfig
+from modelwrap.config.older import rewritten
 from modelwrap.config.problems import Problems
 from modelwrap.config.sources import OLD_NAMES, Entry
 from modelwrap.config.variables import expanded
@@ -72,7 +73,14 @@ class _Validation:
     scrub: Callable[[str], str] = str
 
     def result(self) -> Validated | None:
-        self.data = expanded(self.entry.data, self.report_variable)
+        modern = rewritten(self.entry.data)
+        for path, message in modern.mistakes:
+            self.report(path, ConfigError(message))
+        if self.failed:
+            return None
+        for path, message in modern.lost:
+            self.warn(path, message)
+        self.data = expanded(modern.data, self.report_variable)
         self.data.pop("$schema", None)
         self.data = _without_nulls(self.data, _NAMES)
         self.scrub = Scrubber(Secret(text) for text in _secret_texts(self.data))
