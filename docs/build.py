@@ -112,8 +112,8 @@ SECRETS = """\
 OLDER = """\
 ## Files of older days
 
-Configs that were written for AgentScope load as they are, in the words of any of its releases ([migrating](migrating.md)). Beside the keys
-above, these are taken: {old_names}.
+Configs that were written for AgentScope load as they are, in the words of any of its releases
+([migrating](migrating.md)). Beside the keys above, these are taken: {old_names}.
 Where both names of a key stand, they must say the same. `budget` loads with a warning, because nothing enforces it.
 `null` means "not given".
 """
