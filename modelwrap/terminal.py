@@ -145,6 +145,8 @@ class Conversation:
 
     def _streamed(self, asked: str | list[Message], answer: Answer, shown: list[str]) -> Reply | None:
         """Show an answer as it comes; None where the model answers in one piece only."""
+        if not self._model.worth_streaming:
+            return None
         try:
             with self._model.stream(asked, **self._parameters) as stream:
                 for chunk in stream:

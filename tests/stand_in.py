@@ -19,6 +19,7 @@ TASK = {"task_id": "7", "task_status": "PENDING"}
 KEYS = {
     "OPENAI_API_KEY": "sk-4Y7",
     "ANTHROPIC_API_KEY": "sk-ant-4Y7",
+    "AZURE_OPENAI_API_KEY": "azure-4Y7",
     "GEMINI_API_KEY": "AIza-4Y7",
     "HF_TOKEN": "hf_4Y7",
     **{

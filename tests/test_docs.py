@@ -40,6 +40,7 @@ DOCUMENTS = [
     "docs/post-api.md",
     "docs/embeddings.md",
     "docs/images.md",
+    "docs/providers/azure.md",
     "docs/providers/claude.md",
     "docs/providers/gemini.md",
     "docs/providers/openai.md",

@@ -12,6 +12,8 @@ from modelwrap import runtime as runtimes
 from modelwrap.config.schema import config_schema
 from modelwrap.errors import MissingSecret
 from modelwrap.jsonc import parse
+from modelwrap.runtime.auth import Credential, Token
+from modelwrap.secrets import Secret
 from tests.loopback import Loopback
 from tests.stand_in import KEYS, Elsewhere, StandIn
 
@@ -49,7 +51,10 @@ def test_the_whole_folder_loads_and_shows_every_model_type() -> None:
 
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_each_config_is_explained_and_called(path: Path, server: Loopback) -> None:
+def test_each_config_is_explained_and_called(path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In place of whoever ran `az login` on this machine.
+    login = Credential(lambda: Token(Secret("token-4Y7"), 3600.0))
+    monkeypatch.setattr("modelwrap.models.azure.entra_credential", lambda *asked: login)
     models = modelwrap.load(path)
     asked = {name: model for name, model in models.items() if models.config(name).model_type not in IN_PROCESS}
     server.script(StandIn())

@@ -92,7 +92,7 @@ def test_an_unknown_type_is_answered_with_the_one_that_was_meant() -> None:
         registry.resolve("opneai")
 
     assert str(caught.value).startswith(
-        "there is no model type 'opneai'; did you mean 'openai'? known are claude, echo, gemini,"
+        "there is no model type 'opneai'; did you mean 'openai'? known are azure_openai, azure_openai_dall_e,"
     )
 
 

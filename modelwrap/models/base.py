@@ -39,6 +39,8 @@ class Model(ABC):
     max_retries: int = 2
     generate_args: Mapping[str, Any] = {}
     streams_by_default: bool = False
+    worth_streaming: bool = True
+    """Whether people see more of an answer that comes in pieces, where nobody says how it is to come."""
 
     @abstractmethod
     async def complete(self, call: Call, runtime: Runtime) -> Reply:

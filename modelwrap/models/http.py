@@ -213,7 +213,8 @@ class HttpModel(Model):
                 yield attempt
             except CallError as error:
                 attempt.refused_here = isinstance(error, BadRequest) and not error.sent
-                error.scrub(Scrubber((*request.secrets, *attempt.secrets)))
+                tokens = self.credential.known if self.credential is not None else ()
+                error.scrub(Scrubber((*request.secrets, *attempt.secrets, *tokens)))
                 if self.placeholders and isinstance(error, AuthenticationFailed):
                     error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
                 raise

@@ -100,7 +100,7 @@ class OpenAIConfig(HostedByOpenAI):
 class OpenAI(OpenAIModel):
     """Chat over `/chat/completions`, and over `/responses` where a config or a call wants that."""
 
-    Config = OpenAIConfig
+    Config: ClassVar[type[HostedByOpenAI]] = OpenAIConfig
     codec = openai_chat
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:

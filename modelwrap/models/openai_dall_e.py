@@ -55,6 +55,8 @@ class OpenAIDallE(OpenAIModel):
     Config: ClassVar[type[HostedByOpenAI]] = OpenAIDallEConfig
     codec = openai_image
     largest_event = openai_image.LARGEST_ANSWER
+    # Many servers of this format do not stream.
+    worth_streaming = False
     retry_images: bool = False
     fetching: Fetching | None = None
 

@@ -16,6 +16,7 @@ class Wrapper(Model):
         self.max_retries = model.max_retries
         self.generate_args = model.generate_args
         self.streams_by_default = model.streams_by_default
+        self.worth_streaming = model.worth_streaming
 
     def describe(self, call: Call) -> Explanation:
         return self.model.describe(call)

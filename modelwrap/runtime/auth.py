@@ -6,11 +6,12 @@ import copy
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from modelwrap.errors import CredentialError
+from modelwrap.errors import CredentialError, TimedOut
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.runtime.lock import Lock
 from modelwrap.secrets import Secret
@@ -20,6 +21,13 @@ _EARLY = 300.0
 
 # How long a token that is still good is used after a fetch has failed, before the next is tried.
 _PAUSE = 30.0
+
+
+# How many tokens are remembered, to be hidden.
+_MOST_KNOWN = 8
+
+# How long a call waits for a token at most, however much time it has.
+_LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +51,15 @@ class Credential:
         self._clock = clock
         self._lock = Lock()
         self._token: Secret | None = None
+        self._given: deque[Secret] = deque(maxlen=_MOST_KNOWN)
         self._good_until = 0.0
         self._fetch_from = 0.0
         self._coming: tuple[int, Future[Secret]] | None = None
+
+    @property
+    def known(self) -> tuple[Secret, ...]:
+        """The last tokens, which a server may still repeat in what it says."""
+        return tuple(self._given)
 
     async def token(self, runtime: Runtime, deadline: Deadline, *, refused: Secret | None = None) -> Secret:
         """Give a token that is good; `refused` is one that a server did not take, however long it was to live."""
@@ -57,11 +71,14 @@ class Credential:
             coming = self._begun()
         if good is not None:
             return good
+        within = min(max(deadline.remaining(), 0.0), _LONGEST_WAIT)
         try:
-            return await runtime.wait(coming, deadline)
+            return await runtime.wait(coming, Deadline(within, runtime.now))
         except CredentialError as error:
             # Each call fills in its own.
             raise copy.copy(error) from None
+        except TimedOut:
+            raise CredentialError(f"no token came within {within:.3g} s", sent=False) from None
 
     def _begun(self) -> Future[Secret]:
         """Give the fetch that is under way; a forked child has not the thread that its parent had."""
@@ -85,6 +102,7 @@ class Credential:
         else:
             with self._lock:
                 self._token = token.value
+                self._given.append(token.value)
                 self._good_until = self._clock() + token.lifetime
                 self._fetch_from = self._good_until - min(_EARLY, token.lifetime / 2)
                 self._coming = None

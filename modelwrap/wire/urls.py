@@ -66,6 +66,15 @@ def normalised_gemini_base(url: str) -> str:
     return _normalised(url, _gemini_path)
 
 
+def normalised_azure_base(url: str) -> str:
+    """Give the URL of a resource on Azure, or of a deployment, without the operation that was pasted with it.
+
+    >>> normalised_azure_base("mine.openai.azure.com//openai/deployments/gpt/chat/completions?api-version=1")
+    'https://mine.openai.azure.com/openai/deployments/gpt?api-version=1'
+    """
+    return _normalised(url, _azure_path)
+
+
 def normalised_url(url: str) -> str:
     """Give a whole URL, to which nothing is appended: what is missing is filled in and refused as in a base URL.
 
@@ -207,3 +216,8 @@ def _gemini_path(host: str, path: str) -> str:
     path = re.sub(r"/{2,}", "/", path).rstrip("/")
     path = re.sub(r"/(?:models|tunedModels)(?:/.*)?$", "", path)
     return path if re.search(r"/v\d\w*(?:/|$)", path) else f"{path}/v1beta"
+
+
+def _azure_path(host: str, path: str) -> str:
+    path = re.sub(r"/{2,}", "/", path).rstrip("/")
+    return re.sub(r"/images/(?:generations|edits|variations)$", "", _OPERATION.sub("", path))

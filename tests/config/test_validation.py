@@ -176,9 +176,7 @@ def test_what_is_missing_is_named() -> None:
         "model_configs[0]: config_name is missing, the name that get_model takes"
     ]
     (line,) = mistakes_of({"config_name": "x", "api_url": "http://localhost/llm/"})
-    assert line.startswith(
-        'model_configs[0] "x": model_type is missing; known are claude, echo, gemini, gemini_embedding'
-    )
+    assert line.startswith('model_configs[0] "x": model_type is missing; known are azure_openai, azure_openai_dall_e, ')
     assert line.endswith('with an api_url it is "post_api"')
     assert mistakes_of({"config_name": "x", "model_type": 5}) == ['model_configs[0] "x": model_type: must be a string']
 

@@ -48,7 +48,7 @@ def interactions(folder: Path) -> Iterator[Interaction]:
     """Give every chat interaction of OpenAI and of what is compatible with it."""
     for path in sorted(folder.glob("**/*.json")):
         item = json.loads(path.read_text(encoding="utf-8"))
-        if item["operation"] != "chat" or not re.match(r"openai$|openai_compatible:", item["provider"]):
+        if item["operation"] != "chat" or not re.match(r"(azure_)?openai$|openai_compatible:", item["provider"]):
             continue
         for number, recorded in enumerate(item["interactions"]):
             if not re.search(r"/(models|files)(/|$|\?)", recorded["request"]["url"]):

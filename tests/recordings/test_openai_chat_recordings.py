@@ -88,6 +88,11 @@ def _only(*, streamed: bool | None = None, ok: bool | None = None, foreign: bool
 @_only(ok=True, streamed=False)
 def test_recorded_reply_decodes_with_nothing_lost(recorded: Interaction) -> None:
     body = recorded.response["body"]
+    if "error" in body and "choices" not in body:
+        # Azure answers 200 where a prompt was filtered on its way through a service of Azure's own.
+        with pytest.raises(errors.ContentFiltered):
+            openai_chat.from_response(recorded.body, recorded.headers, _call(), Traits())
+        return
 
     reply = openai_chat.from_response(recorded.body, recorded.headers, _call(), Traits())
 
@@ -161,7 +166,9 @@ def test_recorded_request_goes_out_as_it_was(recorded: Interaction) -> None:
 
     request = openai_chat.to_request(call, Endpoint("https://example.com/v1"), traits)
 
-    expected = {name: value for name, value in body.items() if name != "stream" or value}
+    # Where the path names the deployment, a client may send no name at all.
+    unsaid = {"stream"} if body.get("model", "") is not None else {"stream", "model"}
+    expected = {name: value for name, value in body.items() if name not in unsaid or value}
     assert json.loads(request.content) == expected
     assert request.json == expected
     assert not call.changes
@@ -173,7 +180,7 @@ def test_nothing_that_a_recorded_server_took_is_refused_by_the_table(recorded: I
     if body is None:
         return
     parameters = {name: value for name, value in body.items() if name not in ("model", "messages", "stream")}
-    call = WireCall(body.get("model", ""), [], parameters, unsupported="drop")
+    call = WireCall(body.get("model") or "", [], parameters, unsupported="drop")
     traits = traits_for(call.model, recorded.request["url"])
 
     openai_chat.to_request(call, Endpoint("https://example.com/v1"), traits)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelwrap.errors import CredentialError, TimedOut
+from modelwrap.errors import CredentialError
 from modelwrap.runtime.auth import Credential, Token
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.runtime.blocking import Blocking
@@ -171,12 +171,11 @@ def test_no_call_waits_for_a_login_past_its_deadline(colour: Colour) -> None:
     credential = Credential(login)
     started = time.monotonic()
 
-    with pytest.raises(TimedOut) as caught:
+    with pytest.raises(CredentialError, match=r"no token came within 0\.0\d+ s"):
         colour.run(ask(credential, colour.runtime(), total=0.05))
     waited = time.monotonic() - started
     later = colour.run(ask(credential, colour.runtime()))
 
-    assert caught.value.limit == "total"
     assert waited < 0.18
     # The one that gave up has not spoiled it for the others.
     assert (later, login.fetched) == ("token-1", 1)
@@ -201,7 +200,7 @@ def test_a_cancelled_caller_spoils_nothing() -> None:
 def test_a_forked_child_fetches_its_own() -> None:
     login = Login(seconds=0.15)
     credential = Credential(login)
-    with pytest.raises(TimedOut):
+    with pytest.raises(CredentialError):
         run_sync(ask(credential, Blocking(), total=0.01))
 
     child = os.fork()
