@@ -34,6 +34,8 @@ class Traits:
     """Whose parts on messages, under `extra_content`, may go back over Chat Completions; empty for nobody's."""
     strict: bool = False
     """Whether Chat Completions refuse what OpenAI's refuse: other letters in names, long ids, unknown fields."""
+    drops_stale_thinking: bool = False
+    """Whether the server is asked to leave out thinking whose conversation has changed since, where it can be."""
     facts: Facts = field(default_factory=Facts)
     """What the model accepts."""
 

@@ -53,10 +53,14 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     An answer too long to be waited for in one piece is asked for as a stream, which `from_response` reads, too.
     """
     body = to_body(call, traits)
+    headers = {"anthropic-version": API_VERSION, **to_headers(call, endpoint)}
+    if traits.drops_stale_thinking:
+        betas = str(headers.get("anthropic-beta", "")).split(",")
+        headers["anthropic-beta"] = ",".join(dict.fromkeys(filter(None, [*betas, _BINDING_BETA])))
     return HttpRequest(
         method="POST",
         url=join(endpoint.base_url, "/messages", endpoint.query),
-        headers={"anthropic-version": API_VERSION, **to_headers(call, endpoint)},
+        headers=headers,
         json=body,
         content=to_bytes(body),
         connection=endpoint.connection,
@@ -85,12 +89,21 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     systems = [one for one in (own_system, system, words or None) if one is not None]
     if systems:
         body["system"] = systems[0] if len(systems) == 1 else [block for one in systems for block in as_blocks(one)]
+    if traits.drops_stale_thinking:
+        _drop_stale_thinking(body, call.changes)
     if call.resumes is not None:
         _resume(body, call.resumes)
     if call.stream or _takes_long(body["max_tokens"]):
         body["stream"] = True
     body.update(call.extra_body)
     return body
+
+
+def _drop_stale_thinking(body: dict[str, Any], changes: list[Change]) -> None:
+    if _may_drop_thinking(body):
+        thinking = body.get("thinking") or {"type": "adaptive"}
+        body["thinking"] = {**thinking, "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+        tell(changes, _LEAVES_OUT)
 
 
 def _resume(body: dict[str, Any], message: Mapping[str, Any]) -> None:
@@ -278,11 +291,35 @@ def _events_of(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
 _MOST = re.compile(r"max_tokens\D{1,20}\d+ > (\d+)")
 
 
+# https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks
+_STALE = "bound to a different conversation"
+_BINDING_BETA = "thinking-binding-controls-2026-08-01"
+_LEAVES_OUT = Change(
+    "learned", "thinking.block_binding", "thinking whose conversation has changed since is left out by the server"
+)
+
+
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
-    """Tell what a refusal teaches about the endpoint: the most tokens that a model gives, where no table knew."""
+    """Tell what a refusal teaches about the endpoint.
+
+    That is the most tokens that a model gives, where no table knew, or that it holds thinking to what stood before it.
+    """
+    if not isinstance(error, BadRequest):
+        return None
+    if _STALE in error.message:
+        return (replace(traits, drops_stale_thinking=True), _LEAVES_OUT) if _may_drop_thinking(request) else None
+    if traits.drops_stale_thinking and any(word in error.message for word in ("block_binding", _BINDING_BETA)):
+        change = Change("learned", "thinking.block_binding", "this endpoint does not take it")
+        return replace(traits, drops_stale_thinking=False), change
     found = _MOST.search(error.message)
-    if not isinstance(error, BadRequest) or found is None or traits.facts.get("max_output") is not None:
+    if found is None or traits.facts.get("max_output") is not None:
         return None
     facts = replace(traits.facts, values={**traits.facts.values, "max_output": int(found[1])})
     change = Change("learned", "max_tokens", f"this model gives {found[1]} at most")
     return replace(traits, facts=facts), change
+
+
+def _may_drop_thinking(request: JSON) -> bool:
+    """Tell whether a request says nothing yet about thinking whose conversation has changed."""
+    thinking = request.get("thinking") if isinstance(request, dict) else None
+    return not isinstance(thinking, dict) or (thinking.get("type") != "disabled" and "block_binding" not in thinking)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.errors import InvalidResponse
-from modelwrap.types import JSON, ChatReply
+from modelwrap.types import JSON, Change, ChatReply
 from modelwrap.wire import failures
 from modelwrap.wire.claude_content import Block, text_of
 from modelwrap.wire.claude_native import PROVIDER, says_everything
 from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.repair import validated
+from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.turns import given_names
 from modelwrap.wire.usage import token_usage
 
@@ -48,11 +48,21 @@ def to_reply(message: dict[str, Any], call: WireCall) -> ChatReply:
         },
         call.changes,
     )
+    tell_of_left_out(message, call.changes)
     reply._raw = message
     reply.meta.finish_reason = ending(message).get("native_finish_reason")
     if isinstance(usage, Mapping):
         reply.meta.usage = token_usage(reply.usage)
     return reply
+
+
+def tell_of_left_out(message: Mapping[str, Any], changes: list[Change]) -> None:
+    """Tell of thinking that the server did not show to the model."""
+    found = message.get("input_transformations")
+    for item in found if isinstance(found, list) else ():
+        if isinstance(item, Mapping) and item.get("type") == "thinking_dropped":
+            detail = f"thinking that the server left out: {item.get('reason')}"
+            tell(changes, Change("dropped", f"extra_content.{PROVIDER}", detail))
 
 
 def blocks_of(message: JSON) -> list[Block]:

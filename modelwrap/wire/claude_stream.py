@@ -21,6 +21,7 @@ from modelwrap.wire.claude_reply import (
     refusal,
     stop_details,
     summed,
+    tell_of_left_out,
     to_usage,
 )
 from modelwrap.wire.claude_tools import letters
@@ -122,6 +123,7 @@ class EventReader:
         if isinstance(message, dict):
             known = {name: self._message[name] for name in ("id", "model", "container") if self._message.get(name)}
             self._message = {**message, **known, "stop_reason": None}
+            tell_of_left_out(message, self._changes)
             self._identity = identity(self._message, _CHUNK)
         return None
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 import modelwrap
 from modelwrap.errors import (
+    BadRequest,
     ConfigError,
     ContentFiltered,
     InvalidResponse,
@@ -132,6 +133,68 @@ def test_a_limit_that_a_refusal_tells_is_kept(colour: Colour, server: Loopback) 
 
     assert [asked.body["max_tokens"] for asked in server.asked] == [32_000, 4096, 4096]
     assert [change.kind for change in reply.meta.changes] == ["learned", "defaulted"]
+
+
+STALE = (
+    "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation. "
+    'Remove the block, or set `thinking.block_binding.prefix_mismatch_behavior` to "drop_block".'
+)
+LEFT_OUT = {"type": "thinking_dropped", "path": "messages.1.content.0", "reason": "prefix_binding_mismatch"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_history_that_was_edited_goes_on_without_its_thoughts(stream: bool, server: Loopback) -> None:
+    answer = stream_answer if stream else message_answer
+    server.script(
+        refusal(400, "invalid_request_error", STALE),
+        answer("So.", input_transformations=[LEFT_OUT]),
+        answer("So."),
+    )
+    model = model_at(server, model="claude-opus-5-5", generate_args={"max_tokens": 100})
+    betas = {"anthropic-beta": "some-beta"}
+
+    reply = model.stream("Hi").reply if stream else model("Hi")
+    model("Hi", thinking={"type": "enabled", "budget_tokens": 50}, extra_headers=betas)
+
+    first, second, third = server.asked
+    assert "thinking" not in first.body
+    assert second.body["thinking"] == {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+    assert third.body["thinking"]["type"] == "enabled"
+    assert third.body["thinking"]["block_binding"] == second.body["thinking"]["block_binding"]
+    assert "anthropic-beta" not in first.headers
+    assert second.headers["anthropic-beta"] == "thinking-binding-controls-2026-08-01"
+    assert third.headers["anthropic-beta"] == "some-beta,thinking-binding-controls-2026-08-01"
+    assert [(change.kind, change.what) for change in reply.meta.changes] == [
+        ("learned", "thinking.block_binding"),
+        ("dropped", "extra_content.anthropic"),
+    ]
+
+
+def test_an_endpoint_that_cannot_leave_thoughts_out_is_not_asked_again(server: Loopback) -> None:
+    words = "Unexpected value(s) `thinking-binding-controls-2026-08-01` for the `anthropic-beta` header"
+    stale = refusal(400, "invalid_request_error", STALE)
+    server.script(stale, refusal(400, "invalid_request_error", words), stale, message_answer("So."))
+    model = model_at(server, model="claude-opus-5-5", generate_args={"max_tokens": 100})
+
+    with pytest.raises(BadRequest, match="bound to a different conversation"):
+        model("Hi")
+    reply = model("Hi")
+
+    assert ["thinking" in asked.body for asked in server.asked] == [False, True, False, False]
+    assert reply.meta.changes == ()
+
+
+@pytest.mark.parametrize(
+    "thinking", [{"type": "disabled"}, {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}]
+)
+def test_who_wants_to_hear_of_an_edited_history_does(thinking: dict[str, Any], server: Loopback) -> None:
+    server.script(refusal(400, "invalid_request_error", STALE))
+    model = model_at(server, generate_args={"max_tokens": 100, "thinking": thinking})
+
+    with pytest.raises(BadRequest, match="bound to a different conversation"):
+        model("Hi")
+
+    assert len(server.asked) == 1
 
 
 def test_overload_before_the_first_word_is_tried_again(colour: Colour, server: Loopback) -> None:
