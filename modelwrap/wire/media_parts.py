@@ -69,7 +69,7 @@ class Media:
         """Give a text file's text."""
         data = self.data
         if not is_text(data):
-            raise wrong(where, f"{self.name or 'the file'} is {self.type or 'given as text'}, but no UTF-8")
+            raise wrong(where, f"{self.name or 'the file'} is {self.type or 'given as text'}, but no text in UTF-8")
         return data.decode().removeprefix("\ufeff")
 
 

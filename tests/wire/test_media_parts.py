@@ -211,5 +211,5 @@ def test_a_text_file_gives_its_text() -> None:
     other = Media("file", "text/plain", encoded(b"\xff\xfe\x00"), name="b.txt")
 
     assert text.text("here") == "grüße"
-    with pytest.raises(BadRequest, match=r"here: b\.txt is text/plain, but no UTF-8"):
+    with pytest.raises(BadRequest, match=r"here: b\.txt is text/plain, but no text in UTF-8"):
         other.text("here")
