@@ -10,6 +10,9 @@ from modelwrap.errors import BadRequest, InvalidResponse
 from modelwrap.types import JSON, EmbeddingReply
 from modelwrap.wire.usage import token_usage
 
+# Two thousand vectors of three thousand numbers, written out.
+LARGEST_ANSWER = 256 * 2**20
+
 _NUMBERS = {int, float}
 
 

@@ -11,7 +11,7 @@ from modelwrap.types import ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire import gemini_replies as replies
-from modelwrap.wire.embeddings import check_vectors, inputs_of, listed, wanted_length
+from modelwrap.wire.embeddings import LARGEST_ANSWER, check_vectors, inputs_of, listed, wanted_length
 from modelwrap.wire.gemini import from_error, lesson, model_path
 from modelwrap.wire.gemini_content import to_parts
 from modelwrap.wire.gemini_parameters import camel
@@ -41,6 +41,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
         json=body,
         content=to_bytes(body),
         connection=endpoint.connection,
+        largest_body=LARGEST_ANSWER,
     )
 
 

@@ -13,7 +13,7 @@ from modelwrap.errors import BadRequest, CallError, InvalidResponse, Unsupported
 from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
-from modelwrap.wire.embeddings import check_count, check_vectors, inputs_of, wanted_length
+from modelwrap.wire.embeddings import LARGEST_ANSWER, check_count, check_vectors, inputs_of, wanted_length
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.repair import validated
@@ -43,6 +43,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
         json=body,
         content=to_bytes(body),
         connection=endpoint.connection,
+        largest_body=LARGEST_ANSWER,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +22,22 @@ from tests.recordings.reader import Interaction
 
 _VARIABLE = "MODELWRAP_RECORDINGS"
 
+_CLASS_OF_WORDS = (
+    (r"too large|maximum context length|too long|longer than", errors.ContextTooLong),
+    (r"model.* (does not|doesn't) exist|invalid model|model.* not found", errors.NotFound),
+    (r"incorrect api key", errors.AuthenticationFailed),
+    (r"unsupported|unknown|extra inputs|not support", errors.UnsupportedParameter),
+)
 _CLASSES: dict[int, type[errors.CallError]] = {
-    400: errors.NotFound,
+    400: errors.BadRequest,
     401: errors.AuthenticationFailed,
     403: errors.PermissionDenied,
     404: errors.NotFound,
+    422: errors.BadRequest,
     429: errors.RateLimited,
     500: errors.ServerFailed,
     501: errors.ServerFailed,
+    503: errors.Overloaded,
 }
 
 
@@ -109,8 +118,10 @@ def test_recorded_request_goes_out_as_it_was(recorded: Interaction) -> None:
 def test_recorded_error_becomes_its_class(recorded: Interaction) -> None:
     error = openai_embedding.from_error(recorded.status, recorded.headers, recorded.body)
 
-    too_long = "too large" in error.message or "maximum context length" in error.message
-    assert type(error) is (errors.ContextTooLong if too_long else _CLASSES[recorded.status])
+    by_words = (kind for words, kind in _CLASS_OF_WORDS if re.search(words, error.message, re.IGNORECASE))
+    said = next(by_words, errors.CallError) if recorded.status in (400, 422, 500) else errors.CallError
+    assert type(error) in (said, _CLASSES[recorded.status])
+    assert said is not errors.ContextTooLong or type(error) is said
     assert error.message
 
 

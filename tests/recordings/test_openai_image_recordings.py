@@ -109,7 +109,8 @@ def test_recorded_error_becomes_its_class(recorded: Interaction) -> None:
 
     error = openai_image.from_error(recorded.status, recorded.headers, recorded.body)
 
-    assert type(error) is expected.get(code, errors.BadRequest)
+    by_status = {401: errors.AuthenticationFailed, 404: errors.NotFound, 429: errors.RateLimited}
+    assert type(error) is expected.get(code, by_status.get(recorded.status, errors.BadRequest))
     assert error.message
 
 

@@ -34,6 +34,8 @@ def test_what_is_asked_goes_out_as_it_should(folder: Path) -> None:
     assert json.loads(request.content) == request.json
     assert request.url == f"{case.endpoint.base_url}/embeddings"
     assert case.changes == case.given.get("changes", [])
+    # Two thousand vectors of three thousand numbers fit in.
+    assert request.largest_body == 256 * 2**20
 
 
 @with_file(WIRE, "refused.json")
