@@ -1,4 +1,4 @@
-"""The command line program: chat, check, download, explain, models, schema."""
+"""The command line program: chat, check, download, explain, migrate, models, schema."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,9 @@ EMBEDDED = {
     "n_ctx": 8192,
     "generate_args": {"max_tokens": 256},
 }
+
+_SMALL_QUESTION = "Reply with OK."
+_LONGEST_OUTCOME = 200
 
 _NO_CONFIG = (
     "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here; "
@@ -156,8 +160,70 @@ def download(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     with _models(options) as models:
-        _print_table(_rows(models))
+        for name in options.names:
+            models[name]  # raises where the config names no such model
+        if options.live:
+            return _check_live(models, options.names or list(models))
+        _print_table(_cells(row) for row in _rows(models) if not options.names or row.name in options.names)
     return OK
+
+
+def _check_live(models: Models, names: list[str]) -> int:
+    """Make one small call to each model, and say how it went; the worst of them is the exit code."""
+    cells, worst = [], OK
+    for row in _rows(models):
+        if row.name in names:
+            outcome, code = _outcome_of(models[row.name])
+            worst = max(worst, code)
+            cells.append((*_cells(row), *outcome))
+    _print_table(cells)
+    return worst
+
+
+def _outcome_of(model: Model) -> tuple[tuple[str, str], int]:
+    """Give how long a small call took and what came of it, and the exit code that this means."""
+    started = time.monotonic()
+    try:
+        reply = model(_SMALL_QUESTION, stream=False)
+    except ModelwrapError as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return (_seconds_since(started), f"{said[:_LONGEST_OUTCOME]}…" if len(said) > _LONGEST_OUTCOME else said), (
+            _exit_code(error)
+        )
+    tokens = f", {reply.meta.usage.total} tokens" if reply.meta.usage else ""
+    return (_seconds_since(started), f"ok{tokens}"), OK
+
+
+def _seconds_since(started: float) -> str:
+    return f"{time.monotonic() - started:.1f} s"
+
+
+def migrate(options: argparse.Namespace) -> int:
+    from modelwrap.config.migration import migrated
+
+    for name in options.files:
+        path = Path(name).expanduser()
+        try:
+            before = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read: {error.strerror or error}") from None
+        migration = migrated(before, name)
+        for change in migration.changes or [f"{name}: nothing to change"]:
+            print(change, file=sys.stderr)
+        if options.dry_run:
+            print(migration.text, end="")
+        elif migration.changes:
+            _replace(path, migration.text.replace("\n", "\r\n") if b"\r\n" in before else migration.text)
+    return OK
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a text in the place of a file's, whole or not at all."""
+    path = path.resolve()
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(text.encode())
+    new.chmod(path.stat().st_mode)
+    new.replace(path)
 
 
 def list_models(options: argparse.Namespace) -> int:
@@ -286,8 +352,12 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _print_table(rows: Iterable[Row]) -> None:
-    cells = [(row.name, row.model_type, row.model, row.endpoint) for row in rows]
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.name, row.model_type, row.model, row.endpoint)
+
+
+def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
+    cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -361,7 +431,12 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument(
         "sources", metavar="NAME", nargs="*", help="a name from the config, or a source as in hf:… and pypi:…; else all"
     )
-    command("check", check, "read and validate the config, without any request")
+    checking = command("check", check, "read and validate the config, without any request")
+    checking.add_argument("names", metavar="NAME", nargs="*", help="a name from the config; else all")
+    checking.add_argument("--live", action="store_true", help="make one small call to each model, which may cost money")
+    migrating = command("migrate", migrate, "rewrite files of older days in today's words, comments kept")
+    migrating.add_argument("files", metavar="FILE", nargs="+", help="a file of configs")
+    migrating.add_argument("--dry-run", action="store_true", help="print the new text, and leave the file as it is")
     explaining = command("explain", explain, "show the request that a prompt would send, credentials hidden")
     _add_asking(explaining)
     explaining.add_argument("--stream", action="store_true", help="as a streamed call, which is what chat makes")

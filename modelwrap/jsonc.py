@@ -57,6 +57,22 @@ def parse(text: str | bytes, source: str) -> Document:
     return Document(parser.document(), source, parser.positions, parser.keys)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Hold the text of a document, and from where to where in it each value and each key stands."""
+
+    text: str
+    value: JSON
+    values: Mapping[Path, tuple[int, int]]
+    keys: Mapping[Path, tuple[int, int]]
+
+
+def laid_out(text: str | bytes, source: str) -> Layout:
+    """Read JSON as `parse` does, for those who are to change its text in some places."""
+    parser = _LayoutParser(_decoded(text, source) if isinstance(text, bytes) else text, source)
+    return Layout(parser.text, parser.document(), parser.value_spans, parser.key_spans)
+
+
 def holds_secret(name: str) -> bool:
     """Tell whether the value under this key may be a credential."""
     return (is_sensitive(name) and not _COUNTS_TOKENS.search(name)) or name.lower().endswith("proxy")
@@ -294,6 +310,25 @@ class _Parser:
         secret = any(isinstance(key, str) and holds_secret(key) for key in self.path)
         excerpt = f"\n{_excerpt(text, column, secret)}" if text.strip() else ""
         raise ConfigError(f"{self.source}:{line}:{column}: {message}{excerpt}") from None
+
+
+class _LayoutParser(_Parser):
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text, source)
+        self.value_spans: dict[Path, tuple[int, int]] = {}
+        self.key_spans: dict[Path, tuple[int, int]] = {}
+
+    def value(self) -> JSON:
+        start, path = self.at, tuple(self.path)
+        value = super().value()
+        self.value_spans[path] = start, self.at
+        return value
+
+    def key(self) -> str:
+        start = self.at
+        key = super().key()
+        self.key_spans[(*self.path, key)] = start, self.at
+        return key
 
 
 def _excerpt(line: str, column: int, secret: bool) -> str:

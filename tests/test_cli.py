@@ -364,6 +364,73 @@ def test_check_prints_a_line_a_model_without_any_request(
     assert server.asked == []
 
 
+def test_check_live_makes_one_small_call_to_each_model(
+    here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(chat_answer("OK"), error_answer(401, "wrong key"))
+    write(here / "modelwrap.json", entry(server), entry(server, "other"))
+
+    assert cli.main(["check", "--live"]) == cli.CALL_FAILED
+
+    first, second = (line.split(maxsplit=6) for line in capsys.readouterr().out.splitlines())
+    assert [first[0], *first[3:]] == ["river", f"{server.base_url}/chat/completions", first[4], "s", "ok, 5 tokens"]
+    assert second[0] == "other"
+    assert second[6].startswith("AuthenticationFailed: other")
+    assert "wrong key" in second[6]
+    assert KEY not in second[6]
+    assert len(server.asked) == 2
+
+
+def test_check_live_calls_only_what_is_named(here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    server.script(chat_answer("OK"))
+    write(here / "modelwrap.json", entry(server), entry(server, "other"))
+
+    assert cli.main(["check", "other", "--live"]) == cli.OK
+    assert cli.main(["check", "nobody", "--live"]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["other"]
+    assert "there is no model 'nobody'" in shown.err
+    assert len(server.asked) == 1
+
+
+def test_migrate_rewrites_a_file_and_says_what_it_changed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = here / "old.json"
+    path.write_bytes(b'{\r\n  "type": "openai", // chat\r\n  "name": "a"\r\n}\r\n')
+    path.chmod(0o640)
+
+    assert cli.main(["migrate", "old.json"]) == cli.OK
+
+    assert path.read_bytes() == b'{\r\n  "model_type": "openai", // chat\r\n  "config_name": "a"\r\n}\r\n'
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [found.name for found in here.iterdir()] == ["old.json"]
+    said = 'old.json:2:3: type is "model_type" now\nold.json:3:3: name is "config_name" now\n'
+    assert capsys.readouterr() == ("", said)
+
+
+def test_migrate_can_leave_the_file_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = here / "old.json"
+    path.write_text('{"type": "openai", "name": "a"}\n')
+
+    assert cli.main(["migrate", "--dry-run", "old.json"]) == cli.OK
+
+    assert path.read_text() == '{"type": "openai", "name": "a"}\n'
+    assert capsys.readouterr().out == '{"model_type": "openai", "config_name": "a"}\n'
+
+
+def test_migrate_says_what_it_cannot_read_and_where_there_is_nothing_to_do(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "new.json", entry(None))
+
+    assert cli.main(["migrate", "new.json"]) == cli.OK
+    assert cli.main(["migrate", "absent.json"]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr().err
+    assert "new.json: nothing to change" in shown
+    assert "absent.json: cannot be read: No such file or directory" in shown
+
+
 def test_check_reports_every_mistake_with_its_place(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "modelwrap.json", entry(None, modle="x"), entry(None, "second", client_args={"timeot": 3}))
 

@@ -82,7 +82,7 @@ def _read(given: Any, name: str, problems: Problems) -> Iterator[Entry]:
     if isinstance(given, (str, os.PathLike)):
         yield from _read_path(os.fspath(given), problems)
     elif isinstance(given, Mapping):
-        yield from _entries(Document(given), name, problems, in_python=True)
+        yield from entries(Document(given), name, problems, in_python=True)
     elif isinstance(given, (list, tuple)):
         for index, item in enumerate(given):
             yield from _read(item, f"{name}[{index}]", problems)
@@ -108,7 +108,7 @@ def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
     except OSError as error:
         problems.add(_unreadable(file, error))
     else:
-        yield from _entries(document, str(file), problems)
+        yield from entries(document, str(file), problems)
 
 
 def _files(given: str | bytes) -> list[FilePath]:
@@ -165,7 +165,7 @@ def _meant(file: FilePath) -> str:
     return f"; did you mean {file.with_name(meant)}?" if meant else ""
 
 
-def _entries(document: Document, source: str, problems: Problems, *, in_python: bool = False) -> Iterator[Entry]:
+def entries(document: Document, source: str, problems: Problems, *, in_python: bool = False) -> Iterator[Entry]:
     """Find the configs in one value: the value itself, the items of a list, or those under "models"."""
     value: Any = document.value
     path: Path = ()

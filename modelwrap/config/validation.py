@@ -131,7 +131,7 @@ class _Validation:
             if old not in self.data or old in config_class.model_fields:
                 continue
             value = self.data.pop(old)
-            if _meaning(name, self.data.setdefault(name, value)) != _meaning(name, value):
+            if not same_meaning(name, self.data.setdefault(name, value), value):
                 self.report((old,), ConfigError(f'differs from "{name}", which means the same; keep one'), key=True)
         if "budget" in self.data and "budget" not in config_class.model_fields:
             del self.data["budget"]
@@ -180,8 +180,11 @@ def _meant_preset(name: str) -> UnknownModelType | None:
     return UnknownModelType(f"there is no model type {name!r}; it is a preset: {where}")
 
 
-def _meaning(name: str, value: Any) -> Any:
-    return registry.canonical(value) if name == "model_type" and isinstance(value, str) else value
+def same_meaning(name: str, one: Any, other: Any) -> bool:
+    """Tell whether two values of a key say the same; a model type may have several names."""
+    if name == "model_type" and isinstance(one, str) and isinstance(other, str):
+        return registry.canonical(one) == registry.canonical(other)
+    return bool(one == other)
 
 
 def _without_nulls(data: dict[str, Any], known: Container[str]) -> dict[str, Any]:
