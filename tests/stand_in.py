@@ -143,6 +143,7 @@ ROUTES: dict[str, Callable[[Asked], Answer]] = {
     "/api/embed": lambda asked: json_answer({"model": "m", "embeddings": [[0.1, 0.2]], "prompt_eval_count": 2}),
     "/generate": _tgi,
     "/gpt2": _hugging_face,
+    "/models/small": lambda asked: json_answer([{"generated_text": "Rhine."}]),
     "/feature-extraction": lambda asked: json_answer([0.1, 0.2]),
     "/FLUX.1-schnell": lambda asked: Answer(200, {"content-type": "image/jpeg"}, [b"\xff\xd8\xff picture"]),
     "/nlp_gpt3_text-generation_1.3B": lambda asked: json_answer({"Code": 200, "Data": {"text": "Rhine."}}),

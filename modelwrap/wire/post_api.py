@@ -106,12 +106,16 @@ class Service:
         if isinstance(raw, dict) and failures.says_error(raw) and not self._answers(raw):
             raise failures.refused(failures.read(raw), 200)
 
-    def _answers(self, raw: JSON) -> bool:
+    def _answers(self, raw: dict[str, Any]) -> bool:
         if self.answer:
             return at(raw, self.answer) is not None
         if self.kind == "embedding":
             return answers.vectors_in(raw) is not None
-        return answers.chat_in(raw) is not None or answers.images_in(raw) is not None
+        chat = answers.chat_in(raw)
+        if chat is None:
+            return answers.images_in(raw) is not None
+        # Some fill in both, and leave the answer empty where there is an error.
+        return not raw.get("error") or any(at(choice, ("message", "content")) for choice in chat["choices"])
 
     def read(self, raw: JSON, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
         """Read the JSON of an answer."""

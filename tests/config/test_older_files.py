@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import modelwrap
+from modelwrap import runtime as runtimes
 from modelwrap.errors import ConfigError, ModelwrapWarning
+from tests.loopback import Loopback
+from tests.stand_in import Elsewhere, StandIn
 
 OPENAI_FORMS = {
     "a server of FastChat or vLLM, old names": """{
@@ -68,6 +72,7 @@ SINGLE_QUOTES = """{
     "api_url": "https://inference.example.com/models/small"
 }"""
 NO_COMMA = SINGLE_QUOTES.replace("'", '"')
+MENDED = NO_COMMA.replace('}\n    "api_url', '},\n    "api_url')
 
 
 @pytest.fixture
@@ -139,12 +144,30 @@ def test_a_broken_file_says_how_to_mend_it(text: str, expected: str, path: Path)
 
 
 def test_the_mended_file_loads(path: Path) -> None:
-    path.write_text(NO_COMMA.replace('}\n    "api_url', '},\n    "api_url'))
+    path.write_text(MENDED)
 
     with pytest.warns(ModelwrapWarning, match="headers.Authorization: a placeholder stands here"):
         models = modelwrap.load(path)
 
     assert models["small"].explain("Hi").headers["authorization"] == "***"
+
+
+@pytest.mark.parametrize(
+    "text, count",
+    [*((text, 1) for text in (*OPENAI_FORMS.values(), *POST_FORMS.values())), (HOSTED, 2), (MENDED, 1)],
+)
+def test_every_form_calls_a_stand_in_for_its_service(text: str, count: int, path: Path, server: Loopback) -> None:
+    path.write_text(text)
+    server.script(StandIn())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelwrapWarning)  # of placeholders, and of models that are gone
+        models = modelwrap.load(path)
+
+    with runtimes.played_by(lambda runtime: Elsewhere(runtime, server.base_url)):
+        replies = [model("A river") for model in models.values()]
+
+    assert len(server.asked) == len(replies) == count
+    assert all(reply.text or reply.image_urls for reply in replies)
 
 
 def post_api(**keys: Any) -> modelwrap.Model:
