@@ -269,8 +269,10 @@ class AllEndpointsFailed(CallError):
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Give an error and what led to it."""
-    while error is not None:
+    """Give an error and what led to it, each once: an error may have been raised from itself."""
+    given: set[int] = set()
+    while error is not None and id(error) not in given:
+        given.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

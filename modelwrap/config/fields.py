@@ -28,7 +28,7 @@ from modelwrap.config.credentials import (
     secrets_in,
     to_secret,
 )
-from modelwrap.config.transport import check_client, check_proxy, check_verify
+from modelwrap.config.transport import check_client, check_verify
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, Timeouts
@@ -207,7 +207,6 @@ class ClientArgs(ConfigPart):
         """Say how sockets to `url` are made; `where` is the key of the config that holds it."""
         check_verify(url, self.verify, where)
         proxy = Secret("") if self.proxy is False else self.proxy or None
-        check_proxy(proxy)
         check_client(self.http, proxy)
         return Connection(proxy=proxy, verify=self.verify, http=self.http)
 

@@ -35,12 +35,6 @@ def check_verify(url: str, verify: bool | str, where: str) -> None:
         )
 
 
-def check_proxy(proxy: Secret | None) -> None:
-    """Refuse a proxy that what is installed cannot speak to."""
-    if proxy and proxy.reveal().lower().startswith("socks") and find_spec("socksio") is None:
-        raise MissingPackage("client_args.proxy: a SOCKS proxy needs a package of its own: pip install socksio")
-
-
 def check_client(http: str, proxy: Secret | None) -> None:
     """Refuse an HTTP client that is not installed, or that cannot speak to the proxy."""
     if http != "aiohttp":

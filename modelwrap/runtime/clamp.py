@@ -12,7 +12,8 @@ from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.conversation import Conversation, TooManyInformational
 from modelwrap.runtime.sockets import readiness
-from modelwrap.runtime.tunnels import Tunnel
+from modelwrap.runtime.socks import Socks, Steps
+from modelwrap.runtime.tunnels import Tunnel, failures_of_proxy
 
 # So much is kept until more comes or an answer is awaited: a head and a short body leave together. What is longer goes
 # out in pieces of this size, each with a time of its own: what a socket takes at once that has any room.
@@ -151,14 +152,15 @@ class _TunnelStream(ClampedStream):
         self._tunnel = Tunnel(limit)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with self._tunnel.opening():
+        with failures_of_proxy():
             return self._tunnel.heard(super().read(max_bytes, self._tunnel.limit))
 
 
 class ClampedBackend(httpcore2.SyncBackend):
-    def __init__(self, *, public_only: bool, tunnels: bool = False) -> None:
+    def __init__(self, *, public_only: bool, tunnels: bool = False, socks: Socks | None = None) -> None:
         self._public_only = public_only
         self._tunnels = tunnels
+        self._socks = socks
 
     def connect_tcp(
         self,
@@ -168,6 +170,15 @@ class ClampedBackend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
+        options = (local_address, socket_options or ())
+        if self._socks is not None:
+            stream = self._reached(self._socks.host, self._socks.port, timeout, *options)
+            _pass_socks(stream, self._socks.steps(host, port), timeout)
+        else:
+            stream = self._reached(host, port, timeout, *options)
+        return _TunnelStream(stream, timeout) if self._tunnels else ClampedStream(stream)
+
+    def _reached(self, host: str, port: int, timeout: float | None, *options: Any) -> httpcore2.NetworkStream:
         failed: Exception | None = None
         addresses = _addresses(host, port, timeout)
         if self._public_only:
@@ -177,11 +188,31 @@ class ClampedBackend(httpcore2.SyncBackend):
             if seconds is not None and others_left:
                 seconds /= 2
             try:
-                stream = super().connect_tcp(address, port, seconds, local_address, socket_options or ())
-                return _TunnelStream(stream, timeout) if self._tunnels else ClampedStream(stream)
+                return super().connect_tcp(address, port, seconds, *options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore2.ConnectError(f"{host} has no address")
+
+
+def _pass_socks(stream: httpcore2.NetworkStream, steps: Steps, limit: float | None) -> None:
+    """Talk to a SOCKS proxy until it passes on."""
+    answer = None
+    try:
+        with failures_of_proxy():
+            while True:
+                data, missing = next(steps) if answer is None else steps.send(answer)
+                stream.write(data, seconds_left(limit, httpcore2.ConnectTimeout))
+                answer = b""
+                while len(answer) < missing:
+                    piece = stream.read(missing - len(answer), seconds_left(limit, httpcore2.ConnectTimeout))
+                    if not piece:
+                        raise httpcore2.ProxyError("it hung up")
+                    answer += piece
+    except StopIteration:
+        return
+    except BaseException:  # an interrupted caller leaves no socket behind either
+        stream.close()
+        raise
 
 
 def _addresses(host: str, port: int, timeout: float | None) -> list[str]:

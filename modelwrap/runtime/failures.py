@@ -30,9 +30,10 @@ def not_connected(error: BaseException, words: str, *, proxied: bool) -> CallErr
     return ConnectionFailed(f"{what}: {_system_words(error) or words}", sent=False)
 
 
-def proxy_refused(words: str, status: int | None) -> CallError:
+def proxy_refused(words: str, status: int | None, *, retryable: bool = True) -> CallError:
     """Say that a proxy answered, and would not make the way free."""
-    return ConnectionFailed(f"the proxy failed: {words}", sent=False, retryable=status is None or status >= 500)
+    retryable = retryable and (status is None or status >= 500)
+    return ConnectionFailed(f"the proxy failed: {words}", sent=False, retryable=retryable)
 
 
 def not_connected_in_time(request: HttpRequest, limit: Limit) -> CallError:

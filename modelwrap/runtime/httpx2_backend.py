@@ -24,6 +24,7 @@ from modelwrap.runtime.outgoing import Target, header_items, read_limit, target_
 from modelwrap.runtime.places import Places
 from modelwrap.runtime.pools import Key
 from modelwrap.runtime.response import Response, is_ambiguous, joined
+from modelwrap.runtime.socks import Refused
 from modelwrap.secrets import Scrubber
 from modelwrap.wire.http import HttpRequest
 
@@ -305,9 +306,8 @@ class BlockingPool(_Pool):
     """Hold the lines of all threads to one origin."""
 
     def __init__(self, key: Key) -> None:
-        tunnels = proxies.has_tunnels(key.origin, key.connection)
-        backend = ClampedBackend(public_only=key.connection.public_only, tunnels=tunnels)
-        kinds = (httpcore2.ConnectionPool, httpcore2.HTTPProxy, httpcore2.SOCKSProxy)
+        backend = ClampedBackend(**_way(key))
+        kinds = (httpcore2.ConnectionPool, httpcore2.HTTPProxy)
         open_connection, proxied = _opener(key, backend, kinds)
         super().__init__(key, lambda: _BlockingLine(open_connection()), proxied=proxied)
 
@@ -328,9 +328,8 @@ class LoopPool(_Pool):
     def __init__(self, key: Key) -> None:
         from modelwrap.runtime.loop_streams import LoopBackend  # blocking callers never pay for it
 
-        tunnels = proxies.has_tunnels(key.origin, key.connection)
-        backend = LoopBackend(public_only=key.connection.public_only, tunnels=tunnels)
-        kinds = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy, httpcore2.AsyncSOCKSProxy)
+        backend = LoopBackend(**_way(key))
+        kinds = (httpcore2.AsyncConnectionPool, httpcore2.AsyncHTTPProxy)
         open_connection, proxied = _opener(key, backend, kinds)
         super().__init__(key, lambda: _LoopLine(open_connection()), proxied=proxied)
 
@@ -345,11 +344,20 @@ class LoopPool(_Pool):
         await self.close_all()
 
 
-def _opener(key: Key, backend: Any, kinds: tuple[Any, Any, Any]) -> tuple[Callable[[], Any], bool]:
+def _way(key: Key) -> dict[str, Any]:
+    """Say how the network is to reach an origin."""
+    return {
+        "public_only": key.connection.public_only,
+        "tunnels": proxies.has_tunnels(key.origin, key.connection),
+        "socks": proxies.socks_for(key.origin, key.connection),
+    }
+
+
+def _opener(key: Key, backend: Any, kinds: tuple[Any, Any]) -> tuple[Callable[[], Any], bool]:
     """Say how connections to an origin are opened, and whether they go through a proxy."""
     target = target_of(key.origin)
     https = target.scheme == b"https"
-    direct, through_http, through_socks = kinds
+    direct, through_http = kinds
     proxy = proxies.proxy_for(key.origin, key.connection)
     options: dict[str, Any] = {
         "ssl_context": tls.context_for(key.connection.verify) if https else tls.unused(),
@@ -357,8 +365,9 @@ def _opener(key: Key, backend: Any, kinds: tuple[Any, Any, Any]) -> tuple[Callab
         "network_backend": backend,
     }
     kind = direct
-    if proxy is not None:
-        kind = through_socks if proxies.is_socks(proxy) else through_http
+    # What is behind a SOCKS proxy looks like a direct connection: the network makes the way.
+    if proxy is not None and not proxies.is_socks(proxy):
+        kind = through_http
         parsed = proxies.parsed(proxy, key.origin)
         url = parsed.url
         options |= {
@@ -408,6 +417,8 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
             return limit.passed()
         case httpcore2.ConnectError():
             return failures.not_connected(error, words, proxied=proxied)
+        case Refused():
+            return failures.proxy_refused(words, None, retryable=False)
         case httpcore2.ProxyError():
             status = words.partition(" ")[0]
             return failures.proxy_refused(words, int(status) if status.isdigit() else None)

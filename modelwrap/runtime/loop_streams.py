@@ -13,7 +13,8 @@ from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.clamp import HELD, heard, seconds_left
 from modelwrap.runtime.conversation import Conversation
 from modelwrap.runtime.sockets import has_something_to_say
-from modelwrap.runtime.tunnels import Tunnel
+from modelwrap.runtime.socks import Socks, Steps
+from modelwrap.runtime.tunnels import Tunnel, failures_of_proxy
 
 # A body goes out in pieces, because each has its own time.
 WRITE_PIECE = 256 * 1024
@@ -79,6 +80,9 @@ class _Socket(asyncio.Protocol):
     async def readable(self, timeout: float | None) -> None:
         while not self.unread and not self.ended:
             await self._wait(timeout)
+
+    async def more(self) -> None:
+        await self._wait(None)
 
     async def writable(self, timeout: float | None) -> None:
         # A server that answers while the request still goes out may want no more of it.
@@ -208,14 +212,15 @@ class _TunnelStream(LoopStream):
         self._tunnel = Tunnel(limit)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with self._tunnel.opening():
+        with failures_of_proxy():
             return self._tunnel.heard(await super().read(max_bytes, self._tunnel.limit))
 
 
 class LoopBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, *, public_only: bool, tunnels: bool = False) -> None:
+    def __init__(self, *, public_only: bool, tunnels: bool = False, socks: Socks | None = None) -> None:
         self._public_only = public_only
         self._tunnels = tunnels
+        self._socks = socks
 
     async def connect_tcp(
         self,
@@ -227,16 +232,43 @@ class LoopBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         try:
             async with asyncio.timeout(seconds_left(timeout, httpcore2.ConnectTimeout)):
-                asked = look_up(host, port)
-                addresses = asked.result() if asked.done() else await asyncio.wrap_future(asked)
-                if self._public_only:
-                    check_public(host, addresses)
-                socket = await _connected(addresses, port)
+                if self._socks is not None:
+                    socket = await self._reached(self._socks.host, self._socks.port)
+                    await _pass_socks(socket, self._socks.steps(host, port))
+                else:
+                    socket = await self._reached(host, port)
                 return _TunnelStream(socket, timeout) if self._tunnels else LoopStream(socket)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(str(error)) from error
+
+    async def _reached(self, host: str, port: int) -> _Socket:
+        asked = look_up(host, port)
+        addresses = asked.result() if asked.done() else await asyncio.wrap_future(asked)
+        if self._public_only:
+            check_public(host, addresses)
+        return await _connected(addresses, port)
+
+
+async def _pass_socks(socket: _Socket, steps: Steps) -> None:
+    """Talk to a SOCKS proxy until it passes on."""
+    assert socket.transport is not None
+    answer = None
+    try:
+        while True:
+            data, missing = next(steps) if answer is None else steps.send(answer)
+            socket.transport.write(data)
+            while len(socket.unread) < missing:
+                if socket.ended:
+                    raise httpcore2.ProxyError(str(socket.error or "it hung up"))
+                await socket.more()
+            answer = socket.take(missing)
+    except StopIteration:
+        return
+    except BaseException:  # a cancelled caller leaves no socket behind either
+        socket.transport.abort()
+        raise
 
 
 async def _connected(addresses: list[str], port: int) -> _Socket:

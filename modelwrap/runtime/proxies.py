@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import urllib.request
 from contextlib import suppress
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import httpx2
 
-from modelwrap.errors import BadRequest, ConfigError, MissingPackage
+from modelwrap.errors import BadRequest, ConfigError
+from modelwrap.runtime.socks import Socks
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection
+
+_SOCKS_PORT = 1080
 
 
 def proxy_for(origin: str, connection: Connection) -> Secret | None:
@@ -35,10 +37,20 @@ def has_tunnels(origin: str, connection: Connection) -> bool:
     return proxy is not None and not is_socks(proxy) and origin.startswith("https:")
 
 
+def socks_for(origin: str, connection: Connection) -> Socks | None:
+    """Give the SOCKS proxy that stands between here and an origin."""
+    proxy = proxy_for(origin, connection)
+    if proxy is None or not is_socks(proxy):
+        return None
+    url = parsed(proxy, origin)
+    login = url.raw_auth
+    return Socks(
+        url.url.host, url.url.port or _SOCKS_PORT, Secret(b":".join(login).decode()) if login is not None else None
+    )
+
+
 def parsed(proxy: Secret, origin: str) -> httpx2.Proxy:
     """Take a proxy's URL apart."""
-    if is_socks(proxy) and find_spec("socksio") is None:
-        raise MissingPackage("a SOCKS proxy needs a package of its own: pip install socksio")
     with suppress(ValueError, httpx2.InvalidURL):
         return httpx2.Proxy(proxy.reveal())
     # Raised out here, because what the client raises knows the password.

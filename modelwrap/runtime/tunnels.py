@@ -19,16 +19,6 @@ class Tunnel:
         self.limit = limit
         self._said = b""
 
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Tell what goes wrong meanwhile as a failure of the proxy."""
-        try:
-            yield
-        except httpcore2.ReadTimeout as error:
-            raise httpcore2.ConnectTimeout(str(error)) from error
-        except (httpcore2.ReadError, httpcore2.RemoteProtocolError) as error:
-            raise httpcore2.ProxyError(str(error)) from error
-
     def heard(self, data: bytes) -> bytes:
         """Let pass what came; nothing is the end of the connection."""
         self._said += data
@@ -39,3 +29,14 @@ class Tunnel:
         if len(self._said) >= LARGEST_HEAD:
             raise httpcore2.ProxyError("its answer is too long")
         return data
+
+
+@contextmanager
+def failures_of_proxy() -> Iterator[None]:
+    """Tell what goes wrong meanwhile as what it means where there is no connection yet."""
+    try:
+        yield
+    except httpcore2.TimeoutException as error:
+        raise httpcore2.ConnectTimeout(str(error)) from error
+    except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
+        raise httpcore2.ProxyError(str(error)) from error

@@ -7,7 +7,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from modelwrap.config import ClientArgs, Limits, ModelConfig
-from modelwrap.errors import MissingPackage
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, Timeouts
 
@@ -75,17 +74,6 @@ def test_no_proxy_at_all_can_be_asked_for() -> None:
 def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
     with pytest.raises(ValidationError):
         ClientArgs.model_validate({"proxy": proxy})
-
-
-def test_a_proxy_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    args = ClientArgs.model_validate({"proxy": "socks5://host:1"})
-
-    monkeypatch.setattr("modelwrap.config.transport.find_spec", lambda name: None)
-    with pytest.raises(MissingPackage, match="pip install socksio"):
-        args.connection("https://api.example.com")
-    monkeypatch.setattr("modelwrap.config.transport.find_spec", lambda name: object())
-
-    assert args.connection("https://api.example.com") == Connection(Secret("socks5://host:1"))
 
 
 def test_an_empty_proxy_is_the_same_as_none_given() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import ssl
-import sys
 import threading
 import traceback
 import warnings
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
-from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, MissingPackage, TimedOut, TLSFailed
+from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TimedOut, TLSFailed
 from modelwrap.runtime import backends, pools, proxies
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
@@ -204,14 +203,6 @@ def test_what_is_no_proxy_is_a_mistake_that_shows_no_password(
     with pytest.raises(ConfigError, match="the proxy for http://proxied.test is no URL of a proxy") as caught:
         colour.run(status(colour.runtime(), request))
     assert "pr0xy-secret" not in "".join(traceback.format_exception(caught.value))
-
-
-def test_a_socks_proxy_asks_for_its_package(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    request = HttpRequest("POST", "http://model.test", connection=Connection(proxy=Secret("socks5://127.0.0.1:1")))
-
-    with pytest.raises(MissingPackage, match="pip install socksio"):
-        colour.run(status(colour.runtime(), request))
 
 
 def test_a_file_without_certificates_is_a_mistake(colour: Colour, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import socket
 import threading
 import time
@@ -188,6 +189,120 @@ def test_public_addresses_and_a_proxy_exclude_each_other(colour: Colour, proxy: 
 
     assert not caught.value.sent
     assert proxy.heads == []
+
+
+class SocksProxy(Proxy):
+    """Take a login, and pass bytes on; or say something else from a step on."""
+
+    def __init__(self, *instead: bytes, login: bytes = b"") -> None:
+        self._instead = instead
+        self._login = login
+        self.asked: list[bytes] = []
+        super().__init__()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, suppress(OSError, IndexError):
+            client.recv(3)
+            if self._login:
+                client.sendall(self._instead[0] if self._instead else b"\x05\x02")
+                self.asked.append(client.recv(2 + 1 + len(self._login)))
+                client.sendall(self._instead[1] if self._instead else b"\x01\x00")
+            else:
+                client.sendall(self._instead[0] if self._instead else b"\x05\x00")
+            if len(self._instead) == 1:
+                return
+            self.asked.append(client.recv(300))
+            if self._instead:
+                client.sendall(self._instead[-1])
+                return
+            with socket.create_connection(("127.0.0.1", int.from_bytes(self.asked[-1][-2:]))) as server:
+                for byte in b"\x05\x00\x00\x03\x04name\x00\x50":
+                    client.sendall(bytes((byte,)))
+                back = threading.Thread(target=_pump, args=[server, client], daemon=True)
+                back.start()
+                _pump(client, server)
+                back.join()
+
+    def secret(self, login: str = "") -> Secret:
+        return Secret(f"socks5://{login}127.0.0.1:{self._listener.getsockname()[1]}")
+
+
+SOCKS_WAYS = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.client)
+
+
+@SOCKS_WAYS
+@pytest.mark.parametrize("fault", ["good", "trusted_certificate"])
+@pytest.mark.parametrize("login", ["", f"user:{PASSWORD}@"])
+def test_goes_through_a_socks_proxy(way: Colour, faults: FaultServer, fault: str, login: str) -> None:
+    proxy = SocksProxy(login=f"user{PASSWORD}".encode() if login else b"")
+    connection = Connection(proxy=proxy.secret(login), verify=faults.authority)
+    url = faults.url(fault)
+
+    bodies = way.run(fetch(way.runtime(), url, connection, times=3))
+    backends.close(url)
+    proxy.close()
+
+    assert len(bodies) == 3
+    host, _, port = url.split("/")[2].partition(":")
+    asked = b"\x01" + socket.inet_aton(host) if host[0].isdigit() else b"\x03" + bytes((len(host),)) + host.encode()
+    expected = [b"\x05\x01\x00" + asked + int(port).to_bytes(2)]
+    if login:
+        expected.insert(0, b"\x01\x04user\x0c" + PASSWORD.encode())
+    assert proxy.asked == expected
+    assert faults.all_closed(fault)
+
+
+@SOCKS_WAYS
+@pytest.mark.parametrize(
+    "instead, words, retryable",
+    [
+        ([b""], "it hung up", True),
+        ([b"HTTP/1.1 400 Bad\r\n\r\n"], "it does not speak SOCKS 5", True),
+        ([b"\x05\xff"], "it wants a user and a password", False),
+        ([b"\x05\x00", b"\x05\x05\x00\x01"], "the connection was refused", True),
+        ([b"\x05\x00", b"\x05\x02\x00\x01"], "its rules forbid it", False),
+        ([b"\x05\x00", b"\x05\x63\x00\x01"], "it answered 99", True),
+        ([b"\x05\x00", b"\x05\x00\x00\x01\x7f"], "it hung up", True),
+    ],
+    ids=["closes", "HTTP", "no login", "refused", "forbidden", "unknown", "cut"],
+)
+def test_a_socks_proxy_that_passes_nothing_on_is_named(
+    way: Colour, instead: list[bytes], words: str, retryable: bool
+) -> None:
+    proxy = SocksProxy(*instead)
+
+    with pytest.raises(ConnectionFailed, match=f"the proxy failed: {words}$") as caught:
+        way.run(fetch(way.runtime(), "http://model.test/", Connection(proxy=proxy.secret())))
+    proxy.close()
+    gc.collect()
+
+    assert (caught.value.sent, caught.value.retryable) == (False, retryable)
+
+
+@SOCKS_WAYS
+@pytest.mark.parametrize(
+    "instead, words",
+    [((b"\x05\x00", b"", b""), "it does not take a user"), ((b"\x05\x02", b"\x01\x01", b""), "it does not let")],
+)
+def test_a_login_that_a_socks_proxy_refuses_is_told_without_it(
+    way: Colour, instead: tuple[bytes, ...], words: str
+) -> None:
+    proxy = SocksProxy(*instead, login=f"user{PASSWORD}".encode())
+
+    with pytest.raises(ConnectionFailed, match=words) as caught:
+        way.run(fetch(way.runtime(), "http://model.test/", Connection(proxy=proxy.secret(f"user:{PASSWORD}@"))))
+    proxy.close()
+
+    assert not caught.value.retryable
+    assert_hidden(caught.value, PASSWORD)
+
+
+@SOCKS_WAYS
+def test_the_time_to_connect_holds_for_a_socks_proxy_too(way: Colour) -> None:
+    with a_port_that_answers(hang_up=False) as url, pytest.raises(TimedOut, match="no connection within 1 s") as caught:
+        way.run(fetch(way.runtime(), "http://model.test/", Connection(proxy=Secret(url.replace("http", "socks5h")))))
+
+    assert (caught.value.limit, caught.value.sent) == ("connect", False)
 
 
 def test_aiohttp_leaves_socks_to_httpx2() -> None:
