@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from modelwrap.errors import ConfigError, MissingPackage
+from modelwrap.errors import ConfigError, InvalidResponse, MissingPackage
 
 JSON: TypeAlias = Any
 Message: TypeAlias = dict[str, Any]
@@ -263,8 +263,6 @@ class ChatReply(Reply):
         """
         if self._response_model is None or not self.choices or self.choices[0].message.content is None:
             return None
-        from modelwrap.errors import InvalidResponse
-
         try:
             return self._response_model.model_validate_json(self.text)
         except ValueError as error:
@@ -284,19 +282,27 @@ class Image(Wire):
 
     @property
     def content(self) -> bytes | None:
-        """The image itself; None where only its URL came."""
-        return b64decode(self.b64_json) if self.b64_json else None
+        """The image itself; None where only its URL came, `InvalidResponse` where its base64 is none."""
+        if not self.b64_json:
+            return None
+        try:
+            # Some servers write a `data:` URL there.
+            return b64decode(self.b64_json.rpartition(",")[2], validate=True)
+        except ValueError:
+            raise InvalidResponse("the image that came is no base64") from None
 
     @property
     def type(self) -> str | None:
         """The media type, told by how base64 of it begins."""
-        start = self.b64_json or ""
+        start = (self.b64_json or "").rpartition(",")[2]
         return next((f"image/{kind}" for begin, kind in _BEGINNINGS.items() if start.startswith(begin)), None)
 
     def place(self, otherwise: str | None = None) -> str | None:
         """Where the image is: its URL, or a `data:` URL, of the format `otherwise` where its bytes do not tell."""
         if self.url or not self.b64_json:
             return self.url
+        if self.b64_json.startswith("data:"):
+            return self.b64_json
         kind = self.type or f"image/{otherwise or 'png'}"
         return f"data:{kind};base64,{self.b64_json}"
 

@@ -225,7 +225,8 @@ async def from_stream(
     It ends with as many images as were asked for. An error before the first piece is the refusal that it says; a later
     one is a `StreamFailed`.
     """
-    wanted = call.parameters.get("n") or 1
+    asked = {**call.parameters, **call.extra_body}.get("n")
+    wanted = asked if isinstance(asked, int) else 1
     began, finished = False, 0
     try:
         async for event in events:

@@ -102,6 +102,16 @@ def test_large_images_come_and_larger_ones_are_refused(colour: Colour, monkeypat
     assert len(reply.data[0].content) == 50 * 2**20 // 3 * 3
 
 
+def test_bytes_that_are_no_image_are_told_when_they_are_wanted(server: Loopback, tmp_path: Path) -> None:
+    server.script(json_answer({"data": [{"b64_json": "no base64!"}]}))
+
+    reply: Any = load(server)("a cat")
+
+    with pytest.raises(InvalidResponse, match="no base64"):
+        reply.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # What costs money.
 
 

@@ -122,6 +122,7 @@ def read(reply: ImageReply, case: Case) -> dict[str, Any]:
     usage = reply.meta.usage
     return {
         "image_urls": reply.image_urls,
+        "sizes": [len(image.content) if image.content else None for image in reply.data],
         "tokens": usage and [usage.prompt, usage.completion, usage.total],
         "request_id": reply.meta.request_id,
         "dumped": reply.model_dump(),
