@@ -17,7 +17,7 @@ PRESETS = list(presets().values())
 HOSTED = [preset for preset in PRESETS if preset.key]
 OWN = [preset for preset in PRESETS if not preset.key]
 
-# What the issue of the library names first, and people ask for.
+# What people ask for first.
 PROMISED = """
 vllm sglang lmdeploy fastchat ollama lmstudio llama_cpp_server tgi deepseek groq mistral openrouter together fireworks
 xai dashscope zhipuai moonshot yi nvidia huggingface modelscope github perplexity cerebras siliconflow volcengine
