@@ -102,6 +102,8 @@ class _Connection(ResponseHandler):
             if transport.is_closing():
                 return
         transport.writelines((head, body[:WRITE_PIECE]))
+        if not self.writing_paused and len(body) <= WRITE_PIECE:
+            return
         await self._taken(idle)
         view = memoryview(body)
         for start in range(WRITE_PIECE, len(view), WRITE_PIECE):
