@@ -468,11 +468,16 @@ def _details_text(details: Any) -> str | None:
     return "".join(text for text in texts if isinstance(text, str)) or None
 
 
-def _begin_without_raw(chunk: BaseModel, _: Any, /) -> None:
-    """Give a chunk its private attribute; pydantic's own way to do so costs half as much as validating all the rest."""
-    # What inherits from a chunk has pydantic's way in front of this one.
-    if type(chunk) is ChatChunk:
-        object.__setattr__(chunk, "__pydantic_private__", {"_raw": None})
+def _begin(made: BaseModel, _: Any, /) -> None:
+    """Give a reply or a chunk its private attributes; pydantic's way to do so costs half as much as all the rest."""
+    # What inherits from these has pydantic's way in front of this one.
+    if type(made) is ChatChunk:
+        object.__setattr__(made, "__pydantic_private__", {"_raw": None})
+    elif type(made) is ChatReply:
+        begun = {"_raw": None, "_meta": Meta(), "_response_model": None}
+        object.__setattr__(made, "__pydantic_private__", begun)
 
 
-ChatChunk.model_post_init = _begin_without_raw  # type: ignore[method-assign] # in the class it would come on top
+# In the classes it would come on top.
+ChatChunk.model_post_init = _begin  # type: ignore[method-assign] # see above
+ChatReply.model_post_init = _begin  # type: ignore[method-assign] # see above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -55,7 +55,7 @@ class Endpoint:
     connection: Connection = Connection()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpRequest:
     """Be one request; secrets in the headers are revealed only where it meets the socket."""
 
@@ -91,9 +91,10 @@ class HttpRequest:
         return tuple(found)
 
     def prepared(self, timeouts: Timeouts) -> HttpRequest:
-        """Add what every request has, whatever its codec."""
-        headers = _OWN_HEADERS | {name.lower(): value for name, value in self.headers.items()}
-        return replace(self, headers=headers, timeouts=timeouts)
+        """Add to this request what every one has, whatever its codec, and give it back."""
+        self.headers = _OWN_HEADERS | {name.lower(): value for name, value in self.headers.items()}
+        self.timeouts = timeouts
+        return self
 
     def shown_headers(self) -> dict[str, str]:
         """Give the headers with every credential hidden."""
