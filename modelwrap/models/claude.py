@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import replace
-from typing import Self, cast
+from typing import Self
 
 from pydantic import Field
 
 from modelwrap.config import SecretString, key_from
-from modelwrap.errors import ConfigError, InvalidResponse, StreamFailed
+from modelwrap.errors import ConfigError
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.pausing import PausingModel
 from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
 from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
-from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply
-from modelwrap.wire import claude, sse
+from modelwrap.types import Message
+from modelwrap.wire import claude
 from modelwrap.wire.claude_reply import PAUSED
-from modelwrap.wire.http import HttpRequest, WireCall
-from modelwrap.wire.repair import tell
 from modelwrap.wire.urls import normalised_messages_base
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 TOKEN_VARIABLE = "ANTHROPIC_AUTH_TOKEN"
-
-# Each pause stands for some ten uses of a server's tool; a turn that goes on for longer goes in circles.
-_MOST_PAUSES = 16
 
 
 class ClaudeConfig(SdkConfig, FetchingConfig):
@@ -49,11 +42,14 @@ class ClaudeConfig(SdkConfig, FetchingConfig):
         return normalised_messages_base(url)
 
 
-class Claude(SdkModel[ClaudeConfig]):
+class Claude(PausingModel, SdkModel[ClaudeConfig]):
     """Chat over `/v1/messages`; a turn that the server pauses is gone on with until it ends."""
 
     Config = ClaudeConfig
     codec = claude
+    pause = PAUSED
+    # Each pause stands for some ten uses of a server's tool; a turn that goes on for longer goes in circles.
+    most_pauses = 16
 
     fetching: Fetching | None = None
     """How media are fetched, for what does not fetch them itself."""
@@ -76,40 +72,6 @@ class Claude(SdkModel[ClaudeConfig]):
         take_response_format(call, strict=False)
         messages = await read_messages(call, runtime)
         return messages if self.fetching is None else await with_media_fetched(messages, call, runtime, self.fetching)
-
-    async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
-        reply = await super()._completed(wire, call, runtime)
-        for pauses in range(_MOST_PAUSES):
-            if reply.meta.finish_reason != PAUSED:
-                return reply
-            tell(call.lasting, _continued(pauses))
-            reply = await super()._completed(replace(wire, resumes=reply.raw), call, runtime)
-        if reply.meta.finish_reason == PAUSED:
-            raise InvalidResponse(_TOO_OFTEN, partial=cast("ChatReply", reply))  # this codec gives no other replies
-        return reply
-
-    async def _chunks(
-        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
-    ) -> AsyncGenerator[ChatChunk, None]:
-        for pauses in range(_MOST_PAUSES + 1):
-            end = sse.End()
-            async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            if end.paused is None:
-                return
-            call.ended = False
-            tell(call.lasting, _continued(pauses))
-            wire = replace(wire, resumes=end.paused)
-            request = self._request(wire, call, self.traits)
-        raise StreamFailed(_TOO_OFTEN)
-
-
-_TOO_OFTEN = f"the provider paused the turn more than {_MOST_PAUSES} times"
-
-
-def _continued(pauses: int) -> Change:
-    return Change("emulated", PAUSED, f"pause {pauses + 1}: asked to go on, and put together")
 
 
 def _login(config: ClaudeConfig, at_home: bool) -> dict[str, str | Secret]:

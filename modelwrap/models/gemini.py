@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import replace
-from typing import Self, cast
+from typing import Self
 
 from pydantic import Field
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ClientArgs, check_transport, key_from
-from modelwrap.errors import ConfigError, InvalidResponse, StreamFailed
+from modelwrap.errors import ConfigError
 from modelwrap.models import vertex
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.google_login import default_credential
 from modelwrap.models.hosted import HostedConfig
-from modelwrap.models.http import HttpModel
+from modelwrap.models.pausing import PausingModel
 from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
 from modelwrap.runtime.auth import Credential
 from modelwrap.runtime.base import Runtime
 from modelwrap.secrets import Secret
-from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply
-from modelwrap.wire import gemini, sse
+from modelwrap.types import Message, Reply
+from modelwrap.wire import gemini
 from modelwrap.wire.gemini_candidates import token_of
 from modelwrap.wire.gemini_content import fetches_itself
 from modelwrap.wire.gemini_replies import PAUSED
-from modelwrap.wire.http import HttpRequest, WireCall
 from modelwrap.wire.media_parts import Media
-from modelwrap.wire.repair import tell
 from modelwrap.wire.urls import normalised_gemini_base
 
 KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-
-# A model gives some million tokens at most, and more than ten thousand in each piece.
-_MOST_PAUSES = 64
 
 
 class GoogleArgs(ClientArgs):
@@ -114,11 +106,14 @@ class GeminiConfig(HostedByGoogle, FetchingConfig):
     pass
 
 
-class Gemini(HttpModel):
+class Gemini(PausingModel):
     """Chat over `:generateContent`; an answer that Gemini gives in several pieces is asked for until it is whole."""
 
     Config = GeminiConfig
     codec = gemini
+    pause = PAUSED
+    # A model gives some million tokens at most, and more than ten thousand in each piece.
+    most_pauses = 64
     fetching: Fetching
 
     @classmethod
@@ -137,40 +132,5 @@ class Gemini(HttpModel):
         take_response_format(call, strict=False)
         return await with_media_fetched(await read_messages(call, runtime), call, runtime, self.fetching)
 
-    async def _completed(self, wire: WireCall, call: Call, runtime: Runtime) -> Reply:
-        reply = await super()._completed(wire, call, runtime)
-        for pauses in range(_MOST_PAUSES):
-            if reply.meta.finish_reason != PAUSED or not token_of(reply.raw):
-                return reply
-            tell(call.lasting, _continued(pauses))
-            reply = await super()._completed(replace(wire, resumes=reply.raw), call, runtime)
-        if reply.meta.finish_reason == PAUSED:
-            raise InvalidResponse(_TOO_OFTEN, partial=cast("ChatReply", reply))  # this codec gives no other replies
-        return reply
-
-    async def _chunks(
-        self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
-    ) -> AsyncGenerator[ChatChunk, None]:
-        for pauses in range(_MOST_PAUSES + 1):
-            end = sse.End()
-            async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            if end.paused is None:
-                return
-            call.ended = False
-            tell(call.lasting, _continued(pauses))
-            wire = replace(wire, resumes=end.paused)
-            asked_by = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
-            request = self._request(wire, call, self.traits)
-            request = replace(request, headers={**request.headers, **asked_by})
-        raise StreamFailed(_TOO_OFTEN)
-
-
-_TOO_OFTEN = f"the provider gave its answer in more than {_MOST_PAUSES} pieces"
-
-
-def _continued(pauses: int) -> Change:
-    return Change(
-        "emulated", PAUSED, f"piece {pauses + 2} of the answer was asked for, and put together with the first"
-    )
+    def is_paused(self, reply: Reply) -> bool:
+        return super().is_paused(reply) and bool(token_of(reply.raw))

@@ -276,7 +276,7 @@ def test_a_paused_stream_is_gone_on_with(colour: Colour, server: Loopback) -> No
 def test_a_turn_that_pauses_for_ever_is_an_error(colour: Colour, server: Loopback) -> None:
     server.script(message_answer("x", SEARCH, stop="pause_turn"))
 
-    with pytest.raises(InvalidResponse, match="paused the turn more than 16 times") as caught:
+    with pytest.raises(InvalidResponse, match="paused its answer more than 16 times") as caught:
         colour.call(model_at(server, generate_args={"max_tokens": 100}))
 
     assert len(server.asked) == 17
@@ -287,7 +287,7 @@ def test_a_turn_that_pauses_for_ever_is_an_error(colour: Colour, server: Loopbac
 def test_a_stream_that_pauses_for_ever_is_an_error(colour: Colour, server: Loopback) -> None:
     server.script(stream_answer("x", SEARCH, stop="pause_turn"))
 
-    with pytest.raises(StreamFailed, match="paused the turn more than 16 times") as caught:
+    with pytest.raises(StreamFailed, match="paused its answer more than 16 times") as caught:
         colour.stream(model_at(server, generate_args={"max_tokens": 100}))
 
     assert len(server.asked) == 17

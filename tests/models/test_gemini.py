@@ -129,7 +129,7 @@ def test_a_paused_stream_is_gone_on_with(colour: Colour, server: Loopback) -> No
 def test_an_answer_that_is_paused_without_end_is_an_error(colour: Colour, server: Loopback) -> None:
     server.script(whole_answer("x", reason="CONTINUATION", continuationToken="dG9r"))
 
-    with pytest.raises(InvalidResponse, match="more than 64 pieces") as caught:
+    with pytest.raises(InvalidResponse, match="paused its answer more than 64 times") as caught:
         colour.call(model_at(server))
 
     assert caught.value.partial is not None
