@@ -1,0 +1,1 @@
+"""Models of the transformers library, computed in this process or in one of its own."""
