@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 REQUIRED = {
     TESTS / "recordings": "MODELWRAP_RECORDINGS_REQUIRED",
     TESTS / "engines": "MODELWRAP_ENGINES_REQUIRED",
+    TESTS / "local" / "transformers": "MODELWRAP_ENGINES_REQUIRED",
 }
 
 
