@@ -47,7 +47,7 @@ class AzureArgs(SdkClientArgs):
         default=None,
         min_length=1,
         description="The API's version. With a date, as in `2025-01-01-preview`, requests go to the deployment's own "
-        f"path; with none, or `preview`, to `/openai/v1`. Not given, `{VERSION_VARIABLE}` is read.",
+        f"path; with none, or `preview`, to `/openai/v1`. Not given, `{VERSION_VARIABLE}` is read for deployments.",
     )
     credential: Login | None = Field(
         default=None,
@@ -93,6 +93,11 @@ class HostedByAzure(HostedByOpenAI):
             raise ConfigError(f"client_args.azure_endpoint: it is not given, nor is {ENDPOINT_VARIABLE} set")
         return given
 
+    @property
+    def place_of_url(self) -> str:
+        given = [f"client_args.{name}" for name in ("azure_endpoint", "base_url") if getattr(self.client_args, name)]
+        return given[0] if given else ENDPOINT_VARIABLE
+
     def normalised(self, url: str) -> str:
         return azure_urls.base_url(url, self.version, self.deployment)
 
@@ -102,13 +107,15 @@ class HostedByAzure(HostedByOpenAI):
 
     @property
     def version(self) -> str | None:
-        in_url = azure_urls.version_in(self.client_args.base_url or self.usual_url())
-        return self.client_args.api_version or in_url or os.environ.get(VERSION_VARIABLE, "").strip() or None
+        args = self.client_args
+        url = args.base_url or self.usual_url()
+        stated = args.api_version or azure_urls.version_in(url) or args.default_query.get("api-version")
+        return stated or azure_urls.usual_version(url, os.environ.get(VERSION_VARIABLE, "").strip() or None)
 
     @property
     def name_in_requests(self) -> str:
         """The model's name in requests: where no path says it, it is the deployment's."""
-        return self.deployment if azure_urls.is_v1(self.base_url()) else self.model
+        return self.deployment if azure_urls.names_all(self.base_url()) else self.model
 
     def is_at_home(self) -> bool:
         # Whoever names his endpoint in the environment has put the key beside it.
@@ -166,8 +173,8 @@ class HostedByAzure(HostedByOpenAI):
                     '{"credential": "default"} says so'
                 )
         url = self.base_url()
-        check_transport(url, has_key=True, allow_http=self.allow_http, where="client_args.azure_endpoint")
-        return entra_credential(login or "default", azure_urls.scope(host_of(url)))
+        check_transport(url, has_key=True, allow_http=self.allow_http, where=self.place_of_url)
+        return entra_credential(login or "default", azure_urls.scope(url))
 
 
 def _bearer(token: Secret) -> dict[str, str | Secret]:
@@ -223,7 +230,7 @@ class AzureOpenAI(AzureModel, OpenAI):
         model = super()._at(endpoint, config)
         # There the body names the deployment.
         model.over_responses.model = config.deployment
-        model.over_responses.endpoint = replace(endpoint, base_url=azure_urls.without_deployment(endpoint.base_url))
+        model.over_responses.endpoint = azure_urls.for_responses(endpoint)
         return model
 
 

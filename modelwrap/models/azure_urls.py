@@ -1,20 +1,29 @@
-"""Where Azure's models are: under a deployment's own path, or under the one path of all (`v1`)."""
+"""Where Azure's models are: under a path of each deployment, or under one of all (`v1`, Foundry's older `models`)."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import parse_qsl, quote
 
-from modelwrap.wire.urls import normalised_azure_base
+from modelwrap.wire.http import Endpoint
+from modelwrap.wire.urls import host_of, normalised_azure_base
+
+_VERSION = "api-version"
 
 HOME = "https://resource.openai.azure.com"
 """Stands for every resource where only the platform matters."""
 
 _CLOUDS = ("azure.com", "azure.us", "azure.cn")
 _SERVICES = ("openai", "cognitiveservices", "services.ai")
+# Where resources are that have no name of their own.
+_REGIONS = (".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us")
 
 # https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle
 _VERSIONS_OF_V1 = ("v1", "preview", "latest")
+
+# The only one that the path of Foundry's models has had.
+_VERSION_OF_MODELS = "2024-05-01-preview"
 
 
 def base_url(given: str, version: str | None, deployment: str) -> str:
@@ -27,8 +36,8 @@ def base_url(given: str, version: str | None, deployment: str) -> str:
     >>> base_url("mine.openai.azure.com/", "2025-01-01-preview", "gpt")
     'https://mine.openai.azure.com/openai/deployments/gpt'
     """
-    base = normalised_azure_base(given).partition("?")[0]
-    if is_v1(base) or "/deployments/" in base:
+    base = _path_of(given)
+    if names_all(base) or "/deployments/" in base:
         return base
     root = base if base.endswith("/openai") else f"{base}/openai"
     if version is None or version in _VERSIONS_OF_V1:
@@ -36,28 +45,55 @@ def base_url(given: str, version: str | None, deployment: str) -> str:
     return f"{root}/deployments/{quote(deployment, safe='')}"
 
 
-def is_v1(base: str) -> bool:
-    return re.search(r"/v\d+$", base) is not None
+def names_all(base: str) -> bool:
+    """Tell whether a URL is that of every deployment, so that the body has to name the one that is meant."""
+    return _is_v1(base) or _is_models(base)
 
 
-def without_deployment(base: str) -> str:
-    """Give the URL of those operations that name the deployment in the body, as Responses do."""
-    return re.sub(r"/deployments/[^/]+$", "", base)
+def for_responses(endpoint: Endpoint) -> Endpoint:
+    """Give the endpoint of Responses, which name the deployment in the body and are none of Foundry's `models`."""
+    base = endpoint.base_url
+    if _is_models(base):
+        query = {name: value for name, value in endpoint.query.items() if name != _VERSION}
+        return replace(endpoint, base_url=f"{base.removesuffix('/models')}/openai/v1", query=query)
+    return replace(endpoint, base_url=re.sub(r"/deployments/[^/]+$", "", base))
 
 
 def version_in(given: str) -> str | None:
     """Read the API's version out of a URL that somebody pasted whole."""
-    return dict(parse_qsl(given.partition("?")[2])).get("api-version")
+    return dict(parse_qsl(given.partition("?")[2])).get(_VERSION)
+
+
+def usual_version(given: str, in_environment: str | None) -> str | None:
+    """Say which version is meant where nothing states one; the environment's is that of deployments."""
+    base = _path_of(given)
+    if _is_models(base):
+        return _VERSION_OF_MODELS
+    return None if _is_v1(base) else in_environment
+
+
+def _path_of(given: str) -> str:
+    """Give a URL without its version, and without the lists that are asked for beside the operations."""
+    return re.sub(r"(?<=/openai)/(?:deployments|models)$", "", normalised_azure_base(given).partition("?")[0])
+
+
+def _is_v1(base: str) -> bool:
+    return re.search(r"/v\d+$", base) is not None
+
+
+def _is_models(base: str) -> bool:
+    return base.endswith("/models")
 
 
 def is_azure(host: str) -> bool:
     """Tell whether a host is Azure's, to which a key from the environment may go."""
-    return _cloud(host) is not None
+    return _cloud(host) is not None or host.endswith(_REGIONS)
 
 
-def scope(host: str) -> str:
-    """Give what a token is asked for; the sovereign clouds have their own."""
-    return f"https://cognitiveservices.{_cloud(host) or _CLOUDS[0]}/.default"
+def scope(url: str) -> str:
+    """Give what a token is asked for: Foundry's projects have their own, and so have the sovereign clouds."""
+    service = "ai" if "/api/projects/" in url else "cognitiveservices"
+    return f"https://{service}.{_cloud(host_of(url)) or _CLOUDS[0]}/.default"
 
 
 def _cloud(host: str) -> str | None:

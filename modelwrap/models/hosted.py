@@ -48,7 +48,12 @@ class HostedConfig(ModelConfig):
         try:
             return self.normalised(self.client_args.base_url or self.usual_url())
         except ValueError as error:
-            raise ConfigError(f"client_args.base_url: {error}") from None
+            raise ConfigError(f"{self.place_of_url}: {error}") from None
+
+    @property
+    def place_of_url(self) -> str:
+        """Where the base URL stands, for errors."""
+        return "client_args.base_url"
 
     def usual_url(self) -> str:
         """Say where requests go unless the config says so itself."""
@@ -67,7 +72,7 @@ class HostedConfig(ModelConfig):
         """Say where requests go, with these headers; a key goes over plain http only where that is safe or allowed."""
         base_url = self.base_url()
         has_key = any(isinstance(value, Secret) and value for value in headers.values())
-        check_transport(base_url, has_key=has_key, allow_http=self.allow_http, where="client_args.base_url")
+        check_transport(base_url, has_key=has_key, allow_http=self.allow_http, where=self.place_of_url)
         return Endpoint(
             base_url=base_url,
             headers=headers,

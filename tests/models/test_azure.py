@@ -65,6 +65,20 @@ def url_of(*, model_type: str = "azure_openai", given: Any = "Hi", **client_args
             "https://hub.services.ai.azure.com/api/projects/p/openai/v1/chat/completions",
         ),
         (
+            {"azure_endpoint": "https://hub.services.ai.azure.com/models"},
+            "https://hub.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview",
+        ),
+        (
+            {"azure_endpoint": "https://hub.services.ai.azure.com/models/chat/completions?api-version=2025-01-01"},
+            "https://hub.services.ai.azure.com/models/chat/completions?api-version=2025-01-01",
+        ),
+        ({"azure_endpoint": f"{ENDPOINT}/openai/deployments/"}, f"{ENDPOINT}/openai/v1/chat/completions"),
+        ({"azure_endpoint": f"{ENDPOINT}/openai/models"}, f"{ENDPOINT}/openai/v1/chat/completions"),
+        (
+            {"default_query": {"api-version": "2024-02-01"}},
+            f"{ENDPOINT}/openai/deployments/gpt-4.1-mini/chat/completions?api-version=2024-02-01",
+        ),
+        (
             {"api_version": "2024-02-01", "default_query": {"trace": "on"}},
             f"{ENDPOINT}/openai/deployments/gpt-4.1-mini/chat/completions?trace=on&api-version=2024-02-01",
         ),
@@ -93,6 +107,33 @@ def test_the_environment_says_what_the_config_does_not(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
+    "url, sent",
+    [
+        (f"{ENDPOINT}/openai/v1", f"{ENDPOINT}/openai/v1/chat/completions"),
+        (
+            "https://hub.services.ai.azure.com/models",
+            "https://hub.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview",
+        ),
+    ],
+)
+def test_the_version_of_deployments_in_the_environment_is_no_other_path_s(
+    url: str, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+
+    assert url_of(azure_endpoint=url) == sent
+
+
+@pytest.mark.parametrize("where", ["azure_endpoint", "base_url", "AZURE_OPENAI_ENDPOINT"])
+def test_a_wrong_endpoint_is_named_where_it_was_written(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://ex ample.org")
+    client_args = {} if where == "AZURE_OPENAI_ENDPOINT" else {where: "https://ex ample.org"}
+
+    with pytest.raises(ConfigError, match=where):
+        load(client_args=client_args)
+
+
+@pytest.mark.parametrize(
     "model_type, given, path",
     [
         ("azure_openai_embedding", "Hi", "embeddings"),
@@ -110,7 +151,12 @@ def test_where_no_path_says_it_the_body_names_the_deployment() -> None:
     by_path = load(client_args={"azure_endpoint": ENDPOINT, "azure_deployment": "mine", "api_version": "2024-10-21"})
     by_body = load(client_args={"azure_endpoint": ENDPOINT, "azure_deployment": "mine"})
 
+    by_models = load(
+        client_args={"azure_endpoint": "https://h.services.ai.azure.com/models", "azure_deployment": "mine"}
+    )
+
     assert by_path.explain("Hi").body["model"] == "gpt-4.1-mini"
+    assert by_models.explain("Hi").body["model"] == "mine"
     assert by_body.explain("Hi").body["model"] == "mine"
 
 
@@ -121,6 +167,14 @@ def test_responses_are_asked_for_beside_the_deployments() -> None:
 
     assert explained.url == f"{ENDPOINT}/openai/responses?api-version=2025-04-01-preview"
     assert explained.body["model"] == "mine"
+
+
+def test_responses_are_none_of_foundry_s_models() -> None:
+    there = "https://hub.services.ai.azure.com"
+
+    explained = load(api="responses", client_args={"azure_endpoint": f"{there}/models"}).explain("Hi")
+
+    assert explained.url == f"{there}/openai/v1/responses"
 
 
 def test_what_a_model_accepts_is_known_whatever_its_deployment_is_called() -> None:
@@ -185,7 +239,8 @@ def test_nothing_of_the_environment_goes_to_a_host_that_is_not_azure_s(monkeypat
 )
 def test_tokens_are_asked_for_the_cloud_of_the_host(host: str, cloud: str) -> None:
     assert azure_urls.is_azure(host)
-    assert azure_urls.scope(host) == f"https://cognitiveservices.{cloud}/.default"
+    assert azure_urls.scope(f"https://{host}/openai/v1") == f"https://cognitiveservices.{cloud}/.default"
+    assert azure_urls.scope(f"https://{host}/api/projects/p/openai/v1") == f"https://ai.{cloud}/.default"
 
 
 @pytest.mark.parametrize("host", ["openai.azure.com.evil.org", "evilopenai.azure.com", "azure.com", "127.0.0.1"])

@@ -1,4 +1,4 @@
-"""Every recorded call to Azure: from the resource, the deployment and the version comes the URL that was asked."""
+"""Every recorded call to Azure: from resource, deployment and version comes the URL, from the call the JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import modelwrap
+from modelwrap.errors import BadRequest
 
 _VARIABLE = "MODELWRAP_RECORDINGS"
 _TYPES = {
@@ -20,9 +21,11 @@ _TYPES = {
     "images/generations": ("azure_openai_dall_e", {}),
 }
 _URL = re.compile(
-    r"(?P<endpoint>https://[^/]+)/+openai/(?:v1|(?:deployments/(?P<deployment>[^/]+)/)?)/?(?P<operation>[a-z/]+)"
-    r"(?:\?api-version=(?P<version>.*))?"
+    r"(?P<endpoint>https://[^/]+(?:/models(?=/))?)/+(?:openai/(?:v1|(?:deployments/(?P<deployment>[^/]+)/)?)/?)?"
+    r"(?P<operation>[a-z/]+)(?:\?api-version=(?P<version>.*))?"
 )
+# What has no name of its own here: a stream is another door, and what it counts is asked for by itself.
+_OF_STREAMS = ("stream", "stream_options")
 
 
 def _recorded() -> list[Any]:
@@ -46,14 +49,28 @@ def test_recorded_url_is_made_of_what_a_config_says(recorded: Any) -> None:
     url = recorded["url"]
     parts = _URL.fullmatch(url)
     if parts is None or parts["operation"] not in _TYPES:
-        # Azure's own model inference and what is older than chat have no type here.
-        assert re.search(r"/models/|/(legacy_)?completions\b|/engines/|/audio/|/files|/models", url), url
+        # What is older than chat has no type here.
+        assert re.search(r"/(legacy_)?completions\b|/engines/|/audio/|/files|/models$", url), url
         return
     model_type, keys = _TYPES[parts["operation"]]
-    deployment = parts["deployment"] or (recorded["body"] or {}).get("model") or "some"
-    arguments = {"azure_endpoint": parts["endpoint"], "api_version": parts["version"]}
-    config = {"config_name": "a", "model_type": model_type, "model": deployment, "api_key": "some-key", **keys}
+    body = recorded["body"] or {}
+    arguments = {
+        "azure_endpoint": parts["endpoint"],
+        "azure_deployment": parts["deployment"],
+        "api_version": parts["version"],
+    }
+    model_name = body.get("model") or parts["deployment"] or "some"
+    config = {"config_name": "a", "model_type": model_type, "model": model_name, "api_key": "some-key", **keys}
 
     model = modelwrap.load({**config, "client_args": {name: value for name, value in arguments.items() if value}})["a"]
 
     assert model.explain("Hi").url == re.sub("(?<!:)//+", "/", url)
+    if parts["operation"] == "chat/completions":
+        expected = {name: value for name, value in body.items() if name not in _OF_STREAMS}
+        parameters = {name: value for name, value in expected.items() if name not in ("model", "messages")}
+        if "not_valid_base64" in json.dumps(body):
+            # What the server was asked for its refusal is refused before.
+            with pytest.raises(BadRequest, match="no base64"):
+                model.explain(body["messages"])
+            return
+        assert model.explain(body["messages"], **parameters).body == {**expected, "model": model_name}
