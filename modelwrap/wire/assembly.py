@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import ValidationError
+
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import (
     JSON,
@@ -79,8 +81,9 @@ class Assembly:
         reply._raw = list(self._raw)
         if choices:
             reply.meta.finish_reason = choices[0].native_finish_reason
-        if self._usage is not None:
-            reply.meta.usage = token_usage(self._usage)
+        usage = self._usage if self._usage is not None else _unasked_usage(self._extra)
+        if usage is not None:
+            reply.meta.usage = token_usage(usage)
         return reply
 
     def _choice(self, index: int) -> _Choice:
@@ -308,6 +311,18 @@ class _Audio:
 
 
 # Vendors' own fields.
+
+
+def _unasked_usage(extra: dict[str, Any]) -> Usage | None:
+    """Read what Groq counts of a stream whether asked or not."""
+    told = extra.get("x_groq")
+    counted = told.get("usage") if isinstance(told, dict) else None
+    if not isinstance(counted, dict):
+        return None
+    try:
+        return Usage.model_validate(counted)
+    except ValidationError:
+        return None
 
 
 def _latest(before: Any, value: Any) -> Any:

@@ -270,6 +270,7 @@ _BY_STATUS: dict[int, type[CallError]] = {
     408: TimedOut,
     409: ServerFailed,
     410: NotFound,
+    424: ServerFailed,
     425: ServerFailed,
     429: RateLimited,
     498: Overloaded,
@@ -308,7 +309,8 @@ _RULES = (
         r"|run out of (\w+ )?credits|doesn't have any credits|used all available credits|spend(ing)? limit"
         r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
         r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
-        r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted",
+        r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted"
+        r"|balance is (insufficient|not enough|too low)|overdue balance",
     ),
     _rule(
         ContentFiltered,

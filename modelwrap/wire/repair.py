@@ -24,6 +24,9 @@ _NOTHING: Any = object()
 
 _THOUGHTS = ("thinking", "reasoning")
 
+# Parts of a message that are no text; Mistral's streams send such a one alone.
+_OTHER_PARTS = ("reference", "tool_reference", "image_url", "document_url", "input_audio", "tool_file")
+
 # Fields whose text may itself be JSON.
 _MAY_BE_JSON = frozenset({"content", "reasoning_content", "refusal", "arguments", "input", "transcript"})
 
@@ -73,23 +76,29 @@ def content_text(parts: list[Any], changes: list[Change]) -> tuple[str, str | No
         if isinstance(part, str):
             said.append(part)
         elif part.get("type") in _THOUGHTS:
-            thought.append(_thinking(part))
+            thought.append(_thinking(part, changes))
         elif isinstance(part.get("text"), str):
             said.append(part["text"])
         else:
-            detail = f"a message has no place for a part of type {part.get('type')!r:.40}"
-            tell(changes, Change("dropped", "content", detail))
+            _drop_part(part, changes)
     return "".join(said), "".join(thought) if thought else None
 
 
-def _thinking(value: Any) -> str:
+def _drop_part(part: dict[str, Any], changes: list[Change]) -> None:
+    detail = f"a message has no place for a part of type {part.get('type')!r:.40}"
+    tell(changes, Change("dropped", "content", detail))
+
+
+def _thinking(value: Any, changes: list[Change]) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(map(_thinking, value))
+        return "".join(_thinking(item, changes) for item in value)
     if isinstance(value, dict):
+        if value.get("type") in _OTHER_PARTS:
+            _drop_part(value, changes)
         named = (value.get(name) for name in ("thinking", "summary", "text", "reasoning"))
-        return _thinking(next(filter(None, named), ""))
+        return _thinking(next(filter(None, named), ""), changes)
     return ""
 
 
@@ -151,22 +160,34 @@ def _drop_nothing(value: Any) -> None:
 def _parts(content: JSON) -> list[Any]:
     """Give the parts of a content that is made of them; none where it is an answer in JSON that somebody parsed."""
     if isinstance(content, dict):
-        return [content] if content.get("type") in ("text", *_THOUGHTS) else []
+        return [content] if content.get("type") in ("text", *_THOUGHTS, *_OTHER_PARTS) else []
     if not isinstance(content, list) or not all(isinstance(part, (str, dict)) for part in content):
         return []
     return content if any(map(_is_part, content)) else []
 
 
 def _is_part(part: str | dict[str, Any]) -> bool:
-    return isinstance(part, str) or isinstance(part.get("text"), str) or part.get("type") in _THOUGHTS
+    if isinstance(part, str) or isinstance(part.get("text"), str):
+        return True
+    return part.get("type") in (*_THOUGHTS, *_OTHER_PARTS)
 
 
 def _repair_content(message: dict[str, Any], parts: list[Any], changes: list[Change]) -> None:
-    said, thought = content_text(parts, changes)
+    images = [image for part in parts if (image := _image(part)) is not None]
+    said, thought = content_text([part for part in parts if _image(part) is None], changes)
     message["content"] = said
+    if images:
+        message["images"] = [*(message.get("images") or ()), *images]
     if thought is not None:
         message["reasoning_content"] = (message.get("reasoning_content") or "") + thought
     tell(changes, Change("converted", "content", "a list of parts was joined into text and reasoning_content"))
+
+
+def _image(part: Any) -> dict[str, Any] | None:
+    """Give a part that is an image as OpenRouter sends one beside the text, where every reply has them."""
+    place = part.get("image_url") if isinstance(part, dict) and part.get("type") == "image_url" else None
+    url = place.get("url") if isinstance(place, dict) else place
+    return {"type": "image_url", "image_url": {"url": url}} if isinstance(url, str) else None
 
 
 def _meant(holder: Any, key: int | str, kind: str, value: JSON) -> JSON:

@@ -38,6 +38,7 @@ def said(message: str, **known: Any) -> dict[str, Any]:
         (413, E.BadRequest, False),
         (415, E.BadRequest, False),
         (422, E.BadRequest, False),
+        (424, E.ServerFailed, False),
         (425, E.ServerFailed, True),
         (429, E.RateLimited, True),
         (498, E.Overloaded, True),
@@ -259,6 +260,8 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
         (422, {"error": "`inputs` must have less than 1024 tokens. Given: 5000"}, E.ContextTooLong),
         # Money and filters, by the words of gateways and clouds.
         (403, {"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance"}, E.QuotaExhausted),
+        (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}, E.QuotaExhausted),
+        (403, said("Your account has an overdue balance.", code="AccountOverdueError"), E.QuotaExhausted),
         (400, said("Budget has been exceeded! Max budget: 0.5", type="budget_exceeded"), E.QuotaExhausted),
         (400, said("You have reached your specified API usage limits. It ends on 2026-12-01."), E.QuotaExhausted),
         (403, {"errors": [{"code": "token_quota_reached", "message": "no"}]}, E.QuotaExhausted),

@@ -12,7 +12,7 @@ from modelwrap import errors
 from modelwrap.capabilities import Traits
 from modelwrap.runtime.base import run_sync
 from modelwrap.secrets import Secret
-from modelwrap.types import Change, ChatChunk, ChatReply
+from modelwrap.types import Change, ChatChunk, ChatReply, TokenUsage
 from modelwrap.wire import openai_chat, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import Connection, Endpoint, HttpRequest, WireCall
@@ -276,6 +276,42 @@ def test_reasoning_is_found_wherever_it_stands(message: dict[str, Any], content:
     told = {(change.kind, change.what.split(".")[-1]) for change in call.changes}
     assert told - {("dropped", "content")} == ({("converted", "content")} if moved else set())
     assert (("dropped", "content") in told) == ("reference" in str(message))
+
+
+ALONE = {"type": "reference", "reference_ids": [1]}
+DROPPED = Change("dropped", "content", "a message has no place for a part of type 'reference'")
+
+
+@pytest.mark.parametrize("part", [[ALONE], ALONE], ids=["in a list", "bare"])
+def test_a_part_that_is_no_text_does_not_become_text(part: Any) -> None:
+    call = wire_call()
+
+    reply = reply_of(answer({"role": "assistant", "content": part}), call)
+    read = Read(piece("Yes"), piece(part), piece(".", finish="stop"))
+
+    assert reply.text == ""
+    assert read.texts == ["Yes", "", "."]
+    assert call.changes.count(DROPPED) == read.call.changes.count(DROPPED) == 1
+
+
+def test_a_part_inside_a_thought_that_is_no_text_is_told_of() -> None:
+    call = wire_call()
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "so"}, ALONE]}
+
+    reply = reply_of(answer({"content": [thought, {"type": "text", "text": "Yes"}]}), call)
+
+    assert (reply.choices[0].message.reasoning_content, reply.text) == ("so", "Yes")
+    assert DROPPED in call.changes
+
+
+@pytest.mark.parametrize("place", ["https://host/a.png", {"url": "https://host/a.png"}])
+def test_an_image_among_the_parts_stands_where_images_stand(place: Any) -> None:
+    body = answer({"content": [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": place}]})
+
+    reply = reply_of(body)
+
+    assert (reply.text, reply.image_urls) == ("Look.", ["https://host/a.png"])
+    assert reply.raw == body
 
 
 def test_think_tags_stay_where_they_are_no_tags() -> None:
@@ -546,7 +582,7 @@ async def _given(events: tuple[Any, ...]) -> AsyncIterator[sse.Event]:
         )
 
 
-def piece(content: str | None = None, **known: Any) -> dict[str, Any]:
+def piece(content: Any = None, **known: Any) -> dict[str, Any]:
     delta = known.pop("delta", {} if content is None else {"content": content})
     choice = {"index": known.pop("index", 0), "delta": delta, "finish_reason": known.pop("finish", None)}
     return {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [choice], **known}
@@ -565,6 +601,22 @@ def test_stream_is_read_to_its_end_mark() -> None:
     assert read.chunks[0].raw == piece("Hel")
     assert read.reply.usage.total_tokens == 5
     assert not read.call.changes
+
+
+def test_what_groq_counted_without_being_asked_is_known() -> None:
+    counted = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "total_time": 0.1}
+
+    read = Read(piece("Hello"), piece(finish="stop", x_groq={"id": "r", "usage": counted}), DONE)
+
+    assert read.reply.meta.usage == TokenUsage(prompt=3, completion=2)
+    assert "usage" not in read.reply.model_fields_set
+
+
+@pytest.mark.parametrize("counted", [None, [], "5", {"prompt_tokens": []}])
+def test_what_groq_did_not_count_is_not_known(counted: Any) -> None:
+    read = Read(piece("Hello"), piece(finish="stop", x_groq={"usage": counted}), DONE)
+
+    assert read.reply.meta.usage is None
 
 
 def test_nothing_is_read_after_the_end_mark() -> None:
