@@ -159,7 +159,7 @@ def _is_plain_call(item: Item) -> bool:
 
 
 def _refused(native: list[Item]) -> str | None:
-    return None if texts_of(native) else "".join(refusals_of(native))
+    return None if any(texts_of(native)) else "".join(refusals_of(native))
 
 
 def _is_same_call(call: Item, item: Item) -> bool:
@@ -172,6 +172,6 @@ def _is_same_call(call: Item, item: Item) -> bool:
 
 def _value(arguments: Any) -> Any:
     try:
-        return bodies.loads(str(arguments).encode("utf-8", "surrogatepass"))
+        return bodies.loads(str(arguments or "{}").encode("utf-8", "surrogatepass"))
     except InvalidResponse:
         return arguments
