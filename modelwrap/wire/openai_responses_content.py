@@ -47,21 +47,27 @@ def kind_of(item: Mapping[str, Any]) -> str:
 
 def texts_of(items: list[Item], *, final: bool = False) -> list[str]:
     """Give the texts of a turn; with `final`, without what it says on the way to its answer."""
+    return [part["text"] for part in spoken(items, final=final) if is_text(part)]
+
+
+def spoken(items: list[Item], *, final: bool = False) -> list[Item]:
+    """Give the parts of all that a turn says."""
     return [
-        part["text"]
+        part
         for item in items
         if kind_of(item) == "message" and not (final and item.get("phase") == "commentary")
         for part in parts_of(item)
-        if part.get("type") == "output_text" and isinstance(part.get("text"), str)
     ]
+
+
+def is_text(part: Item) -> bool:
+    return part.get("type") in ("output_text", "text") and isinstance(part.get("text"), str)
 
 
 def refusals_of(items: list[Item]) -> list[str]:
     return [
         part["refusal"]
-        for item in items
-        if kind_of(item) == "message"
-        for part in parts_of(item)
+        for part in spoken(items)
         if part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
     ]
 

@@ -10,7 +10,16 @@ from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.types import JSON, ChatReply
 from modelwrap.wire import failures
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, refusals_of, texts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import (
+    Item,
+    is_text,
+    kind_of,
+    parts_of,
+    refusals_of,
+    spoken,
+    texts_of,
+    thoughts_of,
+)
 from modelwrap.wire.openai_responses_native import kept, says_everything
 from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import validated
@@ -49,7 +58,7 @@ def to_reply(response: dict[str, Any], call: WireCall, facts: Facts) -> ChatRepl
 def _reply(response: dict[str, Any], items: list[Item], call: WireCall, facts: Facts) -> ChatReply:
     told = ending(response, calls=any(map(is_call, items)))
     choice: dict[str, Any] = {"index": 0, "message": _message(response, items, call, facts), **told}
-    if tokens := [token for item in items for part in parts_of(item) for token in logprobs_of(part)]:
+    if tokens := [token for part in spoken(items, final=wants_json(call)) for token in logprobs_of(part)]:
         choice["logprobs"] = {"content": tokens}
     data = {**identity(response, "chat.completion"), "choices": [choice], **counted(response), **beside(response)}
     reply = validated(ChatReply, data, call.changes)
@@ -170,12 +179,9 @@ def to_call(item: Item, names: Mapping[str, str]) -> dict[str, Any]:
 def _annotations(items: list[Item], *, final: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     start = 0
-    for item in items:
-        if kind_of(item) != "message" or (final and item.get("phase") == "commentary"):
-            continue
-        for part in parts_of(item):
-            found += [to_annotation(one, start) for one in parts_of(part, "annotations")]
-            start += len(part["text"]) if isinstance(part.get("text"), str) else 0
+    for part in spoken(items, final=final):
+        found += [to_annotation(one, start) for one in parts_of(part, "annotations")]
+        start += len(part["text"]) if is_text(part) else 0
     return found
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import Item, is_text, kind_of, parts_of, thoughts_of
 from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
     BETWEEN_THOUGHTS,
@@ -30,6 +32,8 @@ from modelwrap.wire.turns import given_names
 
 # Research of an hour has some hundred.
 MOST_ITEMS = 10_000
+
+_ARGUMENTS = ("arguments", 0)
 
 
 class EventReader:
@@ -127,12 +131,30 @@ class EventReader:
     # Its items.
 
     def _item_added(self, event: dict[str, Any]) -> list[ChatChunk]:
-        item = event.get("item")
-        return self._begin(_key(event), item)[1] if isinstance(item, dict) else []
+        item, key = event.get("item"), self._key(event)
+        if not isinstance(item, dict):
+            return []
+        opened = self._open.get(key)
+        if opened is None:
+            return self._begin(key, item)[1]
+        if _name(item) in ("", _name(opened.start)):
+            # Its pieces came before it, or it is told twice.
+            opened.start = {**opened.start, **item}
+            return self._introduced(opened)
+        # Proxies give two items the same place.
+        return self._begin(_name(item), item)[1]
 
     def _item_done(self, event: dict[str, Any]) -> list[ChatChunk]:
         item = event.get("item")
-        return self._close(_key(event), item if isinstance(item, dict) else None)
+        return self._close(self._key(event), item if isinstance(item, dict) else None)
+
+    def _key(self, event: Mapping[str, Any]) -> Any:
+        """Tell by what the item of an event is known: its place, or where that is told of none or of two, its name."""
+        index, item = event.get("output_index"), event.get("item")
+        name = event.get("item_id")
+        if not isinstance(name, str):
+            name = _name(item) if isinstance(item, dict) else ""
+        return index if isinstance(index, int) and name not in self._open else name
 
     def _begin(self, key: Any, item: Item) -> tuple[_OpenItem, list[ChatChunk]]:
         if len(self._open) + len(self._items) >= MOST_ITEMS:
@@ -143,9 +165,18 @@ class EventReader:
             return opened, []
         opened.call = self._calls
         self._calls += 1
-        call = to_call(item, self._names)
-        opened.take("arguments", item.get("arguments") or item.get("input"))
-        return opened, [self._chunk({"tool_calls": [{"index": opened.call, **call}]})]
+        return opened, self._introduced(opened)
+
+    def _introduced(self, opened: _OpenItem) -> list[ChatChunk]:
+        """Say which tool is called, once that is known; what it is called with follows."""
+        item = opened.start
+        if opened.introduced or not is_call(item) or not (item.get("call_id") or item.get("name")):
+            return []
+        opened.introduced = True
+        held = item.get("arguments") or item.get("input")
+        opened.held = held if isinstance(held, str) else ""
+        call = to_call({**item, "arguments": "", "input": ""}, self._names)
+        return [self._chunk({"tool_calls": [{"index": opened.call, **call}]})]
 
     def _close(self, key: Any, item: Item | None) -> list[ChatChunk]:
         opened = self._open.pop(key, None)
@@ -176,20 +207,33 @@ class EventReader:
     def _rest(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
         """Give what a finished item holds and no event brought."""
         if is_call(whole):
-            rest = opened.missing("arguments", whole.get("arguments") or whole.get("input"))
-            return [self._arguments(opened, rest)] if rest else []
+            return self._rest_of_call(opened, whole)
         if kind_of(whole) == "reasoning":
             return self._rest_of_thoughts(opened, whole)
         if kind_of(whole) != "message":
             return []
+        parts = parts_of(whole)
+        first = opened.first_place(len(parts))
+        return [chunk for index, part in enumerate(parts, first) for chunk in self._rest_of_part(opened, index, part)]
+
+    def _rest_of_call(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+        opened.start = whole
+        given = whole.get("arguments") or whole.get("input") or opened.held
+        chunks = self._introduced(opened)
+        opened.held = ""
+        rest = opened.missing(_ARGUMENTS, given) if isinstance(given, str) else given
+        return [*chunks, self._arguments(opened, rest)] if rest else chunks
+
+    def _rest_of_part(self, opened: _OpenItem, index: int, part: Item) -> list[ChatChunk]:
         chunks = []
-        for index, part in enumerate(parts_of(whole)):
-            if rest := opened.missing(("text", index), part.get("text")):
-                chunks += self._said(opened, index, rest, [] if opened.said(("text", index)) else logprobs_of(part))
-            if rest := opened.missing(("refusal", index), part.get("refusal")):
-                chunks.append(self._refuse(opened, index, rest))
-            for annotation in parts_of(part, "annotations")[opened.cited.get(index, 0) :]:
-                chunks += self._cited(opened, index, annotation)
+        rest = opened.missing(("text", index), part.get("text")) if is_text(part) else ""
+        tokens = logprobs_of(part)[opened.tokens.get(index, 0) :]
+        if rest or tokens:
+            chunks += self._said(opened, index, rest, tokens)
+        if rest := opened.missing(("refusal", index), part.get("refusal")):
+            chunks.append(self._refuse(opened, index, rest))
+        for annotation in parts_of(part, "annotations")[opened.cited.get(index, 0) :]:
+            chunks += self._cited(opened, index, annotation)
         return chunks
 
     def _rest_of_thoughts(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
@@ -207,13 +251,19 @@ class EventReader:
         return [*chunks, *self._said(opened, _place(event), piece, logprobs_of(event))]
 
     def _said(self, opened: _OpenItem, index: int, piece: str, logprobs: list[Any]) -> list[ChatChunk]:
-        if not opened.said(("text", index)):
-            opened.starts[index] = self._text_length
+        opened.starts.setdefault(index, self._text_length)
         opened.take(("text", index), piece)
-        if not piece or (self._only_final and opened.start.get("phase") == "commentary"):
+        if logprobs:
+            opened.tokens[index] = opened.tokens.get(index, 0) + len(logprobs)
+        if not (piece or logprobs) or self._is_aside(opened):
             return []
         self._text_length += len(piece)
-        return [self._chunk({"content": piece}, {"logprobs": {"content": logprobs}} if logprobs else {})]
+        delta = {"content": piece} if piece else {}
+        return [self._chunk(delta, {"logprobs": {"content": logprobs}} if logprobs else {})]
+
+    def _is_aside(self, opened: _OpenItem) -> bool:
+        """Tell whether this is said on the way to an answer that is to be JSON."""
+        return self._only_final and opened.start.get("phase") == "commentary"
 
     def _refused(self, event: dict[str, Any]) -> list[ChatChunk]:
         piece = event.get("delta")
@@ -236,9 +286,10 @@ class EventReader:
 
     def _cited(self, opened: _OpenItem, index: int, annotation: Mapping[str, Any]) -> list[ChatChunk]:
         opened.cited[index] = opened.cited.get(index, 0) + 1
-        if self._only_final and opened.start.get("phase") == "commentary":
+        if self._is_aside(opened):
             return []
-        return [self._chunk({"annotations": [to_annotation(annotation, opened.starts.get(index, 0))]})]
+        start = opened.starts.setdefault(index, self._text_length)
+        return [self._chunk({"annotations": [to_annotation(annotation, start)]})]
 
     def _summarised(self, event: dict[str, Any]) -> list[ChatChunk]:
         opened, chunks = self._at(event, "reasoning")
@@ -274,19 +325,36 @@ class EventReader:
         opened, chunks = self._at(event, "custom_tool_call" if custom else "function_call")
         return [*chunks, self._arguments(opened, piece)] if isinstance(piece, str) and piece else chunks
 
-    def _arguments(self, opened: _OpenItem, piece: str) -> ChatChunk:
-        opened.take("arguments", piece)
+    def _arguments(self, opened: _OpenItem, piece: Any) -> ChatChunk:
+        if isinstance(piece, str):
+            piece = opened.opening(piece) + piece
+            opened.take(_ARGUMENTS, piece)
         custom = kind_of(opened.start) == "custom_tool_call"
         inner = {"custom": {"input": piece}} if custom else {"function": {"arguments": piece}}
         return self._chunk({"tool_calls": [{"index": opened.call, **inner}]})
 
     def _at(self, event: dict[str, Any], kind: str) -> tuple[_OpenItem, list[ChatChunk]]:
         """Give the item that a piece belongs to; some servers leave out where one begins."""
-        key = _key(event)
+        key = self._key(event)
         opened = self._open.get(key)
         if opened is not None:
             return opened, []
         return self._begin(key, {"type": kind, "id": event.get("item_id")})
+
+    def _told_whole(self, event: dict[str, Any]) -> list[ChatChunk]:
+        """Give what no piece brought of a text, as one piece."""
+        kind, key = str(event["type"]), self._key(event)
+        opened = self._open.get(key)
+        if opened is None and (key in self._known or event.get("item_id") in self._known):
+            return []
+        name, field = _WHOLES[kind]
+        opened, place = opened or _OpenItem({}), _place(event)
+        rest = opened.missing((name, place), event.get(field))
+        if not rest or opened.thought not in ("", name):
+            return []
+        tokens = logprobs_of(event)[opened.tokens.get(place, 0) :]
+        piece = {**event, "type": kind.replace(".done", ".delta"), "delta": rest, "logprobs": tokens}
+        return _HANDLERS[piece["type"]](self, piece)
 
     # Chunks.
 
@@ -316,21 +384,41 @@ _HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], list[ChatChunk]]] =
     "response.reasoning_text.delta": EventReader._thinking,
     "response.function_call_arguments.delta": EventReader._call_piece,
     "response.custom_tool_call_input.delta": EventReader._call_piece,
+    "response.output_text.done": EventReader._told_whole,
+    "response.refusal.done": EventReader._told_whole,
+    "response.reasoning_text.done": EventReader._told_whole,
+    "response.function_call_arguments.done": EventReader._told_whole,
+    "response.custom_tool_call_input.done": EventReader._told_whole,
     "response.completed": EventReader._ended,
     "response.incomplete": EventReader._ended,
 }
+_WHOLES = {
+    "response.output_text.done": ("text", "text"),
+    "response.refusal.done": ("refusal", "refusal"),
+    "response.reasoning_text.done": ("content", "text"),
+    "response.function_call_arguments.done": ("arguments", "arguments"),
+    "response.custom_tool_call_input.done": ("arguments", "input"),
+}
+"""Of an event that tells a text as a whole: what has grown, and its field."""
 
 
 class _OpenItem:
     """Remember of an item whose end has not come how much of it was given."""
 
-    __slots__ = ("_lengths", "call", "cited", "start", "starts", "thought")
+    __slots__ = ("_lengths", "call", "cited", "held", "introduced", "start", "starts", "thought", "tokens")
 
     def __init__(self, start: Item) -> None:
         self.start = start
-        self._lengths: dict[Any, int] = {}
+        self._lengths: dict[tuple[str, int], int] = {}
+        """By what grows, and which of several it is."""
         self.call = 0
         """Which of the reply's tool calls it is."""
+        self.introduced = False
+        """Whether it was said which tool is called."""
+        self.held = ""
+        """What a tool is called with by the event that began the item; pieces may repeat it."""
+        self.tokens: dict[int, int] = {}
+        """How many logprobs of each part were given."""
         self.cited: dict[int, int] = {}
         """How many annotations of each part were given."""
         self.starts: dict[int, int] = {}
@@ -338,23 +426,32 @@ class _OpenItem:
         self.thought = ""
         """Which of its fields the thoughts that were given stand in."""
 
-    def said(self, place: Any) -> bool:
+    def said(self, place: tuple[str, int]) -> bool:
         return place in self._lengths
 
-    def take(self, place: Any, piece: Any) -> None:
-        if isinstance(piece, str):
-            self._lengths[place] = self._lengths.get(place, 0) + len(piece)
+    def take(self, place: tuple[str, int], piece: str) -> None:
+        self._lengths[place] = self._lengths.get(place, 0) + len(piece)
 
-    def missing(self, place: Any, whole: Any) -> str:
+    def opening(self, piece: str) -> str:
+        """Give what is held of a call's arguments, where the pieces go on from there."""
+        held, self.held = self.held, ""
+        return "" if piece.startswith(held) or _is_object(held) else held
+
+    def first_place(self, parts: int) -> int:
+        """Give the place of a finished item's first part: vLLM counts on from the item before."""
+        places = {place for _, place in self._lengths} | self.cited.keys()
+        return min(places) if places and max(places) >= parts else 0
+
+    def missing(self, place: tuple[str, int], whole: Any) -> str:
         """Give the end of a text that did not come in pieces."""
         return whole[self._lengths.get(place, 0) :] if isinstance(whole, str) else ""
 
 
-def _key(event: Mapping[str, Any]) -> Any:
-    index, item = event.get("output_index"), event.get("item")
-    if isinstance(index, int):
-        return index
-    return event["item_id"] if isinstance(event.get("item_id"), str) else _name(item if isinstance(item, dict) else {})
+def _is_object(text: str) -> bool:
+    try:
+        return type(from_json(text)) is dict
+    except ValueError:
+        return False
 
 
 def _place(event: Mapping[str, Any], field: str = "content_index") -> int:
