@@ -18,10 +18,10 @@ from modelwrap.models.hosted import HostedConfig
 from modelwrap.models.pausing import PausingModel
 from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
 from modelwrap.runtime.auth import Credential
-from modelwrap.runtime.base import Runtime
+from modelwrap.runtime.base import HttpResponse, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Message, Reply
-from modelwrap.wire import gemini
+from modelwrap.wire import gemini, gemini_list
 from modelwrap.wire.gemini_candidates import token_of
 from modelwrap.wire.gemini_content import fetches_itself
 from modelwrap.wire.gemini_replies import PAUSED
@@ -114,6 +114,8 @@ class Gemini(PausingModel):
     pause = PAUSED
     # A model gives some million tokens at most, and more than ten thousand in each piece.
     most_pauses = 64
+    # A picture comes in one event.
+    largest_event = 64 * 2**20
     fetching: Fetching
 
     @classmethod
@@ -131,6 +133,9 @@ class Gemini(PausingModel):
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call, strict=False)
         return await with_media_fetched(await read_messages(call, runtime), call, runtime, self.fetching)
+
+    def _decoder(self, response: HttpResponse) -> gemini_list.Decoder:
+        return gemini_list.Decoder(self.largest_event)
 
     def is_paused(self, reply: Reply) -> bool:
         return super().is_paused(reply) and bool(token_of(reply.raw))

@@ -22,7 +22,7 @@ from modelwrap.errors import (
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import failures, gemini_list, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, continued, index_of, token_of
 from modelwrap.wire.gemini_messages import to_conversation
@@ -136,7 +136,7 @@ def _answer(data: JSON) -> dict[str, Any]:
     """Give the JSON of an answer, or raise the error that it is."""
     if type(data) is not dict:
         raise InvalidResponse(f"the answer is no object but {type(data).__name__}")
-    if "candidates" not in data and "promptFeedback" not in data and failures.says_error(data):
+    if not data.get("candidates") and not data.get("promptFeedback") and failures.says_error(data):
         raise failures.refused(failures.read(data), 200)
     return data
 
@@ -208,8 +208,9 @@ async def from_stream(
     failed: CallError | None = None
     try:
         async for event in events:
-            for value in _values(event, reader):
-                yield reader.read(value)
+            for piece in gemini_list.objects_in(event) if event.bare else (event,):
+                for value in _values(piece, reader):
+                    yield reader.read(value)
     except CallError as error:
         failed = error
     if failed is None:
@@ -252,7 +253,7 @@ def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
     except InvalidResponse:
         raise
     except ValueError as error:
-        if event.unfinished or not event.data.strip():
+        if event.unfinished or event.data.strip() in ("", "[DONE]"):
             return []
         raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
     pieces = value if type(value) is list and value else [value]
@@ -266,7 +267,7 @@ def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
 
 
 def _error_in(piece: dict[str, Any], event: sse.Event, reader: StreamReader) -> CallError | None:
-    if "candidates" in piece:
+    if piece.get("candidates"):
         return None
     if (stopped := replies.blocked(piece)) is not None:
         return stopped

@@ -28,10 +28,10 @@ class CandidateReader:
 
     def read(self, candidate: dict[str, Any], seed: str) -> dict[str, Any]:
         """Give what a piece adds, as a delta."""
-        if len(candidate) > 1:
+        if len(candidate) > 1 or "content" not in candidate:
             self.native = replies.native_reason(candidate) or self.native
             if extra := replies.candidate_extra(candidate):
-                self._extra.update(extra)
+                self._extra = replies.extended(self._extra, extra)
         content = candidate.get("content")
         if content is None:
             return {}

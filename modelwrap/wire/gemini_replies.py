@@ -45,6 +45,11 @@ _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 
 # What a candidate holds that has a place of its own in OpenAI's shape.
 _PLACED = frozenset({"content", "finishReason", "index", "logprobsResult"})
+# Lists of which each piece of a stream holds what is new; all others come whole.
+_GATHERED = frozenset({"citations", "urlMetadata"})
+
+# https://ai.google.dev/api/generate-content#GroundingChunk
+_SOURCES = ("web", "maps", "retrievedContext", "image")
 
 
 def native_reason(candidate: Mapping[str, Any]) -> str | None:
@@ -88,14 +93,29 @@ def blocked(data: Mapping[str, Any]) -> ContentFiltered | None:
 
 def candidate_extra(candidate: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a candidate says that OpenAI's shape has no place for."""
-    return {name: value for name, value in candidate.items() if name not in _PLACED}
+    return {name: value for name, value in candidate.items() if name not in _PLACED and value is not None}
+
+
+def extended(before: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what a later piece says beside its text; what it leaves empty stays as it was."""
+    return {**before, **{name: _extended(name, before.get(name), value) for name, value in later.items()}}
+
+
+def _extended(name: str, before: Any, value: Any) -> Any:
+    if before is not None and value in (None, {}, []):
+        return before
+    if isinstance(before, Mapping) and isinstance(value, Mapping):
+        return extended(before, value)
+    if name in _GATHERED and isinstance(before, list) and isinstance(value, list):
+        return [*before, *(item for item in value if item not in before)]
+    return value
 
 
 def identity(data: Mapping[str, Any]) -> dict[str, Any]:
     """Give what names a reply and each piece of it."""
     known: dict[str, Any] = {}
     for name, field in (("id", "responseId"), ("model", "modelVersion")):
-        if isinstance(data.get(field), str):
+        if isinstance(data.get(field), str) and data[field]:
             known[name] = data[field]
     created = data.get("createTime")
     if isinstance(created, str):
@@ -158,6 +178,8 @@ def summed(before: JSON, after: JSON) -> JSON:
 
 def _count(metadata: Mapping[str, Any], name: str) -> int:
     value = metadata.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:15])
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
@@ -203,7 +225,7 @@ def _token(token: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def citations(candidate: Mapping[str, Any], said: str) -> list[dict[str, Any]]:
-    """Give the web pages that an answer rests on, at the places in the text that rest on them."""
+    """Give the sources that an answer rests on, at the places in the text that rest on them."""
     grounding = candidate.get("groundingMetadata")
     if not isinstance(grounding, Mapping):
         return []
@@ -223,9 +245,13 @@ def _of_support(support: Mapping[str, Any], chunks: list[Any], said: str) -> Ite
     start, end = _place(support.get("segment"), said)
     for number in support.get("groundingChunkIndices") or ():
         chunk = chunks[number] if isinstance(number, int) and 0 <= number < len(chunks) else None
-        web = chunk.get("web") if isinstance(chunk, Mapping) else None
-        if isinstance(web, Mapping) and web.get("uri"):
-            yield {"url": web["uri"], "title": web.get("title", ""), "start_index": start, "end_index": end}
+        source = _source(chunk) if isinstance(chunk, Mapping) else {}
+        if url := source.get("uri") or source.get("sourceUri"):
+            yield {"url": url, "title": source.get("title", ""), "start_index": start, "end_index": end}
+
+
+def _source(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((chunk[kind] for kind in _SOURCES if isinstance(chunk.get(kind), Mapping)), {})
 
 
 def _place(segment: Any, said: str) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
 from modelwrap.wire.turns import given_names
 
+_NAMES = frozenset({"id", "model"})
+
 
 class StreamReader:
     """Read the pieces of one stream."""
@@ -69,8 +71,8 @@ class StreamReader:
         """Read one piece."""
         if "usageMetadata" in data:
             self._usage = data["usageMetadata"]
-        if not self._identity:
-            self._identity = replies.identity(data)
+        if not self._identity.keys() >= _NAMES:
+            self._identity = {**replies.identity(data), **self._identity}
         seed = self._identity.get("id", "")
         choices = [
             self._choice(candidate, index_of(candidate, position), seed)

@@ -113,13 +113,13 @@ class Decoder:
         self.check()
         events: list[Event] = []
         if self._bare:
-            return [Event(None, _decoded(self._line, cut=True), bare=True)]
+            return [Event(None, decoded(self._line, cut=True), bare=True)]
         if self._line and not any(field.startswith(self._line) for field in _FIELDS):
             self._field(bytes(self._line), events)
         self._line.clear()
         self._dispatch(events, unfinished=True)
         if not self._any and self._unknown:
-            events.append(Event(None, _decoded(self._unknown[:-1], cut=True), bare=True))
+            events.append(Event(None, decoded(self._unknown[:-1], cut=True), bare=True))
         return events
 
     def _begin(self, data: bytes) -> bytes:
@@ -163,7 +163,7 @@ class Decoder:
         if name == b"data":
             self._add(value)
         elif name == b"event":
-            self._name = _decoded(value, cut=True) or None
+            self._name = decoded(value, cut=True) or None
         elif name == b"error":
             self._name = "error"
             self._add(value)
@@ -190,7 +190,7 @@ class Decoder:
 
     def _dispatch(self, events: list[Event], *, unfinished: bool = False) -> None:
         if self._data is not None:
-            events.append(Event(self._name, _decoded(self._data, cut=unfinished), unfinished))
+            events.append(Event(self._name, decoded(self._data, cut=unfinished), unfinished))
             self._any = True
             self._data = None
         self._name = None
@@ -213,7 +213,7 @@ def _last_blank(blanks: bytes) -> bytes:
     return line[:1]
 
 
-def _decoded(data: bytes | bytearray, *, cut: bool = False) -> str:
+def decoded(data: bytes | bytearray, *, cut: bool = False) -> str:
     """Decode UTF-8; at the end of a stream that was cut, half a character is no mistake."""
     try:
         return utf_8_decode(data, "strict", not cut)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from modelwrap.errors import (
 )
 from tests.colours import Colour
 from tests.gemini_wire import answer, pieces_of, refusal, stream_answer, whole_answer
-from tests.loopback import Asked, Loopback, json_answer
+from tests.loopback import Answer, Asked, Loopback, json_answer
 
 CALL = {"functionCall": {"name": "weather", "args": {"city": "Rome"}, "id": "x1"}, "thoughtSignature": "c2ln"}
 PNG = "iVBORw0KGgo="
@@ -239,12 +240,33 @@ def test_an_image_that_came_is_a_url_of_the_reply(colour: Colour, server: Loopba
     assert reply.text == "Here."
 
 
+def test_a_large_image_comes_in_one_event(colour: Colour, server: Loopback) -> None:
+    data = PNG[:8] + "A" * 17 * 2**20
+    server.script(stream_answer([answer({"inlineData": {"mimeType": "image/png", "data": data}})]))
+
+    _, reply = colour.stream(model_at(server, model="gemini-3-pro-image"))
+
+    assert reply.image_urls == [f"data:image/png;base64,{data}"]
+
+
+def test_a_list_in_place_of_events_is_read_as_it_comes(colour: Colour, server: Loopback) -> None:
+    body = json.dumps(pieces_of("Rhine, ", "Elbe, ", "Oder."), indent=1)
+    last = body.index('"Oder') + 3
+    sent = [body[:90].encode(), body[90:last].encode()]
+    server.script(Answer(200, {"content-type": "application/json"}, list(sent), cut=True))
+    model = model_at(server)
+
+    with pytest.raises(StreamTruncated) as caught:
+        colour.stream(model)
+
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Rhine, Elbe, "
+
+
 def test_an_image_on_the_web_is_fetched_and_sent_as_bytes(colour: Colour, server: Loopback) -> None:
     def serve(asked: Asked) -> Any:
         if asked.path == "/a.png":
             from base64 import b64decode
-
-            from tests.loopback import Answer
 
             data = b64decode(PNG)
             return Answer(200, {"content-type": "image/png", "content-length": str(len(data))}, [data])

@@ -16,7 +16,7 @@ from modelwrap.errors import CallError, StreamTruncated
 from modelwrap.models.messages import messages_from
 from modelwrap.runtime.base import run_sync
 from modelwrap.types import ChatChunk, ChatReply
-from modelwrap.wire import gemini, gemini_embedding, sse
+from modelwrap.wire import gemini, gemini_embedding, gemini_list, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.gemini_replies import usage
 from modelwrap.wire.http import Endpoint, WireCall
@@ -278,7 +278,7 @@ PIECES = [
     }
     for number, part in enumerate(PARTS)
 ]
-LAST = {
+LAST: dict[str, Any] = {
     "candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP", "index": 0}],
     "usageMetadata": USAGE,
 }
@@ -293,6 +293,18 @@ def test_a_stream_is_the_same_wherever_it_is_split(step: int) -> None:
 
     assert error is None
     assert chunks == read(body, len(body))[0]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 50])
+def test_a_list_is_the_same_wherever_it_is_split(step: int) -> None:
+    body = json.dumps([{**LAST, "responseId": '}\\"{'}, *PIECES, LAST], indent=1).encode()
+    whole = [json.dumps(piece) for piece in json.loads(body)]
+    decoder = gemini_list.Decoder()
+
+    events = [event for start in range(0, len(body), step) for event in decoder.feed(body[start : start + step])]
+
+    assert [json.dumps(json.loads(event.data)) for event in events] == whole
+    assert decoder.finish() == []
 
 
 @pytest.mark.parametrize("kept", range(1, len(BLOCKS)))
