@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from base64 import b64decode
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from os import PathLike
@@ -327,7 +329,7 @@ class ImageReply(Reply):
     @property
     def image_urls(self) -> list[str]:
         """Where the images are; one that came as bytes is a `data:` URL."""
-        return [url for url in (image.place(self.output_format) for image in self.data) if url]
+        return [url for url in (image.place(self._format) for image in self.data) if url]
 
     def save(self, folder: str | PathLike[str], stem: str = "image") -> list[Path]:
         """Write the images into a folder, as `image-1.png` and so on, over no file that is there already.
@@ -344,11 +346,20 @@ class ImageReply(Reply):
         return [self._written(Path(folder), stem, image) for image in self.data if image.b64_json]
 
     def _written(self, folder: Path, stem: str, image: Image) -> Path:
-        kind = (image.type or f"image/{self.output_format or 'png'}").partition("/")[2].partition("+")[0]
-        paths = (folder / f"{stem}-{number}.{kind}" for number in count(1))
-        path = next(path for path in paths if not path.exists())
-        path.write_bytes(image.content or b"")
+        content = image.content or b""
+        kind = (image.type or f"image/{self._format or 'png'}").partition("/")[2].partition("+")[0]
+        for path in (folder / f"{stem}-{number}.{kind}" for number in count(1)):
+            # Made and opened at once: others may save into the same folder at the same time.
+            with suppress(FileExistsError), path.open("xb") as file:
+                file.write(content)
+                break
         return path
+
+    @property
+    def _format(self) -> str | None:
+        """The format that the server says, unless what it says cannot end a file's name."""
+        said = self.output_format or ""
+        return said if re.fullmatch(r"[\w+-]{1,20}", said) else None
 
 
 class Embedding(Wire):

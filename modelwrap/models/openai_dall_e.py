@@ -103,9 +103,9 @@ class OpenAIDallE(OpenAIModel):
 
 
 def read_asked(call: Call) -> Asked:
-    """Read what a call wants to see: its last message, and the images among its parameters."""
-    message = _last_message(call)
-    prompt, images = _parts_of(message, "messages[-1].content")
+    """Read what a call wants to see: the user's last message, and the images among its parameters."""
+    message, where = _last_message(call)
+    prompt, images = _parts_of(message, where)
     given = {
         name: _images(call.parameters[name], name, call)
         for name in IMAGE_PARAMETERS
@@ -115,16 +115,20 @@ def read_asked(call: Call) -> Asked:
         if name != "image" and len(found) != 1:
             raise wrong(name, f"is one image, not {len(found)}")
     beside = tuple((name, found[0]) for name, found in given.items() if name != "image")
-    return Asked(prompt, (*images, *given.get("image", ())), beside)
+    in_list = not images and isinstance(call.parameters.get("image"), (list, tuple))
+    return Asked(prompt, (*images, *given.get("image", ())), beside, in_list)
 
 
-def _last_message(call: Call) -> Message:
+def _last_message(call: Call) -> tuple[Message, str]:
+    """Give the last message of a user, or of anyone where no user says anything, and where it stands."""
     if call.input is None:
-        return {"role": "user", "content": ""}
+        return {"role": "user", "content": ""}, ""
     messages = messages_from(call.input, call.lasting)
     if len(messages) > 1:
-        tell(call.lasting, Change("ignored", "messages", "an image is made of the last message alone"))
-    return messages[-1]
+        tell(call.lasting, Change("ignored", "messages", "an image is made of the user's last message alone"))
+    places = [place for place, message in enumerate(messages) if message.get("role") == "user"]
+    place = places[-1] if places else len(messages) - 1
+    return messages[place], f"messages[{place}].content"
 
 
 def _parts_of(message: Message, where: str) -> tuple[str, list[Media]]:

@@ -52,6 +52,8 @@ class Asked:
     images: tuple[Media, ...] = ()
     beside: tuple[tuple[str, Media], ...] = ()
     """Images that are no input by themselves, such as a mask, by the names of their parameters."""
+    in_list: bool = False
+    """Whether the images were given as a list, and go out as one even where it holds a single image."""
 
     @property
     def operation(self) -> str:
@@ -69,7 +71,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     Images go out as the files of a form, unless one of them is a URL or the endpoint wants JSON.
     """
     asked: Asked = call.input
-    _check(asked, traits.facts)
+    _check(asked, call, traits.facts)
     model = {"model": call.model} if call.model else {}
     prompt = {"prompt": asked.prompt} if asked.prompt else {}
     stream = {"stream": True} if call.stream else {}
@@ -80,6 +82,8 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
         body = {**body, **(_as_urls(asked) if wants_urls else _as_references(asked))}
         content_type, content = "application/json", to_bytes(body)
     else:
+        # What JSON cannot carry would go out as Python shows it.
+        to_bytes(body)
         content_type, content = multipart.to_form([*multipart.fields(body), *_parts(files)])
         body = {**body, **{name: f"{media.type}, {media.size} bytes" for name, media in files.items()}}
     return HttpRequest(
@@ -94,7 +98,9 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     )
 
 
-def _check(asked: Asked, facts: Facts) -> None:
+def _check(asked: Asked, call: WireCall, facts: Facts) -> None:
+    if call.parameters.get("prompt") is not None:
+        raise BadRequest("prompt: the words stand first in a call, without a name", sent=False)
     if not asked.prompt and not asked.images:
         raise BadRequest("an image is made from words or from another image, and neither is given", sent=False)
     if asked.beside and not asked.images:
@@ -134,7 +140,7 @@ def _refuses(state: Any, value: Any) -> bool:
 
 def _inputs(asked: Asked) -> dict[str, Media]:
     """Name the images as the fields of a form."""
-    if len(asked.images) == 1:
+    if len(asked.images) == 1 and not asked.in_list:
         return {"image": asked.images[0]}
     return {f"image[{place}]": media for place, media in enumerate(asked.images)}
 
@@ -166,7 +172,7 @@ def _as_urls(asked: Asked) -> dict[str, Any]:
     if not images:
         return {}
     beside = {name: {"type": "image_url", "url": media.url or media.data_url} for name, media in asked.beside}
-    return {**({"image": images[0]} if len(images) == 1 else {"images": images}), **beside}
+    return {**({"images": images} if asked.in_list or len(images) > 1 else {"image": images[0]}), **beside}
 
 
 # Replies.

@@ -94,6 +94,12 @@ CALLS: dict[str, tuple[Any, dict[str, Any], str, dict[str, Any]]] = {
         "edit",
         {"prompt": "Both.", "image": [("image0.png", PNG, "image/png"), ("image1.jpeg", JPEG, "image/jpeg")]},
     ),
+    "an edit of a list of one": (
+        "Red.",
+        {"image": [PNG]},
+        "edit",
+        {"prompt": "Red.", "image": [("image0.png", PNG, "image/png")]},
+    ),
     "an edit with an object": (
         "Red.",
         {"image": PNG, "svg": {"model": "a"}, "size": "auto"},

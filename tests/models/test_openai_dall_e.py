@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,27 @@ def test_files_that_are_there_are_not_written_over(server: Loopback, tmp_path: P
 
     assert [path.name for path in reply.save(tmp_path, "cat")] == ["cat-2.png", "cat-1.jpeg"]
     assert (tmp_path / "cat-1.png").read_bytes() == b"mine"
+
+
+def test_many_may_save_into_one_folder_at_the_same_time(server: Loopback, tmp_path: Path) -> None:
+    server.script(json_answer(MADE))
+    reply: Any = load(server)("a cat")
+
+    with ThreadPoolExecutor(8) as pool:
+        saved = list(pool.map(lambda _: reply.save(tmp_path)[0], range(40)))
+
+    assert len(set(saved)) == len(list(tmp_path.iterdir())) == 40
+    assert {path.read_bytes() for path in saved} == {PNG}
+
+
+@pytest.mark.parametrize("said", ["../../a", "a/b", "", "x" * 300, "\0"])
+def test_a_format_that_the_server_makes_up_leads_nowhere(server: Loopback, tmp_path: Path, said: str) -> None:
+    server.script(json_answer({"created": 1, "output_format": said, "data": [{"b64_json": "AAAA"}]}))
+
+    reply: Any = load(server)("a cat")
+
+    assert reply.save(tmp_path) == [tmp_path / "image-1.png"]
+    assert reply.image_urls == ["data:image/png;base64,AAAA"]
 
 
 def test_an_edit_is_explained_without_its_bytes(server: Loopback) -> None:
