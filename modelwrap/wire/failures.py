@@ -310,7 +310,7 @@ _RULES = (
         r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
         r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
         r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted"
-        r"|balance is (insufficient|not enough|too low)|overdue balance",
+        r"|balance is (insufficient|not enough|too low)|overdue balance|(out of call volume|token) quota\b",
     ),
     _rule(
         ContentFiltered,
@@ -321,7 +321,7 @@ _RULES = (
         r"content management policy|content exists risk|content_? ?(policy|filter)|input (was )?flagged"
         r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
-        r"|inappropriate content|data may contain",
+        r"|inappropriate content|data may contain|(as a result of|by) (our|the) safety system",
     ),
     _rule(
         ContextTooLong,

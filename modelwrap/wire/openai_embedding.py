@@ -23,8 +23,18 @@ from modelwrap.wire.usage import token_usage
 _ENCODING = "encoding_format"
 _BASE64 = "base64"
 
-# The types of `array` for what an encoding holds; of OpenAI's own, `base64`, it is 32-bit floats.
-_ITEMS = {_BASE64: "f", "base64_float": "f", "float": "f", "base64_int8": "b", "base64_uint8": "B"}
+# The types of `array` for the numbers that stand in base64, by the words with which servers are asked for them.
+_ITEMS = {
+    **dict.fromkeys((_BASE64, "base64_float", "float", "float32"), "f"),
+    **dict.fromkeys(("int8", "binary", "base64_int8"), "b"),
+    **dict.fromkeys(("uint8", "ubinary", "base64_uint8", "base64_binary"), "B"),
+}
+
+# Beside the encoding Voyage, Mistral, vLLM and Jina are asked for a type of numbers.
+_TYPE_PARAMETERS = ("output_dtype", "embed_dtype", "embedding_type")
+
+# These hold eight dimensions in a number.
+_OF_BITS = ("binary", "ubinary", "base64_binary")
 
 # Requests.
 
@@ -33,6 +43,8 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     """Write the request for one text, one list of tokens, or a list of these."""
     if call.stream:
         raise UnsupportedParameter("stream: vectors come in one piece", sent=False)
+    if call.parameters.get("input") is not None:
+        raise BadRequest("input: the texts stand first in a call, without a name", sent=False)
     _check_inputs(texts_of(call.input), traits.facts)
     model = {"model": call.model} if call.model else {}
     body = {**model, "input": call.input, **_parameters(call, traits.facts), **call.extra_body}
@@ -116,9 +128,9 @@ def _items(data: JSON, call: WireCall, facts: Facts) -> list[dict[str, Any]]:
     check_count(items, texts)
     items = _in_order(items)
     asked = {**call.parameters, **call.extra_body}
-    encoding = asked.get(_ENCODING) or next(iter(facts.get("embedding.encoding") or ()), _BASE64)
-    vectors = [_numbers(item.get("embedding"), encoding, place) for place, item in enumerate(items)]
-    check_vectors(vectors, texts, wanted_length(asked))
+    kind = _kind_of_numbers(asked, facts)
+    vectors = [_numbers(item.get("embedding"), kind, place) for place, item in enumerate(items)]
+    check_vectors(vectors, texts, None if kind in _OF_BITS else wanted_length(asked))
     return [
         {**item, "index": place, "embedding": vector}
         for place, (item, vector) in enumerate(zip(items, vectors, strict=True))
@@ -135,13 +147,20 @@ def _in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [places[place] for place in range(len(items))]
 
 
-def _numbers(vector: Any, encoding: str, place: int) -> Any:
+def _kind_of_numbers(asked: Mapping[str, Any], facts: Facts) -> str:
+    """Say what was asked for; where that is no more than base64, it is what the model gives by itself."""
+    types = (asked.get(name) for name in _TYPE_PARAMETERS)
+    kind = next((name for name in types if isinstance(name, str)), None) or asked.get(_ENCODING)
+    return str(kind or next(iter(facts.get("embedding.encoding") or ()), _BASE64))
+
+
+def _numbers(vector: Any, kind: str, place: int) -> Any:
     """Read a vector that is written in base64; others are given back as they are."""
     if not isinstance(vector, str):
         return vector
-    if encoding not in _ITEMS:
-        raise InvalidResponse(f"embeddings[{place}]: is written as {encoding}, which is not known here")
-    numbers = array(_ITEMS[encoding])
+    if kind not in _ITEMS:
+        raise InvalidResponse(f"embeddings[{place}]: is written as {kind}, which is not known here")
+    numbers = array(_ITEMS[kind])
     try:
         numbers.frombytes(binascii.a2b_base64(vector, strict_mode=True))
     except ValueError:

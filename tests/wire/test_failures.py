@@ -196,6 +196,7 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
         (200, said("Too large.", code="image_file_too_large"), E.BadRequest),
         (200, said("It took too long.", code="vector_store_timeout"), E.TimedOut),
         (400, said("Content Exists Risk", code="invalid_request_error"), E.ContentFiltered),
+        (400, said("Your request was rejected as a result of our safety system."), E.ContentFiltered),
         (400, said("Input data may contain inappropriate content.", code="data_inspection_failed"), E.ContentFiltered),
         (
             403,
@@ -203,6 +204,13 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
             E.ContentFiltered,
         ),
         # Quota is not rate limit.
+        (
+            403,
+            {"statusCode": 403, "message": "Out of call volume quota. It is replenished in 3 days."},
+            E.QuotaExhausted,
+        ),
+        (403, {"statusCode": 403, "message": "Token quota is exceeded. Try again in 3 days."}, E.QuotaExhausted),
+        (429, {"statusCode": 429, "message": "Token limit is exceeded. Try again in 13 seconds."}, E.RateLimited),
         (
             429,
             said(
