@@ -16,12 +16,15 @@ _USAGE = {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}
 
 def good(asked: Asked, *, text: str = TEXT) -> Steps:
     """Answer as the API does that was asked: chat (whole or streamed), embeddings, images."""
+    path = asked.path.partition("?")[0]
+    if path.endswith(("/images/generations", "/images/edits", "/images/variations")):
+        # What is asked may be a form.
+        yield from whole({"created": 1_700_000_000, "data": [{"url": "https://images.test/1.png"}]})
+        return
     body = asked.json if asked.body else {}
     wanted = body if isinstance(body, dict) else {}
-    if asked.path.endswith("/embeddings"):
+    if path.endswith("/embeddings"):
         yield from whole(_embeddings(wanted))
-    elif asked.path.endswith("/images/generations"):
-        yield from whole({"created": 1_700_000_000, "data": [{"url": "https://images.test/1.png"}]})
     elif wanted.get("stream"):
         yield from streamed(*events_of(text))
     else:
