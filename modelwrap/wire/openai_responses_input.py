@@ -100,6 +100,12 @@ class _Writer:
             )
         if isinstance(own, list):
             self._items += own
+            for item in own:
+                self._answer(item.get("call_id") if isinstance(item, Mapping) else None)
+
+    def _answer(self, sent_id: Any) -> None:
+        """Wait no longer for the result of a call that is answered by an item of Responses' own."""
+        self._waiting = {given: call for given, call in self._waiting.items() if call.sent_id != sent_id}
 
     def _result(self, message: Message, where: str) -> None:
         given = message.get("tool_call_id")
