@@ -37,6 +37,9 @@ _TRANSLATED = frozenset(
 _KEEPS_HISTORY = ("previous_response_id", "conversation")
 _STORES = (*_KEEPS_HISTORY, "background")
 
+# Below it the servers of OpenAI and Azure answer 400, integer_below_min_value.
+_LEAST_TOKENS = 16
+
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -51,7 +54,7 @@ def to_parameters(call: WireCall, facts: Facts) -> dict[str, Any]:
     effort = effort_of({**asked, **call.extra_body})
     given = accepted(asked, call, facts, endpoint="responses", effort=effort)
     written = {name: value for name, value in given.items() if name not in _TRANSLATED}
-    _limit(given, written, call)
+    _limit(given, written, call, facts)
     _tools(given, written, call)
     _reasoning(given, written)
     _text(given, written)
@@ -63,7 +66,16 @@ def to_parameters(call: WireCall, facts: Facts) -> dict[str, Any]:
 
 def server_keeps_history(call: WireCall) -> bool:
     """Tell whether the messages only go on with what the server keeps."""
-    return any(call.parameters.get(name) or call.extra_body.get(name) for name in _KEEPS_HISTORY)
+    return _names_any(_KEEPS_HISTORY, call.parameters, call.extra_body)
+
+
+def goes_without_messages(parameters: Mapping[str, Any], extra_body: Mapping[str, Any]) -> bool:
+    """Tell whether the server has what is to be answered: it keeps it, or it stands in a prompt of the account's."""
+    return _names_any((*_KEEPS_HISTORY, "prompt"), parameters, extra_body)
+
+
+def _names_any(names: tuple[str, ...], parameters: Mapping[str, Any], extra_body: Mapping[str, Any]) -> bool:
+    return any(parameters.get(name) or extra_body.get(name) for name in names)
 
 
 def effort_of(body: Mapping[str, Any]) -> str | None:
@@ -73,15 +85,19 @@ def effort_of(body: Mapping[str, Any]) -> str | None:
     return effort or body.get("reasoning_effort")
 
 
-def _limit(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> None:
+def _limit(given: dict[str, Any], written: dict[str, Any], call: WireCall, facts: Facts) -> None:
     for name in TOKEN_LIMITS[::-1]:
         if name not in given:
             continue
         if "max_output_tokens" in written:
             call.changes.append(Change("dropped", name, "the limit is given by another name, too"))
         else:
-            written["max_output_tokens"] = given[name]
+            wanted = written["max_output_tokens"] = given[name]
             call.changes.append(Change("renamed", name, "sent as max_output_tokens"))
+            if facts.provider == "openai" and isinstance(wanted, int) and 0 < wanted < _LEAST_TOKENS:
+                written["max_output_tokens"] = _LEAST_TOKENS
+                least = f"{wanted} to {_LEAST_TOKENS}, the least that Responses takes"
+                call.changes.append(Change("clamped", name, least))
 
 
 def _reasoning(given: dict[str, Any], written: dict[str, Any]) -> None:
