@@ -29,7 +29,7 @@ from modelwrap.wire.openai_responses_input import to_input
 from modelwrap.wire.openai_responses_parameters import server_keeps_history, to_parameters
 from modelwrap.wire.openai_responses_reply import UNFINISHED, failure_of, items_of, to_reply
 from modelwrap.wire.openai_responses_stream import EventReader
-from modelwrap.wire.urls import join
+from modelwrap.wire.urls import join, with_list
 
 from_error = failures.failure
 
@@ -59,7 +59,8 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
         parameters=modern_parameters(call.parameters, call.changes),
     )
     body: dict[str, Any] = {"model": call.model} if call.model else {}
-    body["input"] = to_input(modern, traits, server_keeps_history=server_keeps_history(modern))
+    if items := to_input(modern, traits, server_keeps_history=server_keeps_history(modern)):
+        body["input"] = items
     body.update(to_parameters(modern, traits.facts))
     if call.stream:
         body["stream"] = True
@@ -69,7 +70,10 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
 
 def to_poll(reply_id: str, asked: HttpRequest) -> HttpRequest:
     """Ask how far an answer is that is being made in the background, as it was asked for itself."""
-    return _about(reply_id, asked, "GET", "")
+    poll = _about(reply_id, asked, "GET", "")
+    # What an answer is to include is not remembered.
+    included = asked.json.get("include") or ()
+    return replace(poll, url=with_list(poll.url, "include[]", map(str, included)))
 
 
 def to_cancel(reply_id: str, asked: HttpRequest) -> HttpRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from modelwrap.secrets import HIDDEN, is_sensitive
@@ -145,6 +145,16 @@ def with_query(url: str, query: Mapping[str, str]) -> str:
     stem, _, own = url.partition("?")
     merged = {**dict(parse_qsl(own, keep_blank_values=True)), **query}
     return f"{stem}?{urlencode(merged, quote_via=quote)}"
+
+
+def with_list(url: str, name: str, values: Iterable[str]) -> str:
+    """Append a query parameter that has several values, each in a pair of its own.
+
+    >>> with_list("https://example.com/v1?a=1", "b[]", ["2", "3"])
+    'https://example.com/v1?a=1&b%5B%5D=2&b%5B%5D=3'
+    """
+    pairs = urlencode([(name, value) for value in values], quote_via=quote)
+    return f"{url}{'&' if '?' in url else '?'}{pairs}" if pairs else url
 
 
 def shown(url: str) -> str:

@@ -16,7 +16,7 @@ from modelwrap.errors import CallError
 from modelwrap.types import ChatReply
 from tests.judge import own_types
 from tests.judge.responses_calls import CALLS, River
-from tests.loopback import Answer, Loopback, error_answer
+from tests.loopback import Answer, Loopback, error_answer, json_answer
 from tests.responses_wire import ANSWERS, called, events_answer, events_of, response, response_answer, said, thought
 
 MODEL = "gpt-4.1"
@@ -76,6 +76,19 @@ def test_both_send_the_same(name: str, way: str, server: Loopback, theirs: opena
     assert mine.body == their.body
     assert mine.path == their.path == "/v1/responses"
     assert mine.headers["authorization"] == their.headers["authorization"]
+
+
+def test_both_ask_in_the_same_way_for_an_answer_that_is_being_made(server: Loopback, theirs: openai.OpenAI) -> None:
+    included = ["web_search_call.action.sources", "message.output_text.logprobs"]
+    queued = response(status="queued")
+    server.script(json_answer(queued), response_answer(said("So.")), response_answer(said("So.")))
+
+    ours(server)("Hi", background=True, include=included)
+    theirs.responses.retrieve("resp_1", include=included)
+
+    mine, their = server.asked[1:]
+    assert (mine.method, mine.path) == (their.method, their.path)
+    assert mine.path.startswith("/v1/responses/resp_1?include")
 
 
 def test_there_are_enough_calls() -> None:
