@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from modelwrap.wire.http import Endpoint
 from modelwrap.wire.urls import host_of, normalised_azure_base
@@ -56,7 +56,18 @@ def for_responses(endpoint: Endpoint) -> Endpoint:
     if _is_models(base):
         query = {name: value for name, value in endpoint.query.items() if name != _VERSION}
         return replace(endpoint, base_url=f"{base.removesuffix('/models')}/openai/v1", query=query)
-    return replace(endpoint, base_url=re.sub(r"/deployments/[^/]+$", "", base))
+    return replace(endpoint, base_url=split_deployment(base)[0])
+
+
+def split_deployment(base: str) -> tuple[str, str]:
+    """Give the URL of those operations that name the deployment in the body, and that name; empty where none is in it.
+
+    >>> split_deployment("https://mine.openai.azure.com/openai/deployments/gpt?api-version=1")
+    ('https://mine.openai.azure.com/openai?api-version=1', 'gpt')
+    """
+    path, mark, query = base.partition("?")
+    stem, _, deployment = path.partition("/deployments/")
+    return (f"{stem}{mark}{query}", unquote(deployment)) if deployment and "/" not in deployment else (base, "")
 
 
 def version_in(given: str) -> str | None:

@@ -11,6 +11,7 @@ from modelwrap.capabilities import Facts, Traits, preset_at, presets, traits_for
 from modelwrap.config import ModelConfig, key_from
 from modelwrap.config.credentials import mistake
 from modelwrap.errors import BadRequest
+from modelwrap.models import azure_urls
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.openai_responses import OpenAIResponses
@@ -82,13 +83,19 @@ class OpenAIConfig(HostedByOpenAI):
     api: Literal["auto", "chat", "responses"] = Field(
         default="auto",
         description="Over which of OpenAI's two wires a call goes: `chat`, Chat Completions; `responses`; or `auto`, "
-        "Chat Completions unless only Responses can carry the call and the host is known to have it.",
+        "Chat Completions unless only Responses can carry the call and the host is known to have it, or the base URL "
+        "was given with `/responses` behind it.",
     )
     replay_reasoning: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the reasoning on assistant messages goes back to the server: `auto` asks a table of what "
         "servers and models want.",
     )
+
+    @property
+    def settled_api(self) -> Literal["auto", "chat", "responses"]:
+        path = (self.client_args.base_url or "").partition("?")[0]
+        return "responses" if self.api == "auto" and path.rstrip("/").endswith("/responses") else self.api
 
     def traits(self, base_url: str | None = None) -> Traits:
         traits = super().traits(base_url)
@@ -106,14 +113,18 @@ class OpenAI(OpenAIModel):
     def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
         super().__init__(name, model, endpoint, traits)
         self.api: Literal["auto", "chat", "responses"] = "auto"
+        # Azure has Responses beside its deployments, where the body names one.
+        base_url, deployment = azure_urls.split_deployment(endpoint.base_url)
+        endpoint = replace(endpoint, base_url=base_url)
         # Reasoning goes back over this wire whatever the other does with it.
-        self.over_responses = OpenAIResponses(name, model, endpoint, replace(traits, replay_reasoning=True))
+        traits = replace(traits, replay_reasoning=True)
+        self.over_responses = OpenAIResponses(name, deployment or model, endpoint, traits)
 
     def configure(self, config: ModelConfig) -> None:
         super().configure(config)
         self.over_responses.configure(config)
         if isinstance(config, OpenAIConfig):
-            self.api = config.api
+            self.api = config.settled_api
             if config.replay_reasoning == "never":
                 self.over_responses.traits = replace(self.over_responses.traits, replay_reasoning=False)
 

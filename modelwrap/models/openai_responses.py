@@ -18,6 +18,7 @@ from modelwrap.secrets import Secret
 from modelwrap.types import ChatChunk, ChatReply, Message, Reply
 from modelwrap.wire import openai_responses, sse
 from modelwrap.wire.http import HttpRequest, WireCall
+from modelwrap.wire.openai_responses_parameters import goes_without_messages
 from modelwrap.wire.openai_responses_reply import UNFINISHED
 
 logger = logging.getLogger("modelwrap")
@@ -37,6 +38,8 @@ class OpenAIResponses(HttpModel):
 
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call)
+        if call.input is None and goes_without_messages(call.parameters, call.extra_body):
+            return []
         return await read_messages(call, runtime)
 
     async def _exchange(

@@ -94,7 +94,8 @@ def pieces(*texts: str) -> list[dict[str, Any]]:
         ("gpt-5.5", {"tools": [{"type": "custom", "custom": {"name": "sql"}}]}, ""),
         ("gpt-9", {"tools": [FUNCTION]}, ""),
         ("gpt-audio", {"tools": [FUNCTION]}, ""),
-        ("gpt-5-search-api", {"background": True}, ""),
+        ("gpt-5-search-api", {"web_search_options": {}}, ""),
+        ("gpt-4.1", {"tools": [{"type": "function", "name": "weather"}]}, "the tool weather is described as for"),
         ("gpt-5.4", {"reasoning_effort": "low", "tools": [FUNCTION]}, "gpt-5.4: function tools while"),
         ("gpt-5.5", {"tools": [FUNCTION]}, "gpt-5.5: function tools while"),
         ("gpt-5.5", {"functions": [FUNCTION["function"]]}, "gpt-5.5: function tools while"),
@@ -145,6 +146,54 @@ def test_a_wire_on_which_the_model_does_not_answer_is_refused_with_the_remedy(mo
 
     assert caught.value.message == words
     assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"background": True}, "background is a parameter of Responses"),
+        ({"tools": [{"type": "web_search"}]}, "web_search is a tool of Responses"),
+    ],
+)
+def test_what_needs_responses_is_refused_of_a_model_that_does_not_answer_there(
+    parameters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        at_openai("gpt-5-search-api").explain("Hi", **parameters)
+
+    assert caught.value.message == f"{words}, and gpt-5-search-api answers on Chat Completions only"
+    assert not caught.value.sent
+
+
+def test_a_base_url_that_was_given_with_the_wire_behind_it_settles_it(server: Loopback) -> None:
+    given = {"base_url": f"{server.base_url}/responses"}
+
+    assert model_at(server, client_args=given).explain("Hi").url == f"{server.base_url}/responses"
+    assert model_at(server, client_args=given, api="chat").explain("Hi").url == f"{server.base_url}/chat/completions"
+
+
+def test_a_deployment_in_the_url_is_named_in_the_body_as_azure_wants_it_there() -> None:
+    url = "https://mine.openai.azure.com/openai/deployments/my-gpt?api-version=2025-04-01-preview"
+    model = at_openai("gpt-5.5", client_args={"base_url": url})
+
+    over_responses, over_chat = model.explain("Hi", tools=[FUNCTION]), model.explain("Hi")
+
+    assert over_responses.url == "https://mine.openai.azure.com/openai/responses?api-version=2025-04-01-preview"
+    assert over_responses.body["model"] == "my-gpt"
+    assert over_chat.url.partition("?")[0].endswith("/openai/deployments/my-gpt/chat/completions")
+
+
+@pytest.mark.parametrize("name", ["prompt", "conversation", "previous_response_id"])
+def test_what_the_server_has_already_needs_no_messages(name: str) -> None:
+    explained = at_openai("gpt-4.1").explain(None, **{name: "some-id"})
+
+    assert explained.body[name] == "some-id"
+    assert "input" not in explained.body
+
+
+def test_a_call_without_messages_is_refused_where_the_server_has_none() -> None:
+    with pytest.raises(BadRequest, match="messages"):
+        at_openai("gpt-4.1", api="responses").explain(None)
 
 
 def test_what_responses_cannot_do_is_refused_also_where_it_was_chosen() -> None:
@@ -315,7 +364,7 @@ def test_whoever_gives_up_has_the_answer_cancelled() -> None:
     assert not caught.value.retryable
     asked = [(request.method, request.url.removeprefix("https://api.openai.com/v1")) for request in runtime.sent]
     assert asked[0] == ("POST", "/responses")
-    assert set(asked[1:-1]) == {("GET", "/responses/resp_1")}
+    assert set(asked[1:-1]) == {("GET", "/responses/resp_1?include%5B%5D=reasoning.encrypted_content")}
     assert asked[-1] == ("POST", "/responses/resp_1/cancel")
     assert runtime.sent[-1].content == b""
     assert runtime.slept[:3] == [0.5, 0.75, 1.125]
