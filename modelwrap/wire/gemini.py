@@ -26,7 +26,7 @@ from modelwrap.wire import failures, gemini_list, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, continued, index_of, token_of
 from modelwrap.wire.gemini_messages import to_conversation
-from modelwrap.wire.gemini_parameters import to_parameters
+from modelwrap.wire.gemini_parameters import camel, to_parameters
 from modelwrap.wire.gemini_stream import StreamReader
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -58,15 +58,26 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     system, contents = to_conversation(call, traits.facts)
     body: dict[str, Any] = {"contents": contents}
-    if system is not None:
-        body["systemInstruction"] = system
     body.update(to_parameters(call, traits.facts))
+    if system is not None:
+        body["systemInstruction"] = _behind(body.get("systemInstruction"), system)
     if call.resumes is not None:
         body["continuationToken"] = token_of(call.resumes)
-    for name, value in call.extra_body.items():
+    for given, value in call.extra_body.items():
+        name = camel(given) if camel(given) in body else given
         both = isinstance(value, dict) and isinstance(body.get(name), dict)
         body[name] = {**body[name], **value} if both else value
     return body
+
+
+def _behind(own: Any, system: dict[str, Any]) -> dict[str, Any]:
+    """Put the system messages behind an instruction that was given in Gemini's own form."""
+    if not own:
+        return system
+    content = own if isinstance(own, dict) else {"parts": own}
+    parts = content.get("parts") or []
+    parts = [{"text": parts}] if isinstance(parts, str) else [parts] if isinstance(parts, dict) else [*parts]
+    return {**content, "parts": [*parts, *system["parts"]]}
 
 
 def model_path(model: str) -> str:

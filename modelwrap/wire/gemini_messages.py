@@ -13,6 +13,7 @@ from modelwrap.types import JSON, Change, Message
 from modelwrap.wire.functions import modern_messages
 from modelwrap.wire.gemini_content import Part, text_part, to_parts
 from modelwrap.wire.gemini_native import PROVIDER, is_own, model_parts
+from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.histories import in_words, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
@@ -95,6 +96,8 @@ class _Writer:
         if role == "tool":
             self._result(message, where)
             return
+        if role == "user":
+            self._take_own_results(message)
         self._end_results(where)
         if role == "user":
             self._user(message, where)
@@ -167,11 +170,7 @@ class _Writer:
 
     def _result(self, message: Message, where: str) -> None:
         given = message.get("tool_call_id")
-        open_calls = [call_id for call_id in self._waiting if call_id not in self._results]
-        if isinstance(given, str) and given:
-            call_id = next((known for known in open_calls if known.rstrip("\0") == given), None)
-        else:
-            call_id = next(iter(open_calls), None)
+        call_id = self._open_call(given, message.get("name"))
         if call_id is None:
             raise _wrong(where, f"no tool call {given!r} waits for a result here")
         function = self._waiting[call_id]
@@ -181,9 +180,29 @@ class _Writer:
         response |= self._response(message, where)
         self._results[call_id] = {"functionResponse": response}
 
+    def _take_own_results(self, message: Message) -> None:
+        """Wait no more for results that the user gives in Gemini's own form: they go out where they stand."""
+        for response in _own_results(message.get("content")):
+            call_id = self._open_call(response.get("id"), response.get("name"))
+            if call_id is not None:
+                del self._waiting[call_id]
+
+    def _open_call(self, given: Any, name: Any) -> str | None:
+        """Find the call that a result is of: by its id; without one by the name of its tool, or else the next."""
+        waiting = {known: call for known, call in self._waiting.items() if known not in self._results}
+        if isinstance(given, str) and given:
+            return next((known for known in waiting if known.rstrip("\0") == given), None)
+        spelled = function_name(str(name or ""))
+        named = (known for known, call in waiting.items() if call.get("name") == spelled)
+        return next(named, None) or next(iter(waiting), None)
+
     def _response(self, message: Message, where: str) -> Part:
         key = "error" if message.get("is_error") else "output"
         content = message.get("content")
+        if own := _own_results(content):
+            if isinstance(content, list) and len(content) > 1:
+                raise _wrong(where, "a result in Gemini's own form stands alone in its message")
+            return own[0]
         if isinstance(content, str):
             return {"response": _object_of(content, key)}
         parts = to_parts(content, f"{where}.content", self._call.changes, takes_urls=self._takes_urls)
@@ -209,6 +228,13 @@ class _Writer:
         if self._pictures:
             self._say("user", self._pictures)
         self._waiting, self._results, self._pictures = {}, {}, []
+
+
+def _own_results(content: Any) -> list[Part]:
+    """Give the results of tools that stand in a content in Gemini's own form."""
+    parts = content if isinstance(content, list) else [content]
+    found = (part.get("functionResponse") for part in parts if isinstance(part, Mapping))
+    return [response for response in found if isinstance(response, dict)]
 
 
 def _sign(parts: list[Part], changes: list[Change]) -> None:

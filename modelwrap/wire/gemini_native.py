@@ -7,7 +7,7 @@ the fields and the signatures do not lead back to them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from modelwrap.types import Change, Message
@@ -116,17 +116,18 @@ def _fitted(native: list[Part], written: list[Part], changes: list[Change]) -> l
     said = [part for part in written if _is_said(part)]
     same_text = _text_of(native) == _text_of(said) and all("text" in part for part in said)
     left = [part for part in written if "functionCall" in part]
+    ids = {part["functionCall"].get("id") for part in native if "functionCall" in part}
     kept: list[Part] = []
     text_at: int | None = None
     fits = True
     for part in native:
         if "functionCall" in part:
-            same = next((call for call in left if _same_call(call, part)), None)
+            same = _counterpart(part, left, ids)
             if same is None:
                 fits = False
             else:
                 left.remove(same)
-                kept.append(part)
+                kept.append(_with_id_of(same, part))
         elif _is_said(part) and "text" in part and not same_text:
             text_at = len(kept) if text_at is None else text_at
         else:
@@ -156,8 +157,21 @@ def _text_of(parts: list[Part]) -> str:
     return "".join(str(part.get("text", "")) for part in parts if _is_said(part))
 
 
-def _same_call(one: Part, other: Part) -> bool:
-    first, second = one["functionCall"], other["functionCall"]
-    if first.get("id") is not None and second.get("id") is not None and first["id"] != second["id"]:
-        return False
-    return bool(first.get("name") == second.get("name") and (first.get("args") or {}) == (second.get("args") or {}))
+def _counterpart(part: Part, calls: list[Part], ids: Collection[Any]) -> Part | None:
+    """Find the same call as the message has it now: by its id, or under another that none of the parts has."""
+    alike = [call for call in calls if _same_call(call["functionCall"], part["functionCall"])]
+    own = part["functionCall"].get("id")
+    by_id = (call for call in alike if own is None or call["functionCall"].get("id") in (None, own))
+    renamed = (call for call in alike if call["functionCall"].get("id") not in ids)
+    return next(by_id, None) or next(renamed, None)
+
+
+def _with_id_of(call: Part, part: Part) -> Part:
+    given, own = call["functionCall"].get("id"), part["functionCall"].get("id")
+    if None in (given, own) or given == own:
+        return part
+    return {**part, "functionCall": {**part["functionCall"], "id": given}}
+
+
+def _same_call(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one.get("name") == other.get("name") and (one.get("args") or {}) == (other.get("args") or {}))

@@ -130,6 +130,8 @@ def _sorted(given: dict[str, Any], facts: Facts, call: WireCall) -> tuple[dict[s
             beside[written] = value
         else:
             config[written] = _as_gemini(name, value)
+    # Both spellings of one field are an error.
+    config = {name: value for name, value in config.items() if camel(name) == name or camel(name) not in config}
     return beside, config
 
 

@@ -26,25 +26,34 @@ def function_name(name: str) -> str:
 
 
 def to_tools(given: Any, call: WireCall) -> list[Any]:
-    """Write all functions as one tool, behind those of Gemini's own, which go through as they are."""
-    own: list[Any] = []
+    """Write all functions as one tool, where the first of them stands; tools of Gemini's own go through as they are."""
+    written: list[Any] = []
     functions: list[Any] = []
     if not isinstance(given, (list, tuple, NoneType)):
         raise BadRequest("tools: must be a list", sent=False)
     for position, tool in enumerate(given or ()):
         if _is_function(tool):
             without_cache_mark(tool, call.changes)
+            if not functions:
+                written.append({"functionDeclarations": functions})
             functions.append(_declaration(tool["function"], call.changes))
         elif isinstance(tool, Mapping) and "type" not in tool:
-            own.append(tool)
+            written.append(tool)
         else:
-            kind = tool.get("type") if isinstance(tool, Mapping) else type(tool).__name__
-            raise BadRequest(
-                f"tools[{position}]: Gemini has no tool of type {kind!r}; it has functions, and tools of its own "
-                'such as {"google_search": {}}',
-                sent=False,
-            )
-    return [*own, {"functionDeclarations": functions}] if functions else own
+            raise _not_a_tool(tool, f"tools[{position}]")
+    return written
+
+
+def _not_a_tool(tool: Any, where: str) -> BadRequest:
+    kind = tool.get("type") if isinstance(tool, Mapping) else type(tool).__name__
+    if kind == "function":
+        what = f"{where}.function: is missing; name, description and parameters of a function stand in it"
+    else:
+        what = (
+            f"{where}: Gemini has no tool of type {kind!r}; it has functions, and tools of its own such as "
+            '{"google_search": {}}'
+        )
+    return BadRequest(what, sent=False)
 
 
 def to_tool_config(given: Mapping[str, Any], facts: Facts, call: WireCall) -> dict[str, Any]:

@@ -32,8 +32,9 @@ class _IdGiver:
         self._changes = changes
         self._mint = mint
         self._taken: set[str] = set()
-        self._waiting: list[tuple[str, str]] = []
-        """The calls without a result so far: the ids by which results name them, and those that they were given."""
+        self._waiting: list[tuple[str, str, Any]] = []
+        """The calls without a result so far: the ids by which results name them, those that they were given, and the
+        names of their tools."""
 
     def written(self, messages: list[Message]) -> list[Message]:
         written = []
@@ -56,7 +57,8 @@ class _IdGiver:
             times += 1
             own = f"{given or minted}_{times}"
         self._taken.add(own)
-        self._waiting.append((given, own))
+        function = call.get("function")
+        self._waiting.append((given, own, function.get("name") if isinstance(function, Mapping) else None))
         if own == given:
             return call
         tell(self._changes, _OWN_IDS)
@@ -64,10 +66,11 @@ class _IdGiver:
 
     def _result(self, message: Message) -> Message:
         given = message.get("tool_call_id") or ""
-        place = next((place for place, (name, _) in enumerate(self._waiting) if given in ("", name)), None)
-        if place is None:
+        fitting = [place for place, (known, _, _) in enumerate(self._waiting) if given in ("", known)]
+        if not fitting:
             return message
-        _, own = self._waiting.pop(place)
+        named = (place for place in fitting if self._waiting[place][2] == message.get("name"))
+        _, own, _ = self._waiting.pop(next(named, fitting[0]))
         return message if own == given else {**message, "tool_call_id": own}
 
 
