@@ -278,7 +278,7 @@ class PostAPI(HttpModel):
     # What comes back.
 
     def _decoder(self, response: HttpResponse) -> Decoder:
-        return decoder_for(response.headers)
+        return decoder_for(response.headers, self.service.knows)
 
     async def _exchange(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted

@@ -38,6 +38,12 @@ def looks_like_html(text: str) -> bool:
     return text.lstrip()[:1] == "<"
 
 
+def kind_of(value: JSON) -> str:
+    """Name what JSON is, where something else was to come."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
 def _invalid(data: bytes, reason: str) -> InvalidResponse:
     text = text_of(data)
     if not text.strip():

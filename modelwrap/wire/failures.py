@@ -130,15 +130,23 @@ def read(value: JSON) -> Refusal:
 
 def says_error(value: dict[str, Any]) -> bool:
     """Tell whether JSON that came as a success, and is no reply, is a refusal."""
-    base = value.get("base_resp")
-    if isinstance(base, dict) and base.get("status_code"):
-        return True
-    if value.get("error") or value.get("object") == "error" or value.get("type") == "error" or value.get("errors"):
-        return True
-    if value.get("detail") or value.get("fault") or value.get("error_message"):
+    if names_error(value):
         return True
     words = any(value.get(key) and isinstance(value[key], str) for key in _MESSAGE_KEYS)
     return words and "model" not in value and ("id" not in value or isinstance(value.get("message"), str))
+
+
+def names_error(value: dict[str, Any]) -> bool:
+    """Tell whether JSON calls itself an error, and does not merely hold words where errors have theirs."""
+    base = value.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code"):
+        return True
+    if value.get("object") == "error" or value.get("type") == "error":
+        return True
+    # Servers that answer 200 to everything.
+    if value.get("success") is False or (type(value.get("status")) is int and value["status"] < 0):
+        return True
+    return any(value.get(key) for key in ("error", "errors", "detail", "fault", "error_message"))
 
 
 _MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")

@@ -223,7 +223,7 @@ def _choices_of(data: JSON) -> list[Any]:
     """Give the choices of a reply, or raise what the JSON is instead."""
     data = _error_alone(data)
     if type(data) is not dict:
-        raise InvalidResponse(f"the answer is no object but {_kind_of(data)}")
+        raise InvalidResponse(f"the answer is no object but {bodies.kind_of(data)}")
     choices = data.get("choices")
     if not choices:
         if failures.says_error(data):
@@ -232,7 +232,7 @@ def _choices_of(data: JSON) -> list[Any]:
             raise ContentFiltered("the provider filtered the prompt and gave no answer", code="content_filter")
         raise InvalidResponse("choices: the answer has none")
     if type(choices) is not list:
-        raise InvalidResponse(f"choices: a list is expected, got {_kind_of(choices)}")
+        raise InvalidResponse(f"choices: a list is expected, got {bodies.kind_of(choices)}")
     if len(choices) > MOST_CHOICES:
         raise InvalidResponse(f"choices: more than {MOST_CHOICES}")
     if data.get("error") and all(map(_is_silent, choices)):
@@ -255,7 +255,7 @@ def _message_choice(choice: dict[str, Any], position: int, traits: Traits, chang
         choice = {**choice, "message": message}
         tell(changes, Change("repaired", "choices.message", "it stood under another name"))
     if type(message) is not dict:
-        raise InvalidResponse(f"choices.{position}.message: an object is expected, got {_kind_of(message)}")
+        raise InvalidResponse(f"choices.{position}.message: an object is expected, got {bodies.kind_of(message)}")
     if type(choice.get("error")) is dict and _is_silent(choice):
         raise failures.refused(failures.read(choice), 200)
     content = message.get("content")
@@ -299,11 +299,6 @@ def _says_filtered(value: JSON) -> bool:
     if value.get("filtered") is True or value.get("blockReason") or value.get("block_reason"):
         return True
     return any(map(_says_filtered, value.values()))
-
-
-def _kind_of(value: JSON) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 # Streams.
@@ -387,7 +382,7 @@ def _event_values(event: sse.Event, reader: ChunkReader) -> tuple[dict[str, Any]
     if type(value) is not dict:
         if event.event == "error":
             raise _stream_error(value, event.data, reader)
-        raise InvalidResponse(f"an event of the stream is no object but {_kind_of(value)}", body=event.data)
+        raise InvalidResponse(f"an event of the stream is no object but {bodies.kind_of(value)}", body=event.data)
     if "choices" in value or not value.keys().isdisjoint(_MARKS_OF_A_CHUNK):
         return (value,)
     return (value,) if event.event == "error" or failures.says_error(value) else ()

@@ -28,6 +28,15 @@ def place_of(written: str) -> Place:
     return tuple(steps)
 
 
+def written(place: Place) -> str:
+    """Write a place as people do.
+
+    >>> written(("data", "choices", 0, "text"))
+    'data.choices[0].text'
+    """
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
+
+
 def at(value: Any, place: Place) -> Any:
     """Give what stands at a place; None where nothing does."""
     for step in place:
@@ -39,9 +48,23 @@ def at(value: Any, place: Place) -> Any:
 
 
 def with_value(holder: Mapping[str, Any], place: Place, value: Any) -> dict[str, Any]:
-    """Give a copy of an object with a value put at a place; objects on the way there are made, or kept and copied."""
-    name, rest = str(place[0]), place[1:]
-    if not rest:
-        return {**holder, name: value}
-    inner = holder.get(name)
-    return {**holder, name: with_value(inner if isinstance(inner, Mapping) else {}, rest, value)}
+    """Give a copy of an object with a value put at a place; what is on the way there is made, or kept and copied.
+
+    >>> with_value({"k": 1, "texts": ["a"]}, place_of("texts[1].text"), "b")
+    {'k': 1, 'texts': ['a', {'text': 'b'}]}
+    """
+    filled: dict[str, Any] = _filled(holder, place, value)
+    return filled
+
+
+def _filled(holder: Any, place: Place, value: Any) -> Any:
+    if not place:
+        return value
+    step, rest = place[0], place[1:]
+    if isinstance(step, str):
+        kept = dict(holder) if isinstance(holder, Mapping) else {}
+        return {**kept, step: _filled(kept.get(step), rest, value)}
+    items = list(holder) if isinstance(holder, list) else []
+    items += [None] * (step + 1 - len(items))
+    items[step] = _filled(items[step], rest, value)
+    return items

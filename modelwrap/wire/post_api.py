@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import CallError, InvalidResponse, UnsupportedParameter, clip
+from modelwrap.errors import CallError, InvalidResponse, ServerFailed, UnsupportedParameter, clip
 from modelwrap.secrets import Secret, reveal
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, EmbeddingReply, Image, ImageReply, Reply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, openai_chat, sse
 from modelwrap.wire import post_api_answers as answers
+from modelwrap.wire.content_type import ContentType, content_type_of
 from modelwrap.wire.embeddings import check_vectors, listed
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
-from modelwrap.wire.places import Place, at, with_value
-from modelwrap.wire.post_api_stream import Pieces
+from modelwrap.wire.places import Place, at, with_value, written
+from modelwrap.wire.post_api_stream import MUST_BE_JSON, SHAPES_OF_PIECES, Pieces, refusal_at
 from modelwrap.wire.urls import with_query
 from modelwrap.wire.usage import token_usage
 
@@ -87,24 +88,51 @@ class Service:
         return reply
 
     def _reply(self, body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
-        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type.startswith("image/"):
-            return _picture(body, content_type.removeprefix("image/"))
-        if content_type == "text/plain" and self.kind in ("any", "chat") and not self.answer:
-            return self._chat(answers.chat_of(bodies.text_of(body)), headers, call, traits)
+        content_type = content_type_of(headers)
+        if content_type.name.startswith("image/"):
+            return _picture(body, content_type.name.removeprefix("image/"))
+        if self.kind in ("any", "chat") and not self.answer and self._is_text(body, content_type):
+            text = content_type.text(body)
+            reply: Reply = self._chat(answers.chat_of(text), headers, call, traits)
+            reply._raw = text
+            return reply
         raw = bodies.loads(body)
         self.check(raw)
         reply = self.read(raw, headers, call, traits)
         reply._raw = raw
         return reply
 
+    def _is_text(self, body: bytes, content_type: ContentType) -> bool:
+        """Tell whether a body is a text as it is, and not JSON under another name."""
+        if not (content_type.is_plain or content_type.is_unsaid) or not body.strip() or b"\0" in body:
+            return False
+        try:
+            found = bodies.loads(body)
+        except InvalidResponse:
+            return content_type.is_plain or not body.lstrip().startswith(MUST_BE_JSON)
+        return content_type.is_plain and not self.knows(found)
+
+    def knows(self, raw: JSON) -> bool:
+        """Tell whether JSON is of a shape in which services answer, or says an error."""
+        if not isinstance(raw, (dict, list)):
+            return False
+        if isinstance(raw, dict) and (not raw.keys().isdisjoint(SHAPES_OF_PIECES) or failures.says_error(raw)):
+            return True
+        named = (place for place in (self.answer, self.piece, self.error) if place)
+        return any(at(raw, place) is not None for place in named) or bool(
+            answers.chat_in(raw) or answers.images_in(raw)
+        )
+
     def check(self, raw: JSON) -> None:
         """Raise the error that an answer of success says."""
-        said = at(raw, self.error) if self.error else None
-        if said:
-            raise failures.refused(failures.read(said if isinstance(said, dict) else {"error": said}), 200)
+        if self.error and (said := at(raw, self.error)):
+            raise failures.refused(refusal_at(self.error, said, raw), 200)
         if isinstance(raw, dict) and failures.says_error(raw) and not self._answers(raw):
-            raise failures.refused(failures.read(raw), 200)
+            error = failures.refused(failures.read(raw), 200)
+            if type(error) is ServerFailed and not failures.names_error(raw):
+                error.message += ' (if this is the answer, "answer_path" says where it stands)'
+                error.retryable = False
+            raise error
 
     def _answers(self, raw: dict[str, Any]) -> bool:
         if self.answer:
@@ -140,20 +168,25 @@ class Service:
     def chat_in(self, raw: JSON) -> dict[str, Any] | None:
         """Give an answer in OpenAI's shape; None where no text is found in it."""
         chat = answers.chat_of(self._text(raw), raw) if self.answer else answers.chat_in(raw)
-        if chat is not None and self.usage and (counts := answers.counts_in(at(raw, self.usage))):
+        if chat is not None and self.usage and (counts := self.counts_in(raw)):
             return {**chat, "usage": counts}
         return chat
 
+    def counts_in(self, raw: JSON) -> dict[str, int] | None:
+        """Find how many tokens an answer cost."""
+        return answers.counts_in(at(raw, self.usage)) if self.usage else answers.usage_in(raw)
+
     def _text(self, raw: JSON) -> str:
         found = self._answer(raw)
-        if not isinstance(found, str):
-            raise InvalidResponse("answer_path: what stands there is no text")
-        return found
+        text = answers.text_of(found)
+        if text is None:
+            raise InvalidResponse(f"answer_path: no text stands at {written(self.answer)}, but {_shown(found)}")
+        return text
 
     def _answer(self, raw: JSON) -> JSON:
         found = at(raw, self.answer)
         if found is None:
-            raise InvalidResponse("answer_path: the answer has nothing there")
+            raise InvalidResponse(f"answer_path: nothing stands at {written(self.answer)}; the answer is {_shown(raw)}")
         return found
 
     def _chat(self, chat: dict[str, Any], headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
@@ -170,7 +203,7 @@ class Service:
         texts = len(call.input) if isinstance(call.input, list) else None
         vectors = answers.one_vector_each(found, texts, self.pooling)
         check_vectors(vectors, 1 if texts is None else texts)
-        usage = answers.counts_in(at(raw, self.usage)) if self.usage else answers.usage_in(raw)
+        usage = self.counts_in(raw)
         cost = {} if usage is None else {"usage": usage}
         reply = EmbeddingReply.model_validate({"object": "list", "data": listed(vectors), "model": call.model, **cost})
         if usage is not None:
@@ -182,7 +215,7 @@ class Service:
     async def from_stream(
         self, events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
     ) -> AsyncGenerator[ChatChunk, None]:
-        pieces = Pieces(self.piece, self.error, self.chat_in)
+        pieces = Pieces(self.piece, self.error, self.chat_in, self.counts_in)
         async with (
             aclosing(pieces.translated(events)) as translated,
             aclosing(openai_chat.from_stream(translated, call, self._as_told(traits), end)) as chunks,
@@ -205,6 +238,12 @@ class Service:
 
 def _revealed(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: reveal(value) if isinstance(value, Secret) else value for name, value in given.items()}
+
+
+def _shown(found: JSON) -> str:
+    """Say what came, by the names in it; its values may be anything."""
+    names = ", ".join(map(str, list(found)[:20])) if isinstance(found, dict) else ""
+    return f"{bodies.kind_of(found)} with {names}" if names else bodies.kind_of(found)
 
 
 def _picture(body: bytes, kind: str) -> ImageReply:

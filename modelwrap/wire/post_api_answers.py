@@ -10,12 +10,14 @@ from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON
 from modelwrap.wire.places import Place, at
 
-# OpenAI's own shape, alone or inside the answer of a server of AgentScope's.
-_OPENAI_PLACES: tuple[Place, ...] = ((), ("data", "response"), ("response",), ("data",))
+# OpenAI's own shape, alone or inside the answer of a server of AgentScope's or DashScope's.
+_OPENAI_PLACES: tuple[Place, ...] = ((), ("data", "response"), ("response",), ("data",), ("output",))
 
 # Inference APIs of Hugging Face and ModelScope, Ollama's, scripts of colleagues.
 _TEXT_PLACES: tuple[Place, ...] = (
     ("generated_text",),
+    ("summary_text",),
+    ("translation_text",),
     ("message", "content"),
     ("data", "response"),
     ("Data", "text"),
@@ -26,8 +28,12 @@ _TEXT_PLACES: tuple[Place, ...] = (
     ("output",),
     ("answer",),
     ("content",),
+    ("reply",),
+    ("data",),
 )
-_REASON_PLACES: tuple[Place, ...] = (("details", "finish_reason"), ("done_reason",), ("finish_reason",))
+# Where several answers stand in a list: vLLM's demo server, KoboldCpp, servers of TensorFlow's kind.
+_LIST_PLACES = ("text", "data", "results", "outputs", "predictions")
+_REASON_PLACES: tuple[Place, ...] = (("details", "finish_reason"), ("done_reason",), ("finish_reason",), ("stop_type",))
 _IMAGE_PLACES: tuple[Place, ...] = (
     ("data", "response", "data"),
     ("data",),
@@ -35,7 +41,14 @@ _IMAGE_PLACES: tuple[Place, ...] = (
     ("output", "results"),
     ("output",),
 )
-_VECTOR_PLACES: tuple[Place, ...] = (("data", "response", "data"), ("data",), ("embeddings",), ("embedding",))
+_VECTOR_PLACES: tuple[Place, ...] = (
+    ("data", "response", "data"),
+    ("data",),
+    ("embeddings",),
+    ("embedding",),
+    ("output", "embeddings"),
+    ("result",),
+)
 _USAGE_PLACES: tuple[Place, ...] = (("usage",), ("data", "response", "usage"), ("data", "usage"), ("data",), ())
 
 # How services call the two counts.
@@ -43,6 +56,7 @@ _COUNTS = (
     ("prompt_tokens", "completion_tokens"),
     ("input_tokens", "output_tokens"),
     ("prompt_eval_count", "eval_count"),
+    ("tokens_evaluated", "tokens_predicted"),
 )
 
 
@@ -52,16 +66,35 @@ def chat_in(raw: JSON) -> dict[str, Any] | None:
         found = at(raw, place) if place else raw
         if isinstance(found, dict) and isinstance(found.get("choices"), list):
             return _with_usage(found, raw)
-    if isinstance(raw, list):
-        choices = [choice for item in raw if (choice := _choice(item)) is not None]
-        return _chat(choices, raw) if choices and len(choices) == len(raw) else None
     choice = _choice(raw)
-    return None if choice is None else _chat([choice], raw)
+    choices = _choices(raw) if choice is None else [choice]
+    return _chat(choices, raw) if choices else None
+
+
+def _choices(raw: JSON) -> list[dict[str, Any]]:
+    """Give the answers of a list, if all of its items are; a list around it is what a list of prompts makes."""
+    if isinstance(raw, dict):
+        return next(filter(None, (_choices(raw[name]) for name in _LIST_PLACES if isinstance(raw.get(name), list))), [])
+    if not isinstance(raw, list):
+        return []
+    if raw and all(isinstance(item, list) for item in raw):
+        raw = [item for inner in raw for item in inner]
+    choices = [choice for item in raw if (choice := _choice(item)) is not None]
+    return choices if len(choices) == len(raw) else []
 
 
 def chat_of(text: str, raw: JSON = None) -> dict[str, Any]:
     """Give a text in OpenAI's shape, with what the answer around it says of its end and its cost."""
     return _chat([{"message": {"role": "assistant", "content": text}, **_reason(raw)}], raw)
+
+
+def text_of(found: JSON) -> str | None:
+    """Read what stands where a text should: pieces of one, in a list, are put together, and a number is written out."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, list) and found and all(isinstance(piece, str) for piece in found):
+        return "".join(found)
+    return json.dumps(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
 def usage_in(raw: JSON) -> dict[str, int] | None:
@@ -135,8 +168,8 @@ def _pooled(found: Any, pooling: str) -> list[float]:
 def _choice(item: JSON) -> dict[str, Any] | None:
     if isinstance(item, str):
         return {"message": {"role": "assistant", "content": item}}
-    message = at(item, ("message",))
-    if isinstance(message, dict) and isinstance(message.get("content"), str):
+    message = at(item, ("message",)) or _last_message(at(item, ("generated_text",)))
+    if isinstance(message, dict) and isinstance(message.get("content"), (str, list)):
         return {"message": _message(message), **_reason(item)}
     text = next((found for place in _TEXT_PLACES if isinstance(found := at(item, place), str)), None)
     if text is None:
@@ -144,6 +177,11 @@ def _choice(item: JSON) -> dict[str, Any] | None:
     thought = at(item, ("thinking",))
     reasoning = {"reasoning_content": thought} if isinstance(thought, str) and thought else {}
     return {"message": {"role": "assistant", "content": text, **reasoning}, **_reason(item)}
+
+
+def _last_message(found: JSON) -> JSON:
+    """Give the answer out of a conversation, which transformers' pipelines give as a whole."""
+    return found[-1] if isinstance(found, list) and found else None
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +192,8 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 
 def _reason(item: JSON) -> dict[str, str]:
     found = next((found for place in _REASON_PLACES if isinstance(found := at(item, place), str)), None)
-    return {} if found is None else {"finish_reason": found}
+    # DashScope's word for "not yet".
+    return {} if found in (None, "null") else {"finish_reason": found}
 
 
 def _chat(choices: list[dict[str, Any]], raw: JSON) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _CLASSES: dict[int, type[errors.CallError]] = {
     503: errors.Overloaded,
 }
 
-_HUGGINGFACE = {"model_type": "post_api"}
+_TEXTS = ("generated_text", "summary_text", "translation_text")
 _CONFIGS: list[tuple[str, dict[str, Any]]] = [
     (r"/chat/completions$", {"model_type": "post_api_chat", "messages_key": "messages"}),
     (r"/images/generations$", {"model_type": "post_api_dall_e", "messages_key": "prompt"}),
@@ -103,7 +103,7 @@ def texts_in(value: Any) -> list[str]:
         return [text for item in value for text in texts_in(item)]
     if "choices" in value:
         return [choice["message"].get("content") or "" for choice in value["choices"]]
-    found = value.get("generated_text", value.get("response"))
+    found = next((value[name] for name in (*_TEXTS, "response") if name in value), None)
     return [value["message"]["content"] if found is None else found]
 
 
@@ -200,7 +200,7 @@ def _check_whole(recorded: Recorded, outcome: Any, body: Any) -> None:
     elif recorded.operation == "embedding" or (isinstance(body, dict) and "embedding" in body):
         assert outcome.embeddings
         assert outcome.embeddings[0]
-    elif isinstance(body, list) and not any("generated_text" in item for item in body):
+    elif isinstance(body, list) and not any(name in json.dumps(body) for name in _TEXTS):
         # Labels and masks are no text; they are in `raw`.
         assert outcome.choices == []
     else:
