@@ -156,6 +156,25 @@ class Detokenizer:
         self._read_text = self._vocabulary.text_of(numbers) if numbers else ""
 
 
+class Marks:
+    """Find some texts in a text that comes in pieces."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._starts = frozenset(text[:length] for text in texts for length in range(1, len(text)))
+        self._longest = max(map(len, texts), default=1) - 1
+
+    def find(self, text: str) -> int | None:
+        """Give where the one stands that is complete first, as if the text had come letter by letter."""
+        ends = [(place + len(mark), place) for mark in self._texts if (place := text.find(mark)) >= 0]
+        return min(ends)[1] if ends else None
+
+    def begun(self, text: str) -> int:
+        """Measure how much of a text's end one may begin with."""
+        lengths = range(min(self._longest, len(text)), 0, -1)
+        return next((length for length in lengths if text[len(text) - length :] in self._starts), 0)
+
+
 class StopFinder:
     """Pass a text on up to the first of some texts that end it, however it is cut into pieces.
 
@@ -165,28 +184,22 @@ class StopFinder:
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = stops
-        self._starts = frozenset(stop[:length] for stop in stops for length in range(1, len(stop)))
-        self._longest = max(map(len, stops), default=1) - 1
+        self._stops = Marks(stops)
         self._held = ""
         self.found = False
 
     def feed(self, text: str) -> str:
         if self.found:
             return ""
-        if not self._stops:
-            return text
         text = self._held + text
-        ends = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
-        if ends:
-            # The one that was complete first, as if the text had come letter by letter.
+        place = self._stops.find(text)
+        if place is not None:
             self.found = True
             self._held = ""
-            return text[: min(ends)[1]]
-        lengths = range(min(self._longest, len(text)), 0, -1)
-        held = next((length for length in lengths if text[len(text) - length :] in self._starts), 0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
+            return text[:place]
+        told = text[: len(text) - self._stops.begun(text)]
+        self._held = text[len(told) :]
+        return told
 
     def finish(self) -> str:
         """Give what was held back because a stop could have begun with it."""

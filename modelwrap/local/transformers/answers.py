@@ -1,0 +1,262 @@
+"""What of a model's text is said, what is thought, and what calls tools: told while the text comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelwrap.local.transformers.call_texts import ToolCall, Tools, arguments_of, call_of
+from modelwrap.local.transformers.text import Marks
+from modelwrap.local.transformers.tool_calls import Form, form_of
+
+
+@dataclass(slots=True)
+class Said:
+    """Be what a piece of a text adds to an answer."""
+
+    content: str = ""
+    reasoning: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.content or self.reasoning or self.calls)
+
+    def __add__(self, other: Said) -> Said:
+        return Said(self.content + other.content, self.reasoning + other.reasoning, self.calls + other.calls)
+
+
+class AnswerReader(Protocol):
+    """Read the text of one answer."""
+
+    def feed(self, text: str) -> Said:
+        """Tell what this piece adds, as far as it is certain."""
+
+    def finish(self) -> Said:
+        """Tell what was held back."""
+
+
+class PlainReader:
+    """Take all text as said; `opening` is what the prompt began of it."""
+
+    def __init__(self, opening: str = "") -> None:
+        self._opening = opening
+
+    def feed(self, text: str) -> Said:
+        text, self._opening = self._opening + text, ""
+        return Said(text)
+
+    def finish(self) -> Said:
+        return Said()
+
+
+class CallReader:
+    """Hold back what may be calls, and tell in the end what they are: calls, or text that only looked like it."""
+
+    def __init__(self, form: Form, tools: Tools, opening: str = "") -> None:
+        self._form = form
+        self._tools = tools
+        self._markers = Marks(form.markers)
+        self._pending = opening
+        self._begun = False
+        """Whether anything but space came."""
+        self._leads = False
+        """Whether the text began as one that is nothing but calls."""
+        self._inside: list[str] = []
+        """All that came since a call seemed to begin."""
+
+    def feed(self, text: str) -> Said:
+        if self._inside:
+            self._inside.append(text)
+            return Said()
+        text = self._pending + text
+        told = self._certain(text)
+        self._pending = text[len(told) :]
+        return Said(told)
+
+    def finish(self) -> Said:
+        text = self._pending + "".join(self._inside)
+        if not self._inside:
+            return Said(text)
+        read = self._form.read(text.strip(), self._tools)
+        if self._leads and not all(call.name in self._tools for call in read.calls):
+            return Said(text)
+        return Said(read.rest, calls=read.calls) if read.calls else Said(text)
+
+    def _certain(self, text: str) -> str:
+        """Give what of a text no call begins with; space in front of one is not told either."""
+        start = text.strip()
+        if not self._begun and start:
+            self._begun = True
+            self._leads = bool(self._form.leading) and start.startswith(self._form.leading)
+        place = 0 if self._leads else self._markers.find(text)
+        if place is not None:
+            self._inside.append("")
+        else:
+            place = len(text) - self._markers.begun(text)
+        return text[:place].rstrip()
+
+
+class ForcedReader:
+    """Read a call that the answer was bound to be; `name` where the text holds its arguments only."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._pieces: list[str] = []
+
+    def feed(self, text: str) -> Said:
+        self._pieces.append(text)
+        return Said()
+
+    def finish(self) -> Said:
+        text = "".join(self._pieces)
+        call = arguments_of(self._name, text) if self._name else call_of(text)
+        return Said(calls=[call]) if call else Said(text)
+
+
+class HarmonyReader:
+    """Read the channels of gpt-oss: https://cookbook.openai.com/articles/openai-harmony."""
+
+    def __init__(self) -> None:
+        self._pending = ""
+        self._header: list[str] = []
+        self._channel: str | None = None
+        """Where the text goes; None inside of a header."""
+        self._name = ""
+        self._arguments: list[str] = []
+        self._spoken = False
+        """Whether there was a message."""
+
+    def feed(self, text: str) -> Said:
+        self._pending += text
+        said = Said()
+        while found := _HARMONY.search(self._pending):
+            said += self._take(self._pending[: found.start()])
+            self._pending = self._pending[found.end() :]
+            said += self._turn(found[1])
+        if not _HARMONY_BEGUN.search(self._pending):
+            said += self._take(self._pending)
+            self._pending = ""
+        return said
+
+    def finish(self) -> Said:
+        rest, self._pending = self._pending, ""
+        said = self._take(rest) + self._close()
+        return said if self._spoken else said + Said("".join(self._header))
+
+    def _take(self, text: str) -> Said:
+        if self._channel is None:
+            self._header.append(text)
+        elif self._name:
+            self._arguments.append(text)
+        elif self._channel == "analysis":
+            return Said(reasoning=text)
+        else:
+            return Said(text)
+        return Said()
+
+    def _turn(self, mark: str) -> Said:
+        said = Said()
+        if mark == "message":
+            self._spoken = True
+            header = "".join(self._header)
+            recipient = _RECIPIENT.search(header)
+            channel = _CHANNEL.search(header)
+            self._channel = channel[1] if channel else "final"
+            self._name = recipient[1] if recipient else ""
+        elif mark in ("start", "end", "call", "return"):
+            said = self._close()
+            self._channel, self._name, self._header = None, "", []
+        else:
+            self._header.append(f"<|{mark}|>")
+        return said
+
+    def _close(self) -> Said:
+        """End a message; a call that is none is told as it was written."""
+        text = "".join(self._arguments)
+        self._arguments = []
+        if not self._name:
+            return Said()
+        call = arguments_of(self._name, text)
+        return Said(calls=[call]) if call else Said(text)
+
+
+HARMONY = "<|channel|>"
+"""What stands in the templates of models that answer in channels."""
+_HARMONY = re.compile(r"<\|(start|channel|constrain|message|end|call|return)\|>")
+_HARMONY_BEGUN = re.compile(r"<(\|\w*\|?)?\Z")
+_RECIPIENT = re.compile(r"\bto=functions\.([\w-]+)")
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
+
+
+class TemplateReader:
+    """Read an answer by the description that the model's own tokenizer brings along.
+
+    `parser` is what `get_response_parser` of transformers gives.
+    """
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+        self._raw: list[str] = []
+        """What a region holds that is told when it is closed."""
+        self._failed = False
+
+    def feed(self, text: str) -> Said:
+        if self._failed:
+            return Said(text)
+        try:
+            events = self._parser.feed(text)
+        except ValueError:
+            return self._as_text(text)
+        return self._read(events)
+
+    def finish(self) -> Said:
+        if self._failed:
+            return Said()
+        try:
+            _, events = self._parser.finalize()
+        except ValueError:
+            return self._as_text("")
+        return self._read(events)
+
+    def _read(self, events: list[Mapping[str, Any]]) -> Said:
+        said = Said()
+        for event in events:
+            if event["type"] == "region_chunk":
+                said += self._told(event)
+            elif event["type"] == "region_close":
+                said += self._closed(event)
+        return said
+
+    def _told(self, event: Mapping[str, Any]) -> Said:
+        if event["field"] == "content":
+            return Said(event["text"])
+        if event["field"] in _REASONING:
+            return Said(reasoning=event["text"])
+        self._raw.append(event["text"])
+        return Said()
+
+    def _closed(self, event: Mapping[str, Any]) -> Said:
+        raw, self._raw = "".join(self._raw), []
+        if event["field"] != "tool_calls":
+            return Said(raw)
+        value = event["value"]
+        calls = [call_of(item) for item in (value if isinstance(value, list) else [value])]
+        whole = [call for call in calls if call is not None]
+        return Said(calls=whole) if whole and len(whole) == len(calls) else Said(raw)
+
+    def _as_text(self, text: str) -> Said:
+        """Tell as text what cannot be read; nothing is lost."""
+        self._failed = True
+        return Said("".join(self._raw) + text)
+
+
+_REASONING = frozenset({"thinking", "reasoning", "reasoning_content"})
+
+
+def reader_of(template: str, tools: Tools) -> AnswerReader:
+    """Choose by a chat template how the answers of its model are read."""
+    if HARMONY in template:
+        return HarmonyReader()
+    return CallReader(form_of(template), tools) if tools else PlainReader()

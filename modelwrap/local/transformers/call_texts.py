@@ -1,0 +1,273 @@
+"""Calls of tools as models write them into their text, read back."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import random
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any, TypeAlias
+
+from modelwrap.types import JSON
+
+Schema: TypeAlias = dict[str, Any]
+Tools: TypeAlias = Mapping[str, Schema]
+"""The schemas of tools' arguments, by the tools' names."""
+
+_LETTERS = string.ascii_letters + string.digits
+# Mistral's templates refuse ids of any other length, and everyone else takes them.
+_ID_LENGTH = 9
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    name: str
+    arguments: str
+    """As JSON."""
+    id: str = field(default_factory=lambda: "".join(random.choices(_LETTERS, k=_ID_LENGTH)))
+
+    def as_json(self, index: int) -> dict[str, Any]:
+        """Write the call as a piece of a chat in OpenAI's form."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"index": index, "id": self.id, "type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Be what a text turned out to hold; what is no call is in `rest`."""
+
+    calls: list[ToolCall]
+    rest: str
+
+
+Reader: TypeAlias = Callable[[str, Tools], Read]
+
+
+def call_of(value: JSON) -> ToolCall | None:
+    """Make a call of an object that names a tool and its arguments, or of a text that is one."""
+    if isinstance(value, str):
+        value = _loads(value)
+    if not isinstance(value, dict):
+        return None
+    inner = value.get("function")
+    if isinstance(inner, dict):
+        value = inner
+    name = value.get("name") or (inner if isinstance(inner, str) else None)
+    arguments = value.get("arguments", value.get("parameters"))
+    if isinstance(arguments, str):
+        arguments = _loads(arguments)
+    if not isinstance(name, str) or not name or not isinstance(arguments, (dict, NoneType)):
+        return None
+    return ToolCall(name, _dumps(arguments or {}))
+
+
+def _dumps(value: JSON) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
+
+
+# A model may write a line's end inside of a text. NaN and infinities are no JSON, and would not be read elsewhere.
+_JSON = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_finite)
+_BROKEN: Any = object()
+
+
+def _loads(text: str) -> JSON:
+    """Read JSON; what is none gives what stands for nothing."""
+    try:
+        return _JSON.decode(text)
+    except (ValueError, RecursionError):
+        return _BROKEN
+
+
+def read_json(text: str, tools: Tools) -> Read:
+    """Read objects or lists of them, one behind the other."""
+    calls: list[ToolCall] = []
+    place = 0
+    while place < len(text):
+        if text[place].isspace() or text[place] in ";,":
+            place += 1
+            continue
+        try:
+            value, end = _JSON.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            break
+        found = [call_of(item) for item in (value if isinstance(value, list) else [value])]
+        if not found or None in found:
+            break
+        calls += [call for call in found if call is not None]
+        place = end
+    # Between calls stand marks only; where there are none, all is text.
+    return Read(calls, text[place:].strip()) if calls else Read([], text)
+
+
+def read_tagged(text: str, tools: Tools) -> Read:
+    """Read `<tool_call>…</tool_call>`, in which JSON stands, or one of two kinds of tags."""
+    calls: list[ToolCall] = []
+    rest: list[str] = []
+    place = 0
+    for found in _TAGGED.finditer(text):
+        rest.append(text[place : found.start()])
+        place = found.end()
+        read = _inside_tags((found[1] or found[2] or "").strip(), tools)
+        if read is None:
+            rest.append(found[0])
+        else:
+            calls += read
+    rest.append(text[place:])
+    if not calls:
+        return Read([], text)
+    return Read(calls, "".join(rest).strip())
+
+
+_TAGGED = re.compile(
+    r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)|(<function=.*?(?:</function>|\Z))", re.DOTALL
+)
+_FUNCTION = re.compile(r"<function=\s*([^>\s]+)\s*>(.*?)(?:</function>|\Z)", re.DOTALL)
+_PARAMETER = re.compile(r"<parameter=\s*([^>\s]+)\s*>\n?(.*?)(?:\n?</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+
+
+def _inside_tags(inside: str, tools: Tools) -> list[ToolCall] | None:
+    if found := _FUNCTION.match(inside):
+        return [_typed_call(found[1], _PARAMETER.findall(found[2]), tools)]
+    name = inside.partition("<arg_key>")[0].strip()
+    if name in tools:
+        written = [(key.strip(), value) for key, value in _PAIR.findall(inside)]
+        return [_typed_call(name, written, tools)]
+    read = read_json(inside, tools)
+    return None if read.rest or not read.calls else read.calls
+
+
+def _typed_call(name: str, written: Sequence[tuple[str, str]], tools: Tools) -> ToolCall:
+    """Make a call of arguments that were written as text, by the types that the tool's schema gives them."""
+    properties = tools.get(name, {}).get("properties") or {}
+    return ToolCall(name, _dumps({key: _typed(text, properties.get(key)) for key, text in written}))
+
+
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+def _typed(text: str, schema: JSON) -> JSON:
+    kinds = set(_kinds(schema))
+    value = _WORDS.get(text.strip().lower(), _BROKEN)
+    if value is _BROKEN:
+        value = _loads(text)
+    if not kinds:
+        # A tool whose schema says nothing gets objects as objects, and all else as it was written.
+        return value if isinstance(value, (dict, list)) else text
+    return value if value is not _BROKEN and _kind(value) & kinds else text
+
+
+def _kinds(schema: JSON) -> list[str]:
+    if not isinstance(schema, dict):
+        return []
+    kind = schema.get("type")
+    kinds = [kind] if isinstance(kind, str) else list(kind or ())
+    return kinds + [kind for key in ("anyOf", "oneOf") for inner in schema.get(key) or () for kind in _kinds(inner)]
+
+
+def _kind(value: JSON) -> set[str]:
+    """Name the types of JSON schema that a value is of; a text is of none, for it was one before."""
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, (int, float)):
+        return {"number", "integer"} if value == value // 1 else {"number"}
+    if value is None:
+        return {"null"}
+    return {"object"} if isinstance(value, dict) else {"array"} if isinstance(value, list) else set()
+
+
+def read_any(text: str, tools: Tools) -> Read:
+    """Read calls of a model that was told of tools, and not how to call them."""
+    return read_tagged(text, tools) if "<tool_call>" in text else _read_bare(text, tools)
+
+
+def _read_bare(text: str, tools: Tools) -> Read:
+    """Read JSON, or else calls as Python writes them, where there is nothing else."""
+    found = read_json(text, tools)
+    if not found.calls:
+        found = _read_python(text, tools)
+    return found if found.calls and not found.rest else Read([], text)
+
+
+def read_mistral(text: str, tools: Tools) -> Read:
+    """Read `[TOOL_CALLS]` before a list, or before each `name[ARGS]{…}`."""
+    calls: list[ToolCall] = []
+    for piece in text.split("[TOOL_CALLS]")[1:]:
+        named = _NAMED.match(piece)
+        call = arguments_of(named[1], piece[named.end() :]) if named else None
+        read = Read([call], "") if call else read_json(piece, tools)
+        if read.rest or not read.calls:
+            return Read([], text)
+        calls += read.calls
+    return Read(calls, "") if calls else Read([], text)
+
+
+_NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)")
+
+
+def arguments_of(name: str, text: str) -> ToolCall | None:
+    """Make a call of a tool's arguments, written as JSON."""
+    value = _loads(text)
+    return ToolCall(name, _dumps(value)) if isinstance(value, dict) else None
+
+
+def read_deepseek(text: str, tools: Tools) -> Read:
+    """Read calls between full-width bars, with their JSON in a fence or without."""
+    calls: list[ToolCall] = []
+    for name, fenced, bare in _DEEPSEEK.findall(text):
+        call = arguments_of(name.strip(), fenced or bare)
+        if call is None:
+            return Read([], text)
+        calls.append(call)
+    return Read(calls, "") if calls else Read([], text)
+
+
+_DEEPSEEK = re.compile(
+    r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([^\n<]+)"
+    r"(?:\n```json\n(.*?)\n```|<｜tool▁sep｜>(.*?))\s*(?:<｜tool▁call▁end｜>|\Z)",
+    re.DOTALL,
+)
+
+
+def between(*marks: str) -> Reader:
+    """Read what stands bare between marks."""
+    pattern = re.compile("|".join(map(re.escape, marks)))
+
+    def read(text: str, tools: Tools) -> Read:
+        found = _read_bare(pattern.sub(" ", text).strip(), tools)
+        return found if found.calls else Read([], text)
+
+    return read
+
+
+def _read_python(text: str, tools: Tools) -> Read:
+    """Read `[name(key="value"), …]` or a call a line."""
+    try:
+        body = ast.parse(text.strip()).body
+        nodes = [node.value if isinstance(node, ast.Expr) else node for node in body]
+        nodes = [inner for node in nodes for inner in (node.elts if isinstance(node, ast.List) else [node])]
+        calls = [_from_python(node) for node in nodes]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return Read([], text)
+    return Read(calls, "") if all(call.name in tools for call in calls) else Read([], text)
+
+
+def _from_python(node: ast.AST) -> ToolCall:
+    if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+        raise ValueError("no call with named arguments")
+    name = ast.unparse(node.func)
+    arguments = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+    # Llama's own tools are called as `name.call(…)`.
+    return ToolCall(name.removesuffix(".call"), json.dumps(arguments, ensure_ascii=False, allow_nan=False))
