@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, cast
 
+from modelwrap.errors import CallError
 from modelwrap.models.call import Call, Explanation
 from modelwrap.models.http import HttpModel
 from modelwrap.runtime import of_thread
@@ -24,20 +25,33 @@ class EmbeddingModel(HttpModel):
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         batches = list(enumerate(self.batches(await self.to_input(call, runtime))))
-
-        async def embed(numbered: tuple[int, Any]) -> EmbeddingReply:
-            number, batch = numbered
-            known = call.answered.get((self, number))
-            if known is None:
-                known = await self._completed(self._wire_call(call, batch), call, runtime)
-                call.answered[self, number] = known
-            # The codecs of these models give no other replies.
-            return cast("EmbeddingReply", known)
-
         found: list[EmbeddingReply] = []
         for start in range(0, len(batches), _AT_ONCE):
-            found += await runtime.each(embed, batches[start : start + _AT_ONCE])
+            found += await self._embedded(batches[start : start + _AT_ONCE], call, runtime)
         return joined(found)
+
+    async def _embedded(self, batches: list[tuple[int, Any]], call: Call, runtime: Runtime) -> list[EmbeddingReply]:
+        """Ask for some batches at the same time; what is answered while another fails need not be asked for again."""
+        failed: list[CallError] = []
+
+        async def embed(numbered: tuple[int, Any]) -> None:
+            number, batch = numbered
+            if failed or (self, number) in call.answered:
+                return
+            try:
+                call.answered[self, number] = await self._completed(self._wire_call(call, batch), call, runtime)
+            except CallError as error:
+                if not error.retryable:
+                    raise
+                failed.append(error)
+
+        await runtime.each(embed, batches)
+        if failed:
+            failed.sort(key=lambda error: error.retry_after or 0.0)
+            # Out of the list, which this frame holds as the error holds the frame.
+            raise failed.pop()
+        # The codecs of these models give no other replies.
+        return [cast("EmbeddingReply", call.answered[self, number]) for number, _ in batches]
 
     def describe(self, call: Call) -> Explanation:
         """Show the first of the requests that `call` would send."""

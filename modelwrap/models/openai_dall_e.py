@@ -11,7 +11,7 @@ from pydantic import Field
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
-from modelwrap.errors import BadRequest
+from modelwrap.errors import CallError
 from modelwrap.media import content_part
 from modelwrap.models.attempts import sent_once
 from modelwrap.models.call import Call, Chunks
@@ -94,7 +94,7 @@ class OpenAIDallE(OpenAIModel):
             number, image = numbered
             try:
                 media = await fetched(Media("image", url=image.url or ""), f"data[{number}]", call, runtime, fetching)
-            except BadRequest as error:
+            except CallError as error:
                 tell(call.changes, Change("ignored", "fetch_images", error.message))
             else:
                 image.b64_json = base64.b64encode(media.data).decode("ascii")

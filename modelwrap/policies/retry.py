@@ -115,20 +115,40 @@ class _Persistence:
         self._call = call
         self._runtime = runtime
         self._budget = budget
+        self._failures = 0
+        self._answered = len(call.answered)
         self.last_cost = 0
 
     def retrying(self) -> AsyncRetrying:
         # Imported here because a call that succeeds never needs it.
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+        from tenacity import AsyncRetrying, retry_if_exception
 
-        tried_enough = stop_after_attempt(self._call.max_retries + 1)
         return AsyncRetrying(
             sleep=self._sleep,
             retry=retry_if_exception(lambda error: isinstance(error, CallError) and error.retryable),
-            wait=lambda state: delay(_failure(state), state.attempt_number),
-            stop=lambda state: tried_enough(state) or _hopeless(state) or self._too_long(state) or self._spent(state),
+            wait=self._wait,
+            stop=lambda state: self._tried_enough(state) or self._too_long(state) or self._spent(state),
             reraise=True,
         )
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Count a failure, and choose how long to wait after it.
+
+        Of a call that is made of many requests, what was answered since the last failure is no failure's: the count
+        begins anew, and the budget has back what the retry cost.
+        """
+        answered = len(self._call.answered)
+        if answered > self._answered and self._failures:
+            self._failures = 0
+            self._budget(self._call.endpoint).give(self.last_cost)
+        self._answered = answered
+        self._failures += 1
+        return delay(_failure(state), self._failures)
+
+    def _tried_enough(self, state: RetryCallState) -> bool:
+        """Tell whether there were as many failures as the caller takes, or as trying again can help."""
+        most = _failure(state).most_retries
+        return self._failures > self._call.max_retries or (most is not None and self._failures > most)
 
     async def _sleep(self, seconds: float) -> None:
         self._call.waited = seconds
@@ -156,12 +176,6 @@ def delay(error: CallError, attempt: int) -> float:
         return error.retry_after * random.uniform(1.0, 1.1)
     base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE
     return random.uniform(0.0, min(_CAP, base * 2 ** (attempt - 1)))
-
-
-def _hopeless(state: RetryCallState) -> bool:
-    """Tell whether an error has come as often as it may where trying again still helps."""
-    most = _failure(state).most_retries
-    return most is not None and state.attempt_number > most
 
 
 def _failure(state: RetryCallState) -> CallError:

@@ -199,6 +199,19 @@ def test_images_are_fetched_where_the_config_says_so(colour: Colour, server: Loo
     assert "authorization" not in server.asked[1].headers
 
 
+def test_an_image_that_was_paid_for_is_kept_when_there_is_no_time_left_to_fetch_it(
+    colour: Colour, server: Loopback
+) -> None:
+    there = f"http://127.0.0.1:{server.port}/a.png"
+    server.script(json_answer({"created": 1, "data": [{"url": there}] * 2}), Answer(pieces=[0.4]))
+    allowed = {"private_hosts": [f"127.0.0.1:{server.port}"]}
+
+    reply: Any = colour.call(load(server, fetch_images=True, media=allowed), "a cat", timeout=0.2)
+
+    assert reply.image_urls == [there, there]
+    assert [change.what for change in reply.meta.changes] == ["fetch_images"]
+
+
 @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "http://127.0.0.1:1/a.png", "file:///etc/passwd", "x"])
 def test_where_an_answer_points_to_one_s_own_network_nothing_is_fetched(
     colour: Colour, server: Loopback, url: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ import modelwrap
 from modelwrap.errors import BadRequest, InvalidResponse, UnsupportedParameter
 from modelwrap.testing import FaultServer
 from modelwrap.types import Reply
-from tests.colours import Colour
+from tests.colours import COLOURS, Colour
 from tests.loopback import Answer, Asked, Loopback, error_answer, json_answer
+
+CONCURRENT = COLOURS[1]
 
 
 def load(base_url: str, **config: Any) -> modelwrap.Model:
@@ -138,6 +142,48 @@ def test_what_was_answered_is_not_asked_again_when_another_request_fails(colour:
         # At the same time: those that were under way when the third failed may have to be asked again.
         reply = colour.call(model, ["a", "b", "c", "d"])
     assert reply.embeddings == [[1.0, 0.0]] * 4
+
+
+def test_more_requests_may_fail_once_than_one_may_fail_in_a_row(colour: Colour, server: Loopback) -> None:
+    failed: set[str] = set()
+
+    def answer(asked: Asked) -> Answer:
+        (text,) = asked.body["input"]
+        if text in "bdfhj" and text not in failed:
+            failed.add(text)
+            return error_answer(503, "busy", retry_after="0.01")
+        return vectors(asked)
+
+    server.script(answer)
+    model = load(server.base_url, capabilities={"embedding": {"max_inputs": 1}})
+
+    reply: Reply = colour.call(model, list("abcdefghijk"), max_retries=1)
+
+    assert len(failed) == 5
+    assert len(reply.embeddings or ()) == 11
+    assert reply.meta.attempts == len(server.asked)
+
+
+def test_a_server_that_takes_few_at_a_time_is_asked_again_for_the_others_alone(server: Loopback) -> None:
+    under_way, lock = [0], threading.Lock()
+
+    def answer(asked: Asked) -> Answer:
+        with lock:
+            if under_way[0] >= 4:
+                return error_answer(429, "too many at once", retry_after="0.05")
+            under_way[0] += 1
+        time.sleep(0.04)
+        with lock:
+            under_way[0] -= 1
+        return vectors(asked)
+
+    server.script(answer)
+    model = load(server.base_url, capabilities={"embedding": {"max_inputs": 1}})
+
+    reply: Reply = CONCURRENT.call(model, [str(number) for number in range(16)])
+
+    answered = [attempt for attempt in reply.meta.history if attempt.outcome == "ok"]
+    assert len(answered) == len(reply.embeddings or ()) == 16
 
 
 @pytest.mark.parametrize("wrong", ["fewer", "mixed", "nan"])

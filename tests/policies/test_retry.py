@@ -139,6 +139,23 @@ def test_an_error_may_bound_how_often_trying_again_can_help() -> None:
     assert model.tried == 2
 
 
+def test_counts_failures_in_a_row_where_a_call_is_made_of_many_requests() -> None:
+    class Advancing(Scripted):
+        async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
+            call.answered[self, self.tried // 2] = ChatReply()
+            return await super().complete(call, runtime)
+
+    runtime = FakeRuntime()
+    model = Advancing([Overloaded("busy")] * 7 + ["good"])
+    stuck = Scripted([Overloaded("busy")] * 7 + ["good"])
+
+    reply = run_sync(retrying(model).complete(a_call(runtime), runtime))
+    with pytest.raises(Overloaded):
+        run_sync(retrying(stuck).complete(a_call(runtime), runtime))
+
+    assert (reply.id, model.tried, stuck.tried) == ("good", 8, 3)
+
+
 def test_tries_nothing_again_when_told_so() -> None:
     model = Scripted([Overloaded("busy")])
     runtime = FakeRuntime()
