@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import ClientArgs, check_transport, key_from
+from modelwrap.config.credentials import mistake
 from modelwrap.errors import ConfigError
 from modelwrap.models import vertex
 from modelwrap.models.call import Call
@@ -54,6 +56,17 @@ class HostedByGoogle(HostedConfig):
     own_url = "https://generativelanguage.googleapis.com"
 
     client_args: GoogleArgs = Field(default_factory=GoogleArgs, description="How the endpoint is reached.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_transport(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "transport" in data:
+            raise mistake(
+                'is not for Gemini: on Vertex Google\'s login needs no client but "client_args": {"vertexai": true} '
+                "and modelwrap[vertex]",
+                "transport",
+            )
+        return data
 
     def base_url(self) -> str:
         if self.client_args.vertexai and self.client_args.base_url is None:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import ClassVar, cast
 
-from modelwrap.errors import InvalidResponse, StreamFailed
+from modelwrap.errors import CallError, InvalidResponse, StreamFailed
 from modelwrap.models.call import Call
 from modelwrap.models.http import HttpModel
 from modelwrap.runtime.base import Runtime
@@ -37,17 +37,27 @@ class PausingModel(HttpModel):
                 # These models' codecs give no other replies.
                 raise InvalidResponse(self._too_often, partial=cast("ChatReply", reply))
             tell(call.lasting, self._gone_on(pauses))
-            reply = await super()._completed(replace(wire, resumes=reply.raw), call, runtime)
+            try:
+                reply = await super()._completed(replace(wire, resumes=reply.raw), call, runtime)
+            except CallError as error:
+                error.partial = error.partial or cast("ChatReply", reply)
+                raise
         return reply
 
     async def _chunks(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
     ) -> AsyncGenerator[ChatChunk, None]:
+        end = sse.End()
         for pauses in range(1, self.most_pauses + 2):
-            end = sse.End()
-            async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            end = sse.End(unsaid=end.unsaid)
+            try:
+                async with aclosing(super()._chunks(request, wire, call, runtime, end)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            except CallError:
+                if end.unsaid is not None:
+                    yield end.unsaid
+                raise
             if end.paused is None:
                 return
             call.ended = False
@@ -57,6 +67,8 @@ class PausingModel(HttpModel):
             token = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
             request = self._request(wire, call, self.traits)
             request = replace(request, headers={**request.headers, **token})
+        if end.unsaid is not None:
+            yield end.unsaid
         raise StreamFailed(self._too_often)
 
     @property

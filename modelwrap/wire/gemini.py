@@ -227,7 +227,10 @@ async def from_stream(
     if failed is None:
         end.paused = reader.paused
     # What was held back comes out before any error: the partial reply is to hold everything.
-    if (reader.began or call.resumes is not None) and end.paused is None:
+    if end.paused is not None:
+        end.unsaid = reader.closing()
+    elif reader.began or call.resumes is not None:
+        end.unsaid = None
         yield reader.closing()
     if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
         raise _broken(failed, reader)

@@ -45,6 +45,8 @@ class End:
     """The name under which the provider knows an answer that it is still making."""
     paused: Any = None
     """The message so far, in the provider's own shape, where it paused and waits to be asked to go on."""
+    unsaid: Any = None
+    """The chunk that was held back for the end of a paused answer, to be given where the rest does not come."""
 
 
 class Decoder:

@@ -127,6 +127,25 @@ def test_a_paused_stream_is_gone_on_with(colour: Colour, server: Loopback) -> No
     assert len(server.asked) == 3
 
 
+def test_what_came_before_a_pause_is_kept_where_the_rest_does_not_come(colour: Colour, server: Loopback) -> None:
+    ran = {"executableCode": {"language": "PYTHON", "code": "print(7)"}}
+    pause = answer("One, ", ran, reason="CONTINUATION", continuationToken="dG9r")
+    broken = refusal(400, "No.", "INVALID_ARGUMENT")
+    server.script(stream_answer([pause]), broken, json_answer(pause), broken)
+    model = model_at(server, model="gemini-4-argon")
+
+    for ask in (colour.stream, colour.call):
+        with pytest.raises(BadRequest, match="No") as caught:
+            ask(model)
+
+        partial = caught.value.partial
+        assert partial is not None
+        assert partial.text == "One, "
+        assert partial.usage.total_tokens == 7
+        message = partial.choices[0].message.model_dump()
+        assert message["extra_content"]["google"]["parts"] == [{"text": "One, "}, ran]
+
+
 def test_an_answer_that_is_paused_without_end_is_an_error(colour: Colour, server: Loopback) -> None:
     server.script(whole_answer("x", reason="CONTINUATION", continuationToken="dG9r"))
 
@@ -341,6 +360,11 @@ def test_a_key_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(MissingSecret, match="GEMINI_API_KEY"):
         model_at()
+
+
+def test_a_vendors_client_is_not_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r'transport: is not for Gemini.*"vertexai": true'):
+        model_at(transport="sdk")
 
 
 def test_the_older_names_of_the_types_load(server: Loopback) -> None:
