@@ -18,7 +18,15 @@ from modelwrap.wire.claude_native import (
     sendable,
 )
 from modelwrap.wire.claude_tools import letters, tool_id
-from modelwrap.wire.histories import handed_over, in_words, with_images_shown, with_own_ids
+from modelwrap.wire.histories import (
+    handed_over,
+    in_words,
+    no_call,
+    no_result,
+    said_of,
+    with_images_shown,
+    with_own_ids,
+)
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import (
@@ -162,7 +170,7 @@ class _Writer:
         given = message.get("tool_call_id")
         call_id = given if isinstance(given, str) and given else next(iter(self._waiting), "")
         if call_id not in self._waiting:
-            raise _wrong(where, f"no tool call {call_id!r} waits for a result here")
+            raise no_call(call_id, where)
         content = message.get("content")
         block: Block = {"type": "tool_result", "tool_use_id": self._waiting.pop(call_id)}
         if message.get("is_error") and not content:
@@ -183,8 +191,7 @@ class _Writer:
 
     def _all_answered(self, where: str) -> None:
         if self._waiting:
-            missing = ", ".join(map(repr, self._waiting))
-            raise _wrong(where, f"the result of tool call {missing} must come first, in a message of role tool")
+            raise no_result(self._waiting, where)
 
     def _assistant(self, message: Message, where: str, position: int) -> None:
         self._takes_more = False
@@ -197,6 +204,7 @@ class _Writer:
         blocks = sendable(blocks, self._call.changes, open_ended=open_ended)
         if not blocks:
             tell(self._call.changes, Change("dropped", "messages", "an answer that held nothing"))
+            self._free_system()
             return
         self._waiting = {_caller_id(wait, message): wait for wait in waits}
         self._turns.append({"role": "assistant", "content": with_cache_mark(blocks, message.get("cache_control"))})
@@ -210,12 +218,18 @@ class _Writer:
             _tool_use(call, f"{where}.tool_calls[{number}]", changes)
             for number, call in enumerate(message.get("tool_calls") or ())
         ]
-        content = message.get("content") or (None if native_extra(message, PROVIDER) else message.get("refusal"))
+        content = said_of(self._without_own_refusal(message))
         plain = native is None and not calls and "cache_control" not in message
         if plain and isinstance(content, str) and content.strip():
             return content
         said = to_blocks(content, f"{where}.content", changes)
         return [*said, *calls] if native is None else fitted(native, said, calls, changes)
+
+    def _without_own_refusal(self, message: Message) -> Message:
+        if not message.get("refusal") or not native_extra(message, PROVIDER):
+            return message
+        tell(self._call.changes, Change("dropped", "messages.refusal", "what was told of Claude's own refusal"))
+        return {**message, "refusal": None}
 
     def _later_system(self, message: Message, where: str, position: int) -> None:
         blocks = to_blocks(message.get("content"), f"{where}.content", self._call.changes)
@@ -228,12 +242,19 @@ class _Writer:
             self._add_system(message, blocks)
             self._takes_more = False
             return
-        tell(
-            self._call.changes,
-            Change("emulated", "messages", "a later system message goes out as <system> text of the user"),
-        )
+        self._say_as_user(blocks)
+
+    def _say_as_user(self, blocks: list[Block]) -> None:
+        """Write a later system message as text of the user."""
+        detail = "a later system message goes out as <system> text of the user"
+        tell(self._call.changes, Change("emulated", "messages", detail))
         marked = text_block(f"<system>\n{text_of(blocks)}\n</system>")
         self._say(with_cache_mark([marked], blocks[-1].get("cache_control")))
+
+    def _free_system(self) -> None:
+        """Write a system message otherwise behind which no answer of Claude's comes after all."""
+        if self._turns and self._turns[-1]["role"] == "system":
+            self._say_as_user(as_blocks(self._turns.pop()["content"]))
 
     def _add_system(self, message: Message, blocks: list[Block]) -> None:
         content = message.get("content")

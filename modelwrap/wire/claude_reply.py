@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from modelwrap.wire.claude_native import PROVIDER, says_everything
 from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell, validated
-from modelwrap.wire.turns import given_names
+from modelwrap.wire.turns import arguments_text, given_names
 from modelwrap.wire.usage import token_usage
 
 PAUSED = "pause_turn"
@@ -182,11 +181,6 @@ def citations_of(block: Block, start: int) -> list[dict[str, Any]]:
     ]
 
 
-def arguments(tool_input: JSON) -> str:
-    """Write a tool's input as the text in which OpenAI's calls carry it; what broke off is a text already."""
-    return tool_input if isinstance(tool_input, str) else json.dumps(tool_input, ensure_ascii=False)
-
-
 def _message(message: dict[str, Any], blocks: list[Block], names: Mapping[str, str]) -> dict[str, Any]:
     text = text_of(blocks)
     thoughts = [str(block.get("thinking") or "") for block in blocks if block.get("type") == "thinking"]
@@ -220,7 +214,7 @@ def _tool_call(block: Block, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": block.get("id") or "",
         "type": "function",
-        "function": {"name": names.get(name, name), "arguments": arguments(block.get("input") or {})},
+        "function": {"name": names.get(name, name), "arguments": arguments_text(block.get("input") or {})},
     }
 
 

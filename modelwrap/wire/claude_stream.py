@@ -12,7 +12,6 @@ from modelwrap.wire.claude_content import Block
 from modelwrap.wire.claude_native import PROVIDER, says_everything
 from modelwrap.wire.claude_reply import (
     PAUSED,
-    arguments,
     beside,
     blocks_of,
     citations_of,
@@ -27,7 +26,7 @@ from modelwrap.wire.claude_reply import (
 from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
-from modelwrap.wire.turns import given_names
+from modelwrap.wire.turns import arguments_text, given_names
 
 _CHUNK = "chat.completion.chunk"
 
@@ -216,7 +215,7 @@ class EventReader:
         delta: dict[str, Any] = {}
         cut = not event.keys() - {"index"} and not self.complete
         if opened.call is not None and not (opened.has_input_pieces or cut):
-            text = arguments(block.get("input") or {})
+            text = arguments_text(block.get("input") or {})
             delta["tool_calls"] = [{"index": opened.call, "function": {"arguments": text}}]
         if block.get("type") == "text":
             if cited := citations_of(block, self._text_length):

@@ -14,7 +14,7 @@ from modelwrap.wire.functions import modern_messages
 from modelwrap.wire.gemini_content import Part, text_part, to_parts
 from modelwrap.wire.gemini_native import PROVIDER, is_own, model_parts
 from modelwrap.wire.gemini_tools import function_name
-from modelwrap.wire.histories import in_words, with_own_ids
+from modelwrap.wire.histories import in_words, no_call, no_result, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import (
@@ -172,7 +172,7 @@ class _Writer:
         given = message.get("tool_call_id")
         call_id = self._open_call(given, message.get("name"))
         if call_id is None:
-            raise _wrong(where, f"no tool call {given!r} waits for a result here")
+            raise no_call(given, where)
         function = self._waiting[call_id]
         response: Part = {"name": function.get("name", "")}
         if "id" in function:
@@ -221,8 +221,7 @@ class _Writer:
     def _end_results(self, where: str) -> None:
         missing = [call_id.rstrip("\0") for call_id in self._waiting if call_id not in self._results]
         if missing:
-            names = ", ".join(map(repr, missing))
-            raise _wrong(where, f"the result of tool call {names} must come first, in a message of role tool")
+            raise no_result(missing, where)
         if self._waiting:
             self._say("user", [self._results[call_id] for call_id in self._waiting])
         if self._pictures:

@@ -13,6 +13,7 @@ from typing import Any
 from modelwrap.types import Change, Message
 from modelwrap.wire.gemini_content import Part, inline_part, text_part, to_parts
 from modelwrap.wire.gemini_tools import function_name
+from modelwrap.wire.histories import said_of
 from modelwrap.wire.media_parts import is_data_url, wrong
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import arguments_of, native_extra, tool_name
@@ -78,7 +79,7 @@ def is_own(message: Mapping[str, Any]) -> bool:
 
 
 def _said(message: Mapping[str, Any], own: Mapping[str, Any], where: str, changes: list[Change]) -> list[Part]:
-    parts = to_parts(message.get("content") or message.get("refusal") or None, f"{where}.content", changes)
+    parts = to_parts(said_of(message), f"{where}.content", changes)
     if not all(_is_part(part) for part in parts):
         raise wrong(f"{where}.content", "functionCall must be an object")
     signature = own.get("thought_signature")

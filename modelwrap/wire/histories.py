@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelwrap.errors import BadRequest
@@ -100,7 +100,7 @@ def handed_over(messages: list[Message], take: Callable[[Message], tuple[Message
         if held and message.get("role") != "tool":
             follows = message.get("role") == "user"
             beside = message if follows else {"role": "user", "content": None}
-            written.append({**beside, "content": [*held, *_as_parts(beside.get("content"))]})
+            written.append({**beside, "content": [*held, *as_parts(beside.get("content"))]})
             held = []
             if follows:
                 continue
@@ -122,12 +122,33 @@ def in_words(message: Message, where: str, changes: list[Change]) -> Message:
     return {**{name: value for name, value in message.items() if name != "audio"}, "content": words}
 
 
+def said_of(message: Mapping[str, Any]) -> Any:
+    """Give all that an assistant said: the content, and behind it the words in which it refused."""
+    content, refusal = message.get("content"), message.get("refusal")
+    if not content or not refusal:
+        return content or refusal
+    return [*as_parts(content), {"type": "refusal", "refusal": refusal}]
+
+
+def no_call(call_id: Any, where: str) -> BadRequest:
+    """Say of a result that nothing asked for it."""
+    return BadRequest(f"{where}: no tool call {call_id!r} waits for a result here", sent=False)
+
+
+def no_result(call_ids: Iterable[str], where: str) -> BadRequest:
+    """Say of calls that what they came to is missing."""
+    missing = ", ".join(map(repr, call_ids))
+    what = f"the result of tool call {missing} is missing: it comes right behind the call, in a message of role tool"
+    return BadRequest(f"{where}: {what}", sent=False)
+
+
 def _calls_of(message: Message) -> list[Mapping[str, Any]]:
     calls = message.get("tool_calls") if message.get("role") == "assistant" else None
     return calls if isinstance(calls, list) and all(isinstance(call, Mapping) for call in calls) else []
 
 
-def _as_parts(content: Any) -> list[Any]:
+def as_parts(content: Any) -> list[Any]:
+    """Give a content as the list of parts that it may be written as."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return content if isinstance(content, list) else [content] if content else []

@@ -10,7 +10,7 @@ from typing import Any
 from modelwrap.capabilities import Traits
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
-from modelwrap.wire.histories import in_words, with_images_shown, with_own_ids
+from modelwrap.wire.histories import in_words, no_call, no_result, said_of, with_images_shown, with_own_ids
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import Item, to_content, to_text
 from modelwrap.wire.openai_responses_native import PROVIDER, fitted, native_items, sendable
@@ -18,6 +18,7 @@ from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import (
     SYSTEM,
+    arguments_text,
     native_extra,
     spelled,
     tell_of_foreign,
@@ -87,8 +88,7 @@ class _Writer:
 
     def finished(self) -> list[Item]:
         if self._waiting and not self._server_keeps_history:
-            missing = ", ".join(map(repr, self._waiting))
-            raise _wrong("messages", f"the result of tool call {missing} is missing, in a message of role tool")
+            raise no_result(self._waiting, "messages")
         return self._items
 
     def _said(self, message: Message, where: str) -> None:
@@ -113,7 +113,7 @@ class _Writer:
         call = self._waiting.pop(call_id, None)
         if call is None:
             if not (self._server_keeps_history and call_id):
-                raise _wrong(where, f"no tool call {call_id!r} waits for a result here")
+                raise no_call(call_id, where)
             call = _Waiting(call_id, "function_call")
         output = to_content(message.get("content"), f"{where}.content", self._changes)
         self._items.append({"type": _OUTPUTS[call.kind], "call_id": call.sent_id, "output": output})
@@ -122,7 +122,8 @@ class _Writer:
         message = in_words(message, where, self._changes)
         native = native_items(message, self._traits.facts, self._changes)
         tell_of_foreign(message, PROVIDER, self._changes, own=native is not None)
-        text = to_text(message.get("content") or message.get("refusal"), f"{where}.content", self._changes)
+        # Of a server's own, the items hold the parts.
+        text = to_text(said_of(message), f"{where}.content", self._changes if native is None else [])
         calls = [
             self._call(call, f"{where}.tool_calls[{number}]", native)
             for number, call in enumerate(message.get("tool_calls") or ())
@@ -158,8 +159,8 @@ def _written(call: Any, sent_id: str, where: str, changes: list[Change]) -> Item
         return {"type": "custom_tool_call", "call_id": sent_id, "name": name, "input": text}
     if not isinstance(function, Mapping):
         raise _wrong(where, "must be the call of a function or of a custom tool")
-    name, arguments = tool_name(function.get("name"), function_name, changes), function.get("arguments") or "{}"
-    return {"type": "function_call", "call_id": sent_id, "name": name, "arguments": arguments}
+    name, arguments = tool_name(function.get("name"), function_name, changes), function.get("arguments") or {}
+    return {"type": "function_call", "call_id": sent_id, "name": name, "arguments": arguments_text(arguments)}
 
 
 def _wrong(where: str, what: str) -> BadRequest:

@@ -77,7 +77,8 @@ def fitted(native: list[Item], text: str, calls: list[Item], changes: list[Chang
 
     An item that is kept keeps those in front of it that led to it: one goes nowhere without the other.
     """
-    same_text = text in ("".join(texts_of(native)), "".join(texts_of(native, final=True)), _refused(native))
+    texts = "".join(texts_of(native))
+    same_text = text in (texts, "".join(texts_of(native, final=True)), texts + "".join(refusals_of(native)))
     left = {call["call_id"]: call for call in calls}
     laid: list[Item] = []
     leading: list[Item] = []
@@ -156,10 +157,6 @@ def _is_plain_message(item: Item) -> bool:
 def _is_plain_call(item: Item) -> bool:
     said = {name for name, value in item.items() if value is not None}
     return kind_of(item) in _CALLS and said <= _CALL_KEYS
-
-
-def _refused(native: list[Item]) -> str | None:
-    return None if any(texts_of(native)) else "".join(refusals_of(native))
 
 
 def _is_same_call(call: Item, item: Item) -> bool:

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.types import Change, ChatChunk, ChatReply, Choice, Message
-from modelwrap.wire.histories import handed_over, in_words, with_images_shown, with_own_ids
+from modelwrap.wire.histories import (
+    as_parts,
+    handed_over,
+    in_words,
+    no_call,
+    no_result,
+    with_images_shown,
+    with_own_ids,
+)
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import REASONING, spelled, tell_of_unknown, tool_name, without_cache_mark
+from modelwrap.wire.turns import REASONING, arguments_text, spelled, tell_of_unknown, tool_name, without_cache_mark
 
 _LONGEST_NAME = 64
 _LONGEST_ID = 40
@@ -29,8 +37,9 @@ _OF_OTHERS = ("extra_content", *REASONING)
 """What is taken off by itself, and told."""
 _OF_SYSTEM = {"role", "content", "name"}
 
-_IN_RESULTS = ("text", "refusal", "image_url")
-_BESIDE = Change("converted", "messages.content", "what came with a tool's result and is no image stands behind it")
+# Pictures in the result of a tool are a 400 to older models, and newer ones answer without having seen them.
+_IN_RESULTS = ("text", "refusal")
+_BESIDE = Change("converted", "messages.content", "what came with a tool's result and is no text stands behind it")
 _LONG_ID = Change("converted", "tool_calls.id", f"given a name of {_LONGEST_ID} letters at most")
 _SPEAKER = Change("renamed", "messages.name", "in the letters that OpenAI takes")
 
@@ -42,8 +51,8 @@ def function_name(name: str) -> str:
 
 def strict_messages(messages: list[Message], changes: list[Change]) -> list[Message]:
     """Write messages as Chat Completions take them at OpenAI; the same objects where nothing is to be done."""
-    messages = with_images_shown(with_own_ids(messages, changes), changes)
-    messages = handed_over(messages, lambda message: _files_of_result(message, changes))
+    messages = with_images_shown(_answered(with_own_ids(messages, changes)), changes)
+    messages = handed_over(messages, lambda message: _media_of_result(message, changes))
     return [_message(message, f"messages[{position}]", changes) for position, message in enumerate(messages)]
 
 
@@ -91,37 +100,77 @@ def _choice(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _files_of_result(message: Message, changes: list[Change]) -> tuple[Message, list[Any]]:
+def _answered(messages: list[Message]) -> list[Message]:
+    """Give messages in which every result names its call, and raise where one of the two is missing."""
+    written = []
+    waiting: list[str] = []
+    for position, message in enumerate(messages):
+        where = f"messages[{position}]"
+        if message.get("role") == "tool":
+            message = _result_of(waiting, message, where)
+        elif waiting:
+            raise no_result(waiting, where)
+        else:
+            calls = message.get("tool_calls") or ()
+            waiting = [str(call.get("id") or "") for call in calls if isinstance(call, Mapping)]
+        written.append(message)
+    if waiting:
+        raise no_result(waiting, "messages")
+    return written
+
+
+def _result_of(waiting: list[str], message: Message, where: str) -> Message:
+    given = message.get("tool_call_id") or next(iter(waiting), "")
+    if given not in waiting:
+        raise no_call(given, where)
+    waiting.remove(given)
+    return {**message, "tool_call_id": given}
+
+
+def _media_of_result(message: Message, changes: list[Change]) -> tuple[Message, list[Any]]:
     content = message.get("content")
-    if message.get("role") != "tool" or not isinstance(content, list):
+    if message.get("role") != "tool" or not isinstance(content, (list, Mapping)):
         return message, []
-    files = [part for part in content if isinstance(part, Mapping) and part.get("type") not in _IN_RESULTS]
-    if not files:
+    parts = as_parts(content)
+    media = [part for part in parts if isinstance(part, Mapping) and part.get("type") not in _IN_RESULTS]
+    if not media:
         return message, []
     tell(changes, _BESIDE)
-    return {**message, "content": [part for part in content if part not in files]}, files
+    return {**message, "content": [part for part in parts if part not in media]}, media
 
 
 def _message(message: Message, where: str, changes: list[Change]) -> Message:
-    known = _KEYS.get(message["role"], _OF_SYSTEM)
+    role = message["role"]
+    known = _KEYS.get(role, _OF_SYSTEM)
     tell_of_unknown(message, known, changes)
     written = {
         name: value
         for name, value in message.items()
         if (name in known or name in _OF_OTHERS) and (value is not None or name == "content")
     }
-    if isinstance(content := written.get("content"), list):
-        written["content"] = [
-            without_cache_mark(part, changes) if isinstance(part, Mapping) else part for part in content
-        ]
-    if written["role"] != "tool" and isinstance(name := written.get("name"), str):
-        written["name"] = spelled(name, _NOT_IN_SPEAKERS, _LONGEST_NAME)
-        if written["name"] != name:
-            tell(changes, _SPEAKER)
-    if written["role"] == "assistant":
+    if "content" in written:
+        written["content"] = _content(written["content"], changes)
+    if isinstance(name := written.get("name"), str):
+        written["name"] = tool_name(name, function_name, changes) if role == "tool" else _speaker(name, changes)
+    if role == "assistant":
         return _assistant(written, where, changes)
-    if written["role"] == "tool":
-        return _result(written, changes)
+    written["content"] = written.get("content") or ""
+    if role == "tool":
+        written["tool_call_id"] = _call_id(written["tool_call_id"], changes)
+    return written
+
+
+def _content(content: Any, changes: list[Change]) -> Any:
+    if not isinstance(content, (list, Mapping)):
+        return content
+    parts = as_parts(content)
+    return [without_cache_mark(part, changes) if isinstance(part, Mapping) else part for part in parts] or None
+
+
+def _speaker(name: str, changes: list[Change]) -> str:
+    written = spelled(name, _NOT_IN_SPEAKERS, _LONGEST_NAME)
+    if written != name:
+        tell(changes, _SPEAKER)
     return written
 
 
@@ -136,12 +185,11 @@ def _assistant(message: Message, where: str, changes: list[Change]) -> Message:
 
 
 def _call(call: Mapping[str, Any], changes: list[Change]) -> Mapping[str, Any]:
-    return dict(named_tool({**call, "id": _call_id(str(call.get("id") or ""), changes)}, changes))
-
-
-def _result(message: Message, changes: list[Change]) -> Message:
-    written = {**message, "tool_call_id": _call_id(str(message.get("tool_call_id") or ""), changes)}
-    return {**written, "content": message.get("content") or ""}
+    written = {name: value for name, value in call.items() if value is not None}
+    written["id"] = _call_id(str(call.get("id") or ""), changes)
+    if isinstance(function := call.get("function"), Mapping):
+        written["function"] = {**function, "arguments": arguments_text(function.get("arguments"))}
+    return dict(named_tool(written, changes))
 
 
 def _call_id(given: str, changes: list[Change]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from modelwrap.errors import InvalidResponse
-from modelwrap.types import Change, Message
+from modelwrap.types import JSON, Change, Message
 from modelwrap.wire import body as bodies
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
@@ -71,6 +72,19 @@ def arguments_of(arguments: Any, changes: list[Change]) -> dict[str, Any]:
         return value
     tell(changes, Change("converted", "tool_calls.arguments", f"what is no JSON object goes out as {_BROKEN}"))
     return {_BROKEN: str(arguments)}
+
+
+def arguments_text(arguments: JSON) -> Any:
+    """Write a tool call's arguments as the text in which OpenAI's calls carry them.
+
+    What is a text goes out as it is; what JSON has no form for does, too, to be refused by its place.
+    """
+    if arguments is not None and not isinstance(arguments, (dict, list)):
+        return arguments
+    try:
+        return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return arguments
 
 
 def with_speaker(message: Message, changes: list[Change]) -> Any:

@@ -189,7 +189,8 @@ def chat(body: dict[str, Any]) -> None:
         assert not waiting, "a call without its result"
         if name := message.get("name"):
             assert re.fullmatch(r"[^\s<|\\/>]{1,64}", name), name
-        for part in message["content"] if isinstance(message["content"], list) else ():
+        assert message.get("content") != [], "content without a part"
+        for part in message["content"] if isinstance(message.get("content"), list) else ():
             data_url_is_what_it_says((part.get("image_url") or {}).get("url", ""))
         if message["role"] != "assistant":
             assert message["content"] is not None
@@ -209,13 +210,10 @@ def chat(body: dict[str, Any]) -> None:
 
 
 def _as_typed(body: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what OpenAI is known to take and its types do not name: citations, images in results of tools."""
-    messages = []
-    for message in body["messages"]:
-        typed = {name: value for name, value in message.items() if name != "annotations"}
-        if message["role"] == "tool" and isinstance(message["content"], list):
-            typed["content"] = [part for part in message["content"] if part["type"] != "image_url"]
-        messages.append(typed)
+    """Leave out what OpenAI is known to take and its types do not name: citations."""
+    messages = [
+        {name: value for name, value in message.items() if name != "annotations"} for message in body["messages"]
+    ]
     return {**body, "messages": messages}
 
 

@@ -98,6 +98,12 @@ TOOL = {"role": "tool", "tool_call_id": "c1", "content": "x"}
         [USER, {"role": "assistant", "content": None}],
         [{**USER, "name": "Ann Smith"}],
         [{**USER, "colour": "red"}],
+        [{**USER, "content": []}],
+        [
+            USER,
+            {**chat_call(), "content": None},
+            {**TOOL, "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+        ],
     ],
 )
 def test_the_rules_of_chat_would_find(messages: list[Any]) -> None:
