@@ -27,18 +27,23 @@ from modelwrap.errors import CallError, ConfigError, ContextTooLong, Unsupported
 from modelwrap.jsonc import Path
 from modelwrap.models.attempts import Attempted, sent_once
 from modelwrap.models.call import Call, Chunks
+from modelwrap.models.embedding import EmbeddingModel
 from modelwrap.models.http import Decoder, HttpModel
 from modelwrap.models.messages import messages_from
-from modelwrap.models.post_api_jobs import Job, JobConfig, finished
+from modelwrap.models.post_api_jobs import Job, JobConfig, finished, submitted_once
 from modelwrap.runtime.base import HttpResponse, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import Change, Message, Reply
+from modelwrap.wire.embeddings import batches, inputs_of
 from modelwrap.wire.http import Endpoint, HttpRequest, Timeouts, WireCall
 from modelwrap.wire.places import place_of
 from modelwrap.wire.post_api import Kind, Service
 from modelwrap.wire.post_api_stream import decoder_for
 from modelwrap.wire.transcript import AS_TRANSCRIPT, CHAT_TEMPLATES, templated, texts_of, transcript
 from modelwrap.wire.urls import normalised_url, origin, with_query
+
+# What stands before a position that is to be filled is sent as null.
+_MOST_POSITIONS = 100
 
 
 def _place(value: object) -> object:
@@ -50,7 +55,17 @@ def _place(value: object) -> object:
     return value
 
 
+def _place_to_fill(value: object) -> object:
+    steps = place_of(value) if isinstance(value, str) and _place(value) else ()
+    if steps and not isinstance(steps[0], str):
+        raise mistake("must begin with a name, as in inputs[0].text")
+    if any(isinstance(step, int) and step >= _MOST_POSITIONS for step in steps):
+        raise mistake(f"a position must be below {_MOST_POSITIONS}")
+    return value
+
+
 PlaceText = Annotated[str, Field(min_length=1), BeforeValidator(_place)]
+PlaceToFill = Annotated[str, Field(min_length=1), BeforeValidator(_place_to_fill)]
 
 
 class PostArgs(ConfigPart):
@@ -65,11 +80,12 @@ class PostAPIConfig(ModelConfig):
     api_url: str = Field(min_length=1, description="Where the request goes, whole: nothing is appended to it.")
     headers: Headers = Field(default={}, description="Headers that go with every request.")
     json_args: Arguments = Field(default={}, description="What goes into the JSON beside the messages.")
-    messages_key: PlaceText = Field(
+    messages_key: PlaceToFill = Field(
         default="inputs",
-        description="Where in the JSON the prompt or the messages go, as in `inputs` or `input.prompt`.",
+        description="Where in the JSON the prompt or the messages go, as in `inputs`, `input.prompt` or "
+        "`instances[0].text`.",
     )
-    parameters_key: PlaceText | None = Field(
+    parameters_key: PlaceToFill | None = Field(
         default=None,
         description="Where parameters go, those of a call and of `generate_args`, as in `parameters`; the top of the "
         "JSON if not given.",
@@ -243,12 +259,15 @@ class PostAPI(HttpModel):
 
     async def to_input(self, call: Call, runtime: Runtime) -> Any:
         given = self._given(call)
-        length = _length(given)
+        length = self._length(given)
         if self.max_length is not None and 0 < self.max_length < length:
             raise ContextTooLong(
                 f"the prompt has {length} characters, and max_length allows {self.max_length}", sent=False
             )
         return given
+
+    def _length(self, given: Any) -> int:
+        return _length(given)
 
     def _given(self, call: Call) -> Any:
         if isinstance(call.input, str) and self.prompt != "messages":
@@ -294,7 +313,8 @@ class PostAPI(HttpModel):
             return await response.read(), dict(response.headers)
 
         body, headers = await finished(self.job, self.endpoint, request, send, call.deadline, runtime)
-        return self.service.from_response(body, headers, wire, self.traits)
+        with submitted_once():
+            return self.service.from_response(body, headers, wire, self.traits)
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         with self._as_configured(call):
@@ -342,17 +362,37 @@ class PostAPIEmbeddingConfig(PostAPIConfig):
         default="none", description="How the vectors of a text's tokens become one, where a service gives those."
     )
 
+    max_inputs: Annotated[Count, Field(ge=1)] | None = Field(
+        default=None,
+        description="How many texts one request may hold; a longer list goes in several. Not given, in one.",
+    )
+
     def service(self, kind: Kind) -> Service:
         return replace(super().service(kind), pooling=self.pooling)
 
 
-class PostAPIEmbedding(PostAPI):
+class PostAPIEmbedding(PostAPI, EmbeddingModel):
     """The same for a service that makes vectors of a text, or of a list of texts; `reply.embeddings` has them."""
 
     Config = PostAPIEmbeddingConfig
     kind = "embedding"
+    max_inputs: int | None = None
+
+    def configure(self, config: ModelConfig) -> None:
+        super().configure(config)
+        if isinstance(config, PostAPIEmbeddingConfig):
+            self.max_inputs = config.max_inputs
+
+    def batches(self, given: Any) -> list[Any]:
+        if self.max_inputs is None or not isinstance(given, list):
+            return [given]
+        return batches(given, self.max_inputs)
 
     def _given(self, call: Call) -> Any:
         if isinstance(call.input, (list, tuple)) and all(isinstance(item, (str, list)) for item in call.input):
-            return list(call.input)
+            return inputs_of(list(call.input))
         return super()._given(call)
+
+    def _length(self, given: Any) -> int:
+        """Count the longest of several texts: each is a prompt of its own."""
+        return max(map(_length, given), default=0) if isinstance(given, list) else _length(given)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from modelwrap.wire.urls import normalised_url, origin
 
 _MOST_FAILED_POLLS = 5
 _PLACE_IN_URL = re.compile(r"\{([^{}]+)\}")
-_DONE = ("succeeded", "success", "completed", "complete", "done", "finished", "ready")
+_DONE = ("succeeded", "success", "completed", "complete", "done", "finished", "ready", "true")
 _FAILED = ("failed", "failure", "error", "canceled", "cancelled", "expired", "unknown")
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[tuple[bytes, Mapping[str, str]]]]
@@ -41,19 +42,33 @@ class JobConfig(ConfigPart):
     interval: Seconds = Field(default=1.0, description="Seconds between two questions.")
     result_url: str | None = Field(
         default=None,
+        min_length=1,
         description="Where the result is fetched, with places of the last answer in it; that answer, if not given.",
     )
 
     def job(self, api_url: str) -> Job:
         try:
-            whole = self.url if self.url.startswith("{") else normalised_url(self.url.replace("{", "%7B"))
             status = place_of(self.status_path)
         except ValueError as error:
-            raise ConfigError(f"poll: {error}") from None
-        if not self.url.startswith("{") and origin(whole) != origin(api_url):
+            raise ConfigError(f"poll.status_path: {error}") from None
+        whole = _checked(self.url, "poll.url")
+        if whole is not None and origin(whole) != origin(api_url):
             raise ConfigError("poll.url: must be at the host of api_url, for the headers with the key go there too")
+        if self.result_url is not None:
+            _checked(self.result_url, "poll.result_url")
         done, failed = (frozenset(word.lower() for word in words) for words in (self.done, self.failed))
         return Job(self.url, status, done, failed, self.interval, self.result_url)
+
+
+def _checked(template: str, where: str) -> str | None:
+    """Check a URL with places in it, and give it without them; None where an answer gives it as a whole."""
+    try:
+        bare = _PLACE_IN_URL.sub(lambda found: quote(".".join(map(str, place_of(found[1])))), template)
+        if "{" in bare or "}" in bare:
+            raise ValueError("a brace stands alone; places are written as in {data.id}")
+        return None if template.startswith("{") else normalised_url(bare)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +87,55 @@ async def finished(
     """Submit a job, wait until it is done, and give the body and headers of its result."""
     body, headers = await send(submission)
     answer = bodies.loads(body)
-    question = _to_get(job.url, answer, endpoint)
-    failures_in_a_row = 0
-    while not _is_done(answer, job):
-        await runtime.sleep(max(min(job.interval, deadline.remaining()), 0.0))
-        deadline.check()
-        try:
-            body, headers = await send(question)
-            answer, failures_in_a_row = bodies.loads(body), 0
-        except CallError as error:
-            failures_in_a_row += 1
-            if not error.retryable or failures_in_a_row > _MOST_FAILED_POLLS:
-                # Another attempt would have the job done, and paid for, once more.
-                error.retryable = False
-                raise
-    if job.result_url is None:
-        return body, headers
-    try:
+    with submitted_once():
+        if not _is_done(answer, job):
+            question = _question(job, answer, endpoint)
+            body, headers, answer = await _asked(job, question, answer, send, deadline, runtime)
+        if job.result_url is None:
+            return body, headers
         return await send(_to_get(job.result_url, answer, endpoint))
+
+
+@contextmanager
+def submitted_once() -> Iterator[None]:
+    """Let no job be submitted again whatever becomes of it: it would be done, and paid for, once more."""
+    try:
+        yield
     except CallError as error:
         error.retryable = False
+        raise
+
+
+async def _asked(
+    job: Job, question: HttpRequest, answer: JSON, send: Send, deadline: Deadline, runtime: Runtime
+) -> tuple[bytes, Mapping[str, str], JSON]:
+    """Ask for a job until it is done, and give the last answer, also read."""
+    failures_in_a_row = 0
+    wait = job.interval
+    while True:
+        await runtime.sleep(max(min(wait, deadline.remaining()), 0.0))
+        try:
+            deadline.check()
+            body, headers = await send(question)
+            answer, failures_in_a_row, wait = bodies.loads(body), 0, job.interval
+        except CallError as error:
+            failures_in_a_row += 1
+            wait = max(job.interval, error.retry_after or 0.0)
+            if deadline.remaining() <= 0:
+                error.message += f" (the job said {at(answer, job.status)!r:.40} last)"
+            if not error.retryable or failures_in_a_row > _MOST_FAILED_POLLS or wait > deadline.remaining():
+                raise
+        else:
+            if _is_done(answer, job):
+                return body, headers, answer
+
+
+def _question(job: Job, answer: JSON, endpoint: Endpoint) -> HttpRequest:
+    try:
+        return _to_get(job.url, answer, endpoint)
+    except InvalidResponse:
+        if isinstance(answer, dict) and failures.says_error(answer):
+            raise failures.refused(failures.read(answer), 200) from None
         raise
 
 

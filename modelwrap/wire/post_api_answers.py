@@ -115,8 +115,8 @@ def counts_in(found: JSON) -> dict[str, int] | None:
 
 
 def images_in(raw: JSON, *, surely: bool = False) -> list[dict[str, str]] | None:
-    """Find images, each by its `url` or as `b64_json`; with `surely` also in plain texts."""
-    for place in _IMAGE_PLACES:
+    """Find images, each by its `url` or as `b64_json`; with `surely` also right here, and in plain texts."""
+    for place in ((), *_IMAGE_PLACES) if surely else _IMAGE_PLACES:
         found = at(raw, place)
         items = found if isinstance(found, list) else [found]
         images = [image for item in items if (image := _image(item, surely=surely)) is not None]

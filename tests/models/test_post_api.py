@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 
 import modelwrap
-from modelwrap.errors import ConfigError, InvalidResponse, Overloaded, ServerFailed, UnsupportedParameter
+from modelwrap.errors import (
+    BadRequest,
+    ConfigError,
+    ContentFiltered,
+    ContextTooLong,
+    InvalidResponse,
+    Overloaded,
+    RateLimited,
+    ServerFailed,
+    TimedOut,
+    UnsupportedParameter,
+)
 from tests.colours import Colour
-from tests.loopback import Answer, Loopback, error_answer, json_answer
+from tests.loopback import Answer, Asked, Loopback, error_answer, json_answer
 
 SUBMITTED = {"output": {"task_id": "t 1", "task_status": "PENDING"}}
 RUNNING = {"output": {"task_id": "t 1", "task_status": "RUNNING"}}
@@ -70,6 +81,54 @@ def test_a_job_is_not_submitted_again_when_nobody_can_be_asked_for_it(server: Lo
         load(server, poll=by_id(server))("A cat")
 
     assert [asked.method for asked in server.asked].count("POST") == 1
+
+
+def test_a_job_whose_result_is_an_error_is_not_submitted_again(server: Loopback) -> None:
+    server.script(json_answer(SUBMITTED), json_answer({"output": {"task_status": "SUCCEEDED"}, "error": "no pictures"}))
+
+    with pytest.raises(ServerFailed, match="no pictures") as caught:
+        load(server, poll=by_id(server))("A cat")
+
+    assert not caught.value.retryable
+    assert [asked.method for asked in server.asked] == ["POST", "GET"]
+
+
+def test_a_submission_that_is_refused_under_200_says_why(server: Loopback) -> None:
+    server.script(json_answer({"error": {"message": "the prompt is empty", "code": "invalid_prompt"}}))
+
+    with pytest.raises(ContentFiltered, match="the prompt is empty"):
+        load(server, poll=by_id(server))("")
+
+
+def test_a_job_that_does_not_end_says_what_it_said_last(server: Loopback) -> None:
+    server.script(json_answer(SUBMITTED), json_answer({"output": {"task_status": "WEIRD"}}))
+
+    with pytest.raises(TimedOut, match=r"longer than 0\.1 s in all \(the job said 'WEIRD' last\)"):
+        load(server, poll=by_id(server), timeout=0.1)("A cat")
+
+
+def test_a_job_is_not_asked_for_before_the_server_wants_that(server: Loopback) -> None:
+    server.script(json_answer(SUBMITTED), error_answer(429, retry_after="30"), json_answer(DONE))
+
+    with pytest.raises(RateLimited) as caught:
+        load(server, poll=by_id(server))("A cat")
+
+    assert (caught.value.retry_after, caught.value.retryable) == (30, False)
+    assert len(server.asked) == 2
+
+
+def test_a_status_may_be_a_truth_value(server: Loopback) -> None:
+    server.script(json_answer({"id": 7, "ready": False}), json_answer({"id": 7, "ready": True, "text": "Bonn."}))
+    poll = {"url": f"http://127.0.0.1:{server.port}/{{id}}", "status_path": "ready", "interval": 0.01}
+
+    assert load(server, model_type="post_api", poll=poll)("Capital?").text == "Bonn."
+
+
+def test_a_job_that_is_done_at_once_needs_no_name(server: Loopback) -> None:
+    server.script(json_answer(DONE["output"] | {"task_id": None}))
+    poll = by_id(server, status_path="task_status")
+
+    assert load(server, poll=poll, answer_path="results")("A cat").image_urls == ["https://host/a.png"]
 
 
 def test_a_job_that_answers_at_once_is_not_asked_for(server: Loopback) -> None:
@@ -152,6 +211,12 @@ def test_what_a_server_asks_for_goes_before_retry_interval(server: Loopback) -> 
         ({"retry_interval": -1}, "retry_interval: must be at least 0"),
         ({"poll": {"url": "https://elsewhere.example.com/{id}"}}, "poll.url: must be at the host of api_url"),
         ({"poll": {"url": "{id}", "intervall": 1}}, 'poll.intervall: unknown key; did you mean "interval"'),
+        ({"poll": {"url": "{"}}, "poll.url: a brace stands alone"),
+        ({"poll": {"url": "{a..b}"}}, "poll.url: write names with dots between them"),
+        ({"poll": {"url": "{id}", "status_path": "a..b"}}, "poll.status_path: write names with dots between them"),
+        ({"poll": {"url": "{id}", "result_url": "{id"}}, "poll.result_url: a brace stands alone"),
+        ({"messages_key": "[0].text"}, "messages_key: must begin with a name"),
+        ({"messages_key": "texts[100]"}, "messages_key: a position must be below 100"),
         ({"stream_url": "https://elsewhere.example.com/"}, "stream_url: must be at the host of api_url"),
         ({"pooling": "mean"}, "pooling: unknown key"),
     ],
@@ -170,3 +235,42 @@ def test_secrets_in_the_json_stay_hidden_at_any_depth_of_the_request(server: Loo
 
     assert explained.body == {"api_key": "***", "nested": {"model": "m", "prompt": "A cat"}}
     assert "s3cret" not in str(explained)
+
+
+def vectors(asked: Asked) -> Answer:
+    return json_answer([[float(len(text))] for text in asked.body["inputs"]])
+
+
+def test_a_long_list_goes_in_several_requests(colour: Colour, server: Loopback) -> None:
+    server.script(vectors)
+    model = load(server, model_type="post_api_embedding", max_inputs=2)
+
+    reply = colour.call(model, ["a", "bb", "ccc", "dddd", "eeeee"])
+
+    assert reply.embeddings == [[1.0], [2.0], [3.0], [4.0], [5.0]]
+    assert sorted(asked.body["inputs"] for asked in server.asked) == [["a", "bb"], ["ccc", "dddd"], ["eeeee"]]
+
+
+def test_a_long_list_goes_in_one_request_where_nothing_is_said(server: Loopback) -> None:
+    server.script(vectors)
+
+    reply = load(server, model_type="post_api_embedding")(["a"] * 300)
+
+    assert reply.embeddings == [[1.0]] * 300
+    assert len(server.asked) == 1
+
+
+def test_max_length_is_of_each_text_of_a_list(server: Loopback) -> None:
+    server.script(vectors)
+    model = load(server, model_type="post_api_embedding", max_length=3)
+
+    assert model(["aaa", "bb"]).embeddings == [[3.0], [2.0]]
+    with pytest.raises(ContextTooLong, match="the prompt has 4 characters, and max_length allows 3"):
+        model(["aaa", "bbbb"])
+
+
+def test_an_empty_list_is_not_sent(server: Loopback) -> None:
+    with pytest.raises(BadRequest, match="input: the list is empty"):
+        load(server, model_type="post_api_embedding")([])
+
+    assert server.asked == []
