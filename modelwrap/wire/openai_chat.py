@@ -229,7 +229,7 @@ def _choices_of(data: JSON) -> list[Any]:
         if failures.says_error(data):
             raise failures.refused(failures.read(data), 200)
         if _says_filtered(data):
-            raise ContentFiltered("the provider filtered the prompt and gave no answer", code="content_filter")
+            raise ContentFiltered(_FILTERED, code="content_filter")
         raise InvalidResponse("choices: the answer has none")
     if type(choices) is not list:
         raise InvalidResponse(f"choices: a list is expected, got {bodies.kind_of(choices)}")
@@ -306,6 +306,8 @@ def _says_filtered(value: JSON) -> bool:
 # Some servers send it with spaces around it, or as a text of JSON.
 _END_MARK = "[DONE]"
 
+_FILTERED = "the provider filtered the prompt and gave no answer"
+
 
 async def from_stream(
     events: AsyncIterator[sse.Event],
@@ -321,7 +323,7 @@ async def from_stream(
     """
     reader = ChunkReader(traits, call.changes, given_names(call, function_name) if traits.strict else {})
     end = end or sse.End()
-    whole = False
+    whole = filtered = False
     failed: CallError | None = None
     try:
         async for event in events:
@@ -335,6 +337,7 @@ async def from_stream(
                     yield reader.read(shape(value), value)
                 if error is not None:
                     raise error
+                filtered = filtered or (not value.get("choices") and _says_filtered(value))
             whole = event.bare and len(values) == 1 and not _is_chunk(values[0])
     except CallError as error:
         failed = error
@@ -346,6 +349,8 @@ async def from_stream(
         raise _broken(failed, reader)
     if not (end.marked or whole or reader.complete):
         raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+    if not reader.answered and filtered:
+        raise ContentFiltered(_FILTERED, code="content_filter")
     if not reader.answered:
         raise InvalidResponse("choices: the stream had none", retryable=not reader.began)
 
@@ -416,7 +421,8 @@ def _says_something(value: dict[str, Any]) -> bool:
 
 def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
     refusal = failures.read(value)
-    if not reader.began:
+    # Azure says what its filters found in a prompt before it says that it refuses.
+    if not reader.answered:
         error = failures.refused(refusal, 200)
         error.body = clip(text)
         return error
