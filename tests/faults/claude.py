@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from typing import Any, ClassVar
 
-from modelwrap.testing.faults import answers, bodies, connections, refusals, station, streams
 from modelwrap.testing.faults.answers import TEXT
 from tests.claude_wire import message
-from tests.faults.columns import OwnColumn, Settings
+from tests.faults.columns import OwnColumn
+from tests.faults.wires import Wire, on_every_client
 
 # By this id the table knows what came of a body that was cut.
 _KNOWN = {"id": "chatcmpl-1", "model": "fault-model"}
-
-
-class ClaudeColumn(OwnColumn):
-    def model(self, settings: Settings) -> Any:
-        import modelwrap
-
-        timeout = {name: getattr(settings, name) for name in ("total", "connect", "first_token", "idle")}
-        arguments = {"base_url": settings.url, "timeout": timeout, "max_retries": settings.retries, "http": self.http}
-        config = {"config_name": "judged", "model_type": "claude", "model": "claude-haiku-4-5", "api_key": settings.key}
-        client_args = {**arguments, **settings.extra}
-        return modelwrap.load({**config, "generate_args": {"max_tokens": 100}, "client_args": client_args})["judged"]
-
-
-COLUMNS = [
-    ClaudeColumn("httpx2", blocking=True),
-    ClaudeColumn("httpx2", blocking=False),
-    ClaudeColumn("aiohttp", blocking=False),
-]
 
 
 def chat(text: str | None = TEXT, finish_reason: str | None = "stop", **fields: Any) -> dict[str, Any]:
@@ -97,23 +77,36 @@ def refusal(words: str, code: str | None = None, kind: str = "error") -> dict[st
     return {"type": "error", "error": {"type": known.get(code or "", code or "api_error"), "message": words}}
 
 
-@contextmanager
-def speaking_claude() -> Iterator[None]:
-    """Let the server of faults say in Claude's words what it says in OpenAI's."""
-    words = {
-        "chat": chat,
-        "chunk": chunk,
-        "event": event,
-        "pieces": pieces,
-        "events_of": events_of,
-        "refusal": refusal,
-        "usage_chunk": lambda: [{"type": "ping"}],
-        "DONE": DONE,
-        "_STOP": STOP,
-        "_END": [STOP, PING, DONE],
-    }
-    with ExitStack() as stack:
-        for module in (answers, bodies, connections, refusals, station, streams):
-            for name in words.keys() & vars(module).keys():
-                stack.enter_context(patch.object(module, name, words[name]))
-        yield
+SPOKEN = {
+    "chat": chat,
+    "chunk": chunk,
+    "event": event,
+    "pieces": pieces,
+    "events_of": events_of,
+    "refusal": refusal,
+    "usage_chunk": lambda: [{"type": "ping"}],
+    "DONE": DONE,
+    "_STOP": STOP,
+    "_END": [STOP, PING, DONE],
+}
+
+
+class ClaudeColumn(OwnColumn):
+    config: ClassVar = {"model_type": "claude", "model": "claude-haiku-4-5", "generate_args": {"max_tokens": 100}}
+
+
+COLUMNS = on_every_client(ClaudeColumn)
+
+CLAUDE = Wire(
+    "claude",
+    COLUMNS,
+    SPOKEN,
+    not_here={
+        "C20": "there are no choices on this wire: a row of its own, beside the table",
+        "C21": "there are no choices on this wire: a row of its own, beside the table",
+        "C22": "the row breaks OpenAI's JSON: a row of its own, beside the table",
+        "S20": "there are no choices on this wire",
+        "S25": "there are no choices on this wire",
+    },
+    also_short=frozenset({"C32", "C33", "C35"}),
+)

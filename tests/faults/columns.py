@@ -11,11 +11,11 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 T = TypeVar("T")
 
@@ -216,6 +216,9 @@ def own_outcome(reply: Any, pieces: list[str]) -> Outcome:
 
 
 class OwnColumn(Column):
+    config: ClassVar[Mapping[str, Any]] = {"model_type": "openai", "model": "m"}
+    """What a config says beside the key and the client."""
+
     def __init__(self, http: str, *, blocking: bool) -> None:
         self.http = http
         self.blocking = blocking
@@ -226,7 +229,7 @@ class OwnColumn(Column):
 
         timeout = {name: getattr(settings, name) for name in ("total", "connect", "first_token", "idle")}
         arguments = {"base_url": settings.url, "timeout": timeout, "max_retries": settings.retries, "http": self.http}
-        config = {"config_name": "judged", "model_type": "openai", "model": "m", "api_key": settings.key}
+        config = {"config_name": "judged", "api_key": settings.key, **self.config}
         return modelwrap.load({**config, "client_args": {**arguments, **settings.extra}})["judged"]
 
     def client(self, settings: Settings) -> Client:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from typing import Any, ClassVar
 
-from modelwrap.testing.faults import answers, bodies, connections, refusals, streams
+from modelwrap.testing.faults import answers
 from modelwrap.testing.faults.answers import TEXT, event
 from modelwrap.testing.faults.catalogue import Asked, Steps
-from tests.faults.columns import OwnColumn, Settings
+from tests.faults.columns import OwnColumn
+from tests.faults.wires import Wire, on_every_client
 
 # The id by which the table knows what came of a body that was cut.
 _KNOWN = {"responseId": "chatcmpl-1", "modelVersion": "fault-model"}
@@ -72,29 +70,23 @@ SPOKEN = {
 }
 
 
-@contextmanager
-def speaking_gemini() -> Iterator[None]:
-    """Let the server's faults be made of Gemini's answers."""
-    with ExitStack() as stack:
-        for module in (answers, bodies, connections, refusals, streams):
-            for name, spoken in SPOKEN.items():
-                if name in vars(module):
-                    stack.enter_context(patch.object(module, name, spoken))
-        yield
-
-
 class GeminiColumn(OwnColumn):
-    def model(self, settings: Settings) -> Any:
-        import modelwrap
-
-        timeout = {name: getattr(settings, name) for name in ("total", "connect", "first_token", "idle")}
-        arguments = {"base_url": settings.url, "timeout": timeout, "max_retries": settings.retries, "http": self.http}
-        config = {"config_name": "judged", "model_type": "gemini", "model": "m", "api_key": settings.key}
-        return modelwrap.load({**config, "client_args": {**arguments, **settings.extra}})["judged"]
+    config: ClassVar = {"model_type": "gemini", "model": "m"}
 
 
-COLUMNS = [
-    GeminiColumn("httpx2", blocking=True),
-    GeminiColumn("httpx2", blocking=False),
-    GeminiColumn("aiohttp", blocking=False),
-]
+COLUMNS = on_every_client(GeminiColumn)
+
+GEMINI = Wire(
+    "gemini",
+    COLUMNS,
+    SPOKEN,
+    not_here={
+        "C20": "there are no choices on this wire: a row of its own, beside the table",
+        "C21": "there are no choices on this wire: a row of its own, beside the table",
+        "C22": "the row breaks OpenAI's JSON: a row of its own, beside the table",
+        "S08": "this wire has no end mark that could be missing",
+        "S09": "this wire has no end mark that could be missing",
+        "S23": "this wire has no end mark behind which anything could come",
+        "S24": "the row cuts OpenAI's pieces of arguments; calls come whole here, and tests/cases has those of Vertex",
+    },
+)

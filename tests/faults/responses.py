@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
-from unittest.mock import patch
+from typing import Any, ClassVar
 
-from modelwrap.testing.faults import answers, bodies, connections, refusals, streams
+from modelwrap.testing.faults import answers
 from modelwrap.testing.faults.answers import TEXT, event
 from modelwrap.testing.faults.catalogue import Asked, Steps
-from tests.faults.columns import OwnColumn, Settings
+from tests.faults.columns import OwnColumn
+from tests.faults.wires import Wire, on_every_client
 
 # The id by which the table knows what came of a body that was cut.
 _KNOWN = {"id": "chatcmpl-1", "object": "response", "created_at": 1_700_000_000, "model": "fault-model"}
@@ -88,29 +86,25 @@ SPOKEN = {
 }
 
 
-@contextmanager
-def speaking_responses() -> Iterator[None]:
-    """Let the server's faults be made of answers of Responses."""
-    with ExitStack() as stack:
-        for module in (answers, bodies, connections, refusals, streams):
-            for name, spoken in SPOKEN.items():
-                if name in vars(module):
-                    stack.enter_context(patch.object(module, name, spoken))
-        yield
-
-
 class ResponsesColumn(OwnColumn):
-    def model(self, settings: Settings) -> Any:
-        import modelwrap
-
-        timeout = {name: getattr(settings, name) for name in ("total", "connect", "first_token", "idle")}
-        arguments = {"base_url": settings.url, "timeout": timeout, "max_retries": settings.retries, "http": self.http}
-        config = {"config_name": "judged", "model_type": "openai", "model": "m", "api_key": settings.key}
-        return modelwrap.load({**config, "api": "responses", "client_args": {**arguments, **settings.extra}})["judged"]
+    config: ClassVar = {**OwnColumn.config, "api": "responses"}
 
 
-COLUMNS = [
-    ResponsesColumn("httpx2", blocking=True),
-    ResponsesColumn("httpx2", blocking=False),
-    ResponsesColumn("aiohttp", blocking=False),
-]
+COLUMNS = on_every_client(ResponsesColumn)
+
+RESPONSES = Wire(
+    "responses",
+    COLUMNS,
+    SPOKEN,
+    not_here={
+        "C20": "there are no choices on this wire: a row of its own, beside the table",
+        "C21": "there are no choices on this wire: a row of its own, beside the table",
+        "C22": "the row breaks the JSON of Chat Completions: a row of its own, beside the table",
+        "C53": "the row asks a server that repeats messages of Chat Completions",
+        "C54": "the row asks a server that repeats messages of Chat Completions",
+        "C55": "the row asks a server that repeats messages of Chat Completions",
+        "S08": "the end of this wire is its end mark",
+        "S09": "the end of this wire is its end mark",
+        "S25": "there are no choices on this wire; that items have an end is shown beside its codec",
+    },
+)

@@ -1,4 +1,4 @@
-"""The table on Claude's wire. The rows that hang on it run here; `make prove` runs all, on every HTTP client."""
+"""The rows that Claude's wire alone has."""
 
 from __future__ import annotations
 
@@ -9,67 +9,14 @@ from typing import Any
 import pytest
 
 from tests.claude_wire import message
-from tests.faults.case import Case, Row
-from tests.faults.claude import COLUMNS, ClaudeColumn, chat, speaking_claude
-from tests.faults.rows import TABLE
-
-NOT_HERE = {
-    "C20": "there are no choices on this wire: a row of its own below",
-    "C21": "there are no choices on this wire: a row of its own below",
-    "C22": "the row breaks OpenAI's JSON: a row of its own below",
-    "S20": "there are no choices on this wire",
-    "S25": "there are no choices on this wire",
-}
-ROWS = [row for row in TABLE if row.id not in NOT_HERE]
-
-# What takes long and does not hang on the wire.
-_SLOW = {"C42", "C45", "S13", "S15", "S26"}
-_OF_THE_WIRE = {
-    *(f"C{number:02}" for number in (*range(14, 29), 32, 33, 35, 43, 44)),
-    *(f"S{number:02}" for number in range(1, 27)),
-}
-SHORT = [row for row in ROWS if row.id in _OF_THE_WIRE - _SLOW]
+from tests.faults.case import Case
+from tests.faults.claude import CLAUDE, chat
 
 
-@pytest.fixture(autouse=True)
-def claude_everywhere() -> Iterator[None]:
-    with speaking_claude():
-        yield
-
-
-def in_turn(rows: list[Row]) -> list[Any]:
-    return [pytest.param(row, COLUMNS[number % len(COLUMNS)], id=row.id) for number, row in enumerate(rows)]
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("row, column", in_turn(SHORT))
-def test_no_row_of_the_wire_falls_short(row: Row, column: ClaudeColumn) -> None:
-    assert [str(short) for short in row.judge(column)] == []
-
-
-@pytest.mark.prove
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("column", COLUMNS, ids=str)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_no_row_falls_short(row: Row, column: ClaudeColumn) -> None:
-    assert [str(short) for short in row.judge(column)] == []
-
-
-def test_what_is_not_judged_is_in_the_table() -> None:
-    assert set(NOT_HERE) <= {row.id for row in TABLE}
-    assert len(ROWS) >= 78
-    assert len(SHORT) >= 30
-
-
-# Rows of this wire alone.
-
-
-@pytest.fixture(params=COLUMNS, ids=str)
+@pytest.fixture(params=CLAUDE.columns, ids=str)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    case = Case(request.param)
-    with request.param.prepared():
+    with CLAUDE.judged(request.param) as case:
         yield case
-        assert [str(short) for short in case.finish()] == []
 
 
 def framed(*events: dict[str, Any]) -> str:
