@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +47,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     action, query = ("streamGenerateContent", {"alt": "sse"}) if call.stream else ("generateContent", {})
     return HttpRequest(
         method="POST",
-        url=join(endpoint.base_url, f"/{model_path(call.model)}:{action}", {**query, **endpoint.query}),
+        url=operation_url(call, action, endpoint, {**query, **endpoint.query}),
         headers=to_headers(call, endpoint),
         json=body,
         content=to_bytes(body),
@@ -83,11 +84,31 @@ def _behind(own: Any, system: dict[str, Any]) -> dict[str, Any]:
 def model_path(model: str) -> str:
     """Give the path of a model, which may be named with the collection that holds it.
 
-    >>> model_path("gemini-3.8-flash"), model_path("tunedModels/mine")
-    ('models/gemini-3.8-flash', 'tunedModels/mine')
+    >>> model_path("gemini-3.8-flash"), model_path("google/gemini-3.8-flash"), model_path("tunedModels/mine")
+    ('models/gemini-3.8-flash', 'models/gemini-3.8-flash', 'tunedModels/mine')
     """
-    return quote(model if "/" in model else f"models/{model}", safe="/:@-._~")
+    own = re.sub(r"^(publishers/google/models|google)/", "", model)
+    return quote(own if "/" in own else f"models/{own}", safe="/:@-._~")
 
+
+def operation_url(call: WireCall, action: str, endpoint: Endpoint, query: Mapping[str, str]) -> str:
+    """Give the URL of what a model is to do; on Vertex others than Google publish models, and projects have their own.
+
+    >>> vertex = Endpoint("https://aiplatform.googleapis.com/v1/projects/p/locations/us/publishers/google")
+    >>> operation_url(WireCall("meta/llama-4", [], {}), "generateContent", vertex, {})
+    'https://aiplatform.googleapis.com/v1/projects/p/locations/us/publishers/meta/models/llama-4:generateContent'
+    """
+    base, path = endpoint.base_url, model_path(call.model)
+    if base.endswith(_PUBLISHER) and not path.startswith("models/"):
+        base = base.removesuffix(_PUBLISHER)
+        if path.startswith("projects/"):
+            base = base.partition("/projects/")[0]
+        elif not path.startswith("publishers/"):
+            path = "publishers/" + path.replace("/", "/models/", 1)
+    return join(base, f"/{path}:{action}", query)
+
+
+_PUBLISHER = "/publishers/google"
 
 # Replies.
 

@@ -12,12 +12,11 @@ from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.embeddings import LARGEST_ANSWER, check_vectors, inputs_of, listed, wanted_length
-from modelwrap.wire.gemini import from_error, lesson, model_path
+from modelwrap.wire.gemini import from_error, lesson, model_path, operation_url
 from modelwrap.wire.gemini_content import to_parts
 from modelwrap.wire.gemini_parameters import camel
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
-from modelwrap.wire.urls import join
 from modelwrap.wire.usage import token_usage
 
 __all__ = ["from_error", "from_response", "from_stream", "lesson", "to_request"]
@@ -36,7 +35,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     body.update(call.extra_body)
     return HttpRequest(
         "POST",
-        join(endpoint.base_url, f"/{model_path(call.model)}:{action}", endpoint.query),
+        operation_url(call, action, endpoint, endpoint.query),
         to_headers(call, endpoint),
         json=body,
         content=to_bytes(body),

@@ -225,6 +225,8 @@ def _messages_path(host: str, path: str) -> str:
 def _gemini_path(host: str, path: str) -> str:
     path = re.sub(r"/{2,}", "/", path).rstrip("/")
     path = re.sub(r"/(?:models|tunedModels)(?:/.*)?$", "", path)
+    # Where Google speaks OpenAI's format.
+    path = re.sub(r"(/v\d\w*)/openai(?:/.*)?$", r"\1", path)
     return path if re.search(r"/v\d\w*(?:/|$)", path) else f"{path}/v1beta"
 
 

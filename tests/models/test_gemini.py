@@ -323,6 +323,8 @@ def test_a_film_on_youtube_is_not_fetched(colour: Colour, server: Loopback) -> N
         ("/v1alpha", "/v1alpha"),
         ("/gateway", "/gateway/v1beta"),
         ("/v1beta/models/gemini-3.8-flash:generateContent", "/v1beta"),
+        ("/v1beta/openai/", "/v1beta"),
+        ("/v1beta/openai/chat/completions", "/v1beta"),
         ("/v1/projects/p/locations/l/publishers/google", "/v1/projects/p/locations/l/publishers/google"),
     ],
 )
@@ -333,6 +335,24 @@ def test_a_base_url_is_taken_in_the_forms_that_people_paste(server: Loopback, ba
     model("Hi")
 
     assert server.asked[0].path == f"{path}/models/gemini-3.8-flash:generateContent"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemini-3.8-flash",
+        "models/gemini-3.8-flash",
+        "google/gemini-3.8-flash",
+        "publishers/google/models/gemini-3.8-flash",
+    ],
+)
+def test_a_model_is_known_by_all_its_names(server: Loopback, name: str) -> None:
+    server.script(whole_answer("So."))
+
+    model_at(server, model=name)("Hi", reasoning_effort="low")
+
+    assert server.asked[0].path == "/v1beta/models/gemini-3.8-flash:generateContent"
+    assert server.asked[0].body["generationConfig"] == {"thinkingConfig": {"thinkingLevel": "LOW"}}
 
 
 @pytest.mark.parametrize("names", [["GEMINI_API_KEY"], ["GOOGLE_API_KEY"], ["GEMINI_API_KEY", "GOOGLE_API_KEY"]])

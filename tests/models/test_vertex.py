@@ -56,6 +56,22 @@ def model_at(server: Loopback | None = None, model_type: str = "gemini", **confi
     return modelwrap.load({**given, "client_args": client_args})["g"]
 
 
+@pytest.mark.parametrize(
+    "name, path",
+    [
+        ("gemini-3.8-flash", "projects/mine/locations/global/publishers/google/models/gemini-3.8-flash"),
+        ("google/gemini-3.8-flash", "projects/mine/locations/global/publishers/google/models/gemini-3.8-flash"),
+        ("meta/llama-4", "projects/mine/locations/global/publishers/meta/models/llama-4"),
+        ("publishers/meta/models/llama-4", "projects/mine/locations/global/publishers/meta/models/llama-4"),
+        ("projects/other/locations/us/endpoints/7", "projects/other/locations/us/endpoints/7"),
+    ],
+)
+def test_a_model_may_be_another_publishers_or_a_projects_own(login: Login, name: str, path: str) -> None:
+    explained = model_at(model=name).explain("Hi")
+
+    assert explained.url == f"https://aiplatform.googleapis.com/v1beta1/{path}:generateContent"
+
+
 def test_a_call_carries_a_token_that_google_gave(colour: Colour, server: Loopback, login: Login) -> None:
     server.script(whole_answer("So."), stream_answer(pieces_of("So", ".")))
     model = model_at(server)
