@@ -42,7 +42,7 @@ class ImageArgs(FetchingConfig):
     )
 
 
-class OpenAIDallEConfig(ImageArgs, HostedByOpenAI):
+class OpenAIDallEConfig(HostedByOpenAI, ImageArgs):
     pass
 
 

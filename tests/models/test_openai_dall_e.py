@@ -243,6 +243,18 @@ def test_what_makes_no_image_is_refused(colour: Colour, server: Loopback, given:
     assert server.asked == []
 
 
+def test_a_vendor_s_client_carries_images_with_arguments_of_its_own(server: Loopback) -> None:
+    server.script(json_answer(MADE))
+    client_args = {"azure_endpoint": f"http://127.0.0.1:{server.port}", "api_version": "2025-04-01-preview"}
+    config = {"config_name": "it", "model_type": "openai_dall_e", "model": "m", "api_key": "azure-canary-1"}
+    carried = {"transport": "sdk", "sdk_client": "AzureOpenAI", "client_args": client_args}
+
+    modelwrap.load({**config, **carried})["it"]("a cat")
+
+    assert server.asked[0].path == "/openai/deployments/m/images/generations?api-version=2025-04-01-preview"
+    assert server.asked[0].headers["api-key"] == "azure-canary-1"
+
+
 def test_another_model_s_reply_is_the_input_of_an_edit(server: Loopback) -> None:
     picture = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     messages = [
