@@ -184,6 +184,9 @@ def _weights(auto_class: Any, checkpoint: Checkpoint, config: Any, device: str) 
     if checkpoint.gguf_file is not None:
         # All that a GGUF file holds is numbers; the library asks for this where there are files of several kinds.
         arguments.pop("use_safetensors", None)
+    if (most := arguments.get("max_memory")) is not None:
+        # JSON has no numbers for names.
+        arguments["max_memory"] = {int(name) if name.isdigit() else name: size for name, size in most.items()}
     if (quantization := arguments.get("quantization_config")) is not None:
         arguments["quantization_config"] = _quantization(quantization)
     model, report = auto_class.from_pretrained(
@@ -235,9 +238,13 @@ _TOKENIZERS = (
 )
 
 
+def has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TOKENIZERS)
+
+
 def _check_tokenizer(checkpoint: Checkpoint) -> None:
     folder = _inner(checkpoint)
-    if checkpoint.gguf_file is None and not any((folder / name).is_file() for name in _TOKENIZERS):
+    if checkpoint.gguf_file is None and not has_tokenizer(folder):
         raise ConfigError(
             f"{checkpoint.name}: has no tokenizer (no {_TOKENIZERS[0]}, …) in {folder}; put its files there, or give "
             "the objects to modelwrap.from_transformers(model=…, tokenizer=…)"

@@ -1,0 +1,324 @@
+"""Where the files of a model are: in a folder, in a GGUF file, or on a hub, whose own library fetches them."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError, WeightsUnavailable
+from modelwrap.local import weights
+from modelwrap.local.progress import Progress, shown
+from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
+from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of
+from modelwrap.secrets import reveal
+
+_REPOSITORY = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
+_LIKE_A_PATH = re.compile(r"[/\\.~]|[A-Za-z]:[/\\]")
+
+_NEEDED = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+_NUMBERS = "*.safetensors"
+_PICKLED = "*.bin"
+_CODE = "*.py"
+# The same weights once more, for other programs.
+_FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*", "training_args.bin", "optimizer*"]
+
+# What says where a model comes from or where it goes, and not how it is loaded.
+_ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_mem_usage", "device"}
+_LOADING = [name for name in LoadingArgs.__annotations__ if name not in _ABOUT_PLACES]
+
+
+def checkpoint_of(config: WeightsConfig, *, chat_template: str | None = None) -> Checkpoint:
+    """Fetch a model's files if they are not here, and say how they are loaded."""
+    path = fetched(config)
+    of_file = is_gguf(config.model)
+    given = {name: getattr(config.client_args, name) for name in _LOADING}
+    return Checkpoint(
+        name=config.model,
+        folder=str(path.parent if of_file else path),
+        gguf_file=path.name if of_file else None,
+        arguments={name: value for name, value in given.items() if value is not None},
+        chat_template=chat_template or (weights.defaults_of(config.model).get("chat_template") if of_file else None),
+    )
+
+
+def fetched(config: WeightsConfig) -> Path:
+    """Give the folder or the GGUF file of a model, which is fetched first if it is not on this machine."""
+    if is_gguf(config.model):
+        return weights.resolve(config.model)
+    place = place_of(config)
+    try:
+        found = place.find()
+        if found is not None:
+            return found
+        with shown(None) as report:
+            return place.fetch(report)
+    except WeightsUnavailable as error:
+        error.args = (f"{config.model}: {error}",)
+        raise
+
+
+def is_gguf(model: str) -> bool:
+    return weights.is_remote(model) or model.lower().endswith(".gguf")
+
+
+class Place(Protocol):
+    """Be where the folder of a model is."""
+
+    def find(self) -> Path | None:
+        """Give the folder if all of it is on this machine; touches no network."""
+
+    def fetch(self, progress: Progress) -> Path:
+        """Bring it here; `WeightsUnavailable` when that cannot be."""
+
+
+def place_of(config: WeightsConfig) -> Place:
+    """Read what a config says of where its model is; `ConfigError` where that is no place."""
+    args = config.client_args
+    folder = Path(config.model).expanduser()
+    if folder.is_dir() or _LIKE_A_PATH.match(config.model):
+        return _Folder(folder)
+    found = _REPOSITORY.fullmatch(config.model)
+    if found is None:
+        raise ConfigError(f"model: {config.model} is no folder here, and no repository, which is organisation/name")
+    if found["revision"] and args.revision not in (None, found["revision"]):
+        raise ConfigError('model: names another revision than "client_args.revision"; keep one')
+    kind = _ModelScope if config.hub == "modelscope" else _HuggingFace
+    return kind(found["repo"], found["revision"] or args.revision, args)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: Path
+
+    def find(self) -> Path | None:
+        return self.path if self.path.is_dir() else None
+
+    def fetch(self, progress: Progress) -> Path:
+        if self.path.exists():
+            raise WeightsUnavailable("is a file; give the folder that it lies in, or a .gguf file")
+        raise WeightsUnavailable("no such folder" + ("" if self.path.is_absolute() else f" (looked in {Path.cwd()})"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository(ABC):
+    """Be a repository of a hub whose own library fetches it, into the cache that this library has."""
+
+    repo: str
+    revision: str | None
+    args: LoadingArgs
+
+    def find(self) -> Path | None:
+        folder = self.cached()
+        return folder if folder is not None and is_whole(folder, self.args) else None
+
+    def fetch(self, progress: Progress) -> Path:
+        if self.args.local_files_only:
+            raise WeightsUnavailable("is not on this machine, and client_args.local_files_only forbids to fetch it")
+        folder = self.brought(progress)
+        if not _weights_in(folder, self.args):
+            raise WeightsUnavailable(_no_weights(self.args))
+        return folder
+
+    @abstractmethod
+    def cached(self) -> Path | None:
+        """Give the folder that the hub's library has of it, whole or not."""
+
+    @abstractmethod
+    def brought(self, progress: Progress) -> Path:
+        """Have the hub's library fetch what is not here; what has come stays, whatever happens."""
+
+    @property
+    def token(self) -> str | None:
+        return reveal(self.args.token) or None if self.args.token is not None else None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The files that are fetched, as patterns."""
+        code = [_CODE] if self.args.trust_remote_code else []
+        return [*_NEEDED, _kind(self.args), *code]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What both libraries call alike."""
+        patterns = {"allow_patterns": self.wanted, "ignore_patterns": _FOR_OTHERS}
+        return {"revision": self.revision, "cache_dir": self.args.cache_dir, **patterns}
+
+
+class _HuggingFace(_Repository):
+    def cached(self) -> Path | None:
+        hub = _library("huggingface_hub", "transformers")
+        try:
+            return Path(hub.snapshot_download(self.repo, local_files_only=True, **self.place))
+        except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError):
+            return None
+
+    def brought(self, progress: Progress) -> Path:
+        hub = _library("huggingface_hub", "transformers")
+        # Read now: the library read it when it was imported.
+        endpoint = os.environ.get("HF_ENDPOINT") or None
+        with _errors_of(lambda error: self._advice(hub.errors, error)):
+            return Path(
+                hub.snapshot_download(
+                    self.repo,
+                    token=self.token,
+                    endpoint=endpoint,
+                    tqdm_class=_bars(progress, self.repo),
+                    library_name="modelwrap",
+                    **self.place,
+                )
+            )
+
+    def _advice(self, errors: Any, error: BaseException) -> str:
+        page = f"{(os.environ.get('HF_ENDPOINT') or 'https://huggingface.co').rstrip('/')}/{self.repo}"
+        if isinstance(error, errors.GatedRepoError):
+            return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return f"there is no such repository, or it is not for everyone: then HF_TOKEN names the token; see {page}"
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"it has no revision {self.revision}; see {page}"
+        if isinstance(error, errors.HFValidationError):
+            return "a repository is named as organisation/name"
+        if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
+            return "is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
+        return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a folder instead"
+
+
+class _ModelScope(_Repository):
+    def cached(self) -> Path | None:
+        hub = _library("modelscope_hub", "modelscope")
+        try:
+            return Path(self._api(hub).download_repo(self.repo, "model", local_files_only=True, **self.place))
+        except hub.HubError:
+            return None
+
+    def brought(self, progress: Progress) -> Path:
+        hub = _library("modelscope_hub", "modelscope")
+        told = _told(progress, self.repo, hub.ProgressCallback)
+        with _errors_of(lambda error: self._advice(hub, error)):
+            return Path(self._api(hub).download_repo(self.repo, "model", progress_callbacks=[told], **self.place))
+
+    def _api(self, hub: Any) -> Any:
+        # The older name of the variable would make the library warn at each use.
+        endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or None
+        return hub.HubApi(token=self.token, endpoint=endpoint)
+
+    def _advice(self, hub: Any, error: BaseException) -> str:
+        if isinstance(error, hub.NotExistError):
+            named = f" or no revision {self.revision}" if self.revision else ""
+            return f"there is no such repository{named}, or it is not for everyone: then MODELSCOPE_API_TOKEN is needed"
+        if isinstance(error, (hub.AuthenticationError, hub.PermissionDeniedError)):
+            return "MODELSCOPE_API_TOKEN names the token of an account that may read it"
+        return (
+            "what has come is kept; connect to a network, name another host in MODELSCOPE_ENDPOINT, or give a folder "
+            "instead"
+        )
+
+
+def _library(name: str, extra: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingPackage(f'to fetch this model takes {name}: pip install "modelwrap[{extra}]"') from error
+
+
+@contextmanager
+def _errors_of(advice: Any) -> Iterator[None]:
+    """Say of what a hub's library raises what can be done about it."""
+    try:
+        yield
+    except ModelwrapError:
+        raise
+    except Exception as error:  # the libraries let through what their HTTP clients and the disk raise
+        words = " ".join(str(error).split())[:300]
+        raise WeightsUnavailable(f"{advice(error)} ({type(error).__name__}: {words})") from error
+
+
+def is_whole(folder: Path, args: LoadingArgs) -> bool:
+    """Tell whether a folder of a hub's cache has all that is loaded of it; a download may have stopped half way."""
+    inner = folder / (args.subfolder or "")
+    parts = any(inner.glob("*.incomplete"))
+    return not parts and (inner / "config.json").is_file() and has_tokenizer(inner) and _weights_in(folder, args)
+
+
+def _weights_in(folder: Path, args: LoadingArgs) -> bool:
+    """Tell whether a folder has weights, and of weights in shards all."""
+    inner = folder / (args.subfolder or "")
+    index = next(iter(sorted(inner.glob(f"{_kind(args)}.index*.json"))), None)
+    if index is None:
+        return any(inner.glob(_kind(args)))
+    shards = (json_of(index) or {}).get("weight_map", {}).values()
+    return all((inner / shard).is_file() for shard in shards)
+
+
+def _kind(args: LoadingArgs) -> str:
+    return _NUMBERS if args.use_safetensors else _PICKLED
+
+
+def _no_weights(args: LoadingArgs) -> str:
+    if args.use_safetensors:
+        return (
+            "holds no weights in safetensors. Where it has them as pytorch_model.bin, which could hold code as well, "
+            '"use_safetensors": false in client_args takes those'
+        )
+    return 'holds no weights as *.bin; leave "use_safetensors" out of client_args'
+
+
+def _bars(progress: Progress, what: str) -> type[Any]:
+    """Make a class of progress bars that draw nothing: the one that counts bytes tells how far it is."""
+    lock = threading.Lock()
+
+    class Bar:
+        def __init__(self, *_: Any, total: int | None = None, unit: str = "it", desc: str = "", **others: Any) -> None:
+            self.total, self.n = total, 0
+            # Of the two that count bytes this counts those on the disk.
+            self._tells = unit == "B" and "Reconstruct" in desc
+
+        def update(self, count: float | None = 1) -> None:
+            with lock:
+                self.n += int(count or 0)
+                if self._tells:
+                    progress(self.n, self.total, what)
+
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def __getattr__(self, name: str) -> Any:
+            # What bars can do beside counting: nothing of it matters here.
+            if name.startswith("_"):
+                raise AttributeError(name)
+            return lambda *_, **__: None
+
+    return Bar
+
+
+def _told(progress: Progress, what: str, base: Any) -> type[Any]:
+    """Make a class that ModelScope's library tells of each file how far it is."""
+    lock = threading.Lock()
+    done = total = 0
+
+    class Told(base):  # type: ignore[misc] # a class that is known only now
+        def __init__(self, filename: str, file_size: int) -> None:
+            nonlocal total
+            super().__init__(filename, file_size)
+            with lock:
+                total += max(file_size, 0)
+
+        def update(self, size: int) -> None:
+            nonlocal done
+            with lock:
+                done += size
+                progress(done, total, what)
+
+    return Told
