@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from weakref import WeakSet, finalize
 
 from pydantic import Field, ValidationError
@@ -17,24 +17,21 @@ from pydantic import Field, ValidationError
 from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
 from modelwrap.config import Count
-from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated, TimedOut
+from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated
+from modelwrap.local.base import LocalModel, taken
 from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
 from modelwrap.local.weights import defaults_of, resolve
 from modelwrap.models.attempts import attempted, opened
-from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
-from modelwrap.models.chat import read_messages, take_response_format
-from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
-from modelwrap.runtime.base import Deadline, Limit, Runtime, run_sync
+from modelwrap.models.remote_media import FetchingConfig
+from modelwrap.runtime.base import Runtime, run_sync
 from modelwrap.runtime.lock import Lock
-from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply, Reply
+from modelwrap.types import JSON, ChatChunk, EmbeddingReply, Reply
 from modelwrap.wire import failures
-from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.body import loads
 from modelwrap.wire.chat_chunks import ChunkReader
-from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_chat import to_bytes
 
 _CONTEXT = 4096
@@ -87,34 +84,22 @@ class LlamaCppConfig(FetchingConfig):
     )
 
 
-class LlamaCpp(Model):
+class LlamaCpp(LocalModel):
     """Run a GGUF file. It is loaded at the first call, or by `load()`, and freed by `close()`."""
 
     Config = LlamaCppConfig
 
     def __init__(self, config: LlamaCppConfig) -> None:
-        self.name = config.config_name
+        super().__init__(config)
         self.settings = config
-        self.timeouts = config.client_args.timeouts()
         defaults = {} if config.embedding else defaults_of(config.model).get("generate_args", {})
         self.generate_args = {**defaults, **config.generate_args}
-        self.streams_by_default = config.stream
-        self.unsupported: Literal["error", "warn", "drop"] = config.unsupported
-        self._lock = Lock()
         self._engine: _Engine | None = None
 
-    @classmethod
-    def from_config(cls, config: LlamaCppConfig) -> Self:
-        for name in sorted(config.client_args.model_fields_set - {"timeout", "max_retries"}):
-            raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
-        return cls(config)
-
     def fetch(self) -> list[Path]:
-        """Fetch the weights that are not here, and say where they are."""
         return [resolve(source) for source in (self.settings.model, self.settings.mmproj) if source]
 
     def load(self) -> None:
-        """Fetch the weights if they are not here, and load them."""
         self._loaded()
 
     def close(self) -> None:
@@ -126,11 +111,7 @@ class LlamaCpp(Model):
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
         if self.settings.embedding:
             return await self._embed(call, runtime)
-        assembly = Assembly()
-        async with aclosing(await self.open(call, runtime)) as chunks:
-            async for chunk in chunks:
-                assembly.add(chunk)
-        return assembly.reply()
+        return await super().complete(call, runtime)
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         if self.settings.embedding:
@@ -153,37 +134,16 @@ class LlamaCpp(Model):
             return self._engine
 
     async def _chat_body(self, call: Call, runtime: Runtime, template_has_tools: bool) -> dict[str, Any]:
-        call.endpoint = self.settings.model
-        take_response_format(call)
-        fetching = Fetching(self.settings.media)
-        messages = await with_media_fetched(await read_messages(call, runtime), call, runtime, fetching)
-        call.changes[:] = call.lasting
-        parameters = self._parameters(call, _PARAMETERS)
+        messages = await self.to_messages(call, runtime)
+        parameters = self.to_parameters(call, _PARAMETERS)
         if parameters.get("tools") and not template_has_tools:
-            self._wire(call).cannot("tools", "the chat template of this model has none")
+            self.wire(call).cannot("tools", "the chat template of this model has none")
             del parameters["tools"]
         parameters.setdefault("stream_options", {"include_usage": True})
         return {"messages": messages, **parameters, **call.extra_body}
 
-    def _parameters(self, call: Call, known: frozenset[str]) -> dict[str, Any]:
-        parameters = {name: value for name, value in call.parameters.items() if value is not None}
-        if "max_completion_tokens" in parameters and "max_tokens" in known:
-            parameters.setdefault("max_tokens", parameters.pop("max_completion_tokens"))
-            call.changes.append(Change("renamed", "max_completion_tokens", "given as max_tokens"))
-        if parameters.get("n") == 1:
-            del parameters["n"]
-        for name in ("extra_headers", "extra_query"):
-            if getattr(call, name):
-                self._wire(call).cannot(name, "no request goes out to a model in this process")
-        for name in sorted(parameters.keys() - known):
-            self._wire(call).cannot(
-                name, "one answer a call; call again for another" if name == "n" else "unknown here"
-            )
-            del parameters[name]
-        return parameters
-
-    def _wire(self, call: Call) -> WireCall:
-        return WireCall(self.settings.model, None, {}, unsupported=self.unsupported, changes=call.changes)
+    def why_unknown(self, name: str) -> str:
+        return "one answer a call; call again for another" if name == "n" else super().why_unknown(name)
 
     async def _chunks(
         self, engine: _Engine, body: JSON, call: Call, runtime: Runtime
@@ -204,9 +164,9 @@ class LlamaCpp(Model):
         call.ended = True
 
     def _embedding_body(self, call: Call) -> dict[str, Any]:
-        call.endpoint = self.settings.model
+        call.endpoint = self.endpoint
         call.changes[:] = call.lasting
-        return {"input": call.input, **self._parameters(call, frozenset()), **call.extra_body}
+        return {"input": call.input, **self.to_parameters(call, frozenset()), **call.extra_body}
 
     async def _embed(self, call: Call, runtime: Runtime) -> Reply:
         engine = await runtime.run(self._loaded)
@@ -244,19 +204,12 @@ class _Engine:
         self, work: Callable[[JSON, HandOn], None], body: JSON, call: Call, runtime: Runtime
     ) -> AsyncGenerator[JSON, None]:
         """Have work done in a thread and give what it hands on, no longer than the call's limits allow."""
-        feed = self._submit(work, body, at_once=call.stream)
-        patience = call.timeouts.first_token if call.stream else call.timeouts.total
-        limit = Limit(patience, call.deadline, "first_token")
-        try:
-            while (pieces := await _next(feed, limit, runtime)) is not None:
-                for data in pieces:
-                    piece = loads(data)
-                    if "error" in piece:
-                        raise failures.refused(failures.read(piece), 200)
-                    yield piece
-                limit.change(call.timeouts.idle, "idle")
-        finally:
-            feed.abandon()
+        async with aclosing(taken(self._submit(work, body, at_once=call.stream), call, runtime)) as pieces:
+            async for data in pieces:
+                piece = loads(data)
+                if "error" in piece:
+                    raise failures.refused(failures.read(piece), 200)
+                yield piece
 
     def close(self) -> None:
         """Stop every call, let the threads go and free the model."""
@@ -338,16 +291,6 @@ def _check_not_forked() -> None:
             'start processes with multiprocessing.get_context("spawn"), or call the model in the children only'
         )
     _loaded_by.add(os.getpid())
-
-
-async def _next(feed: _Feed, limit: Limit, runtime: Runtime) -> list[bytes] | None:
-    try:
-        return await runtime.wait(feed.next(), Deadline(limit.left(), runtime.now))
-    except TimedOut:
-        passed = limit.passed()
-        # Nothing here passes by itself: another attempt would stand in the same queue.
-        passed.retryable = False
-        raise passed from None
 
 
 def _settled(settings: LlamaCppConfig, name: str, usual: int) -> int:

@@ -54,6 +54,9 @@ class Model(ABC):
     def describe(self, call: Call) -> Explanation:
         """Show the request that `call` would send."""
 
+    def load(self) -> None:
+        """Do now what the first call would have to wait for; of a model at an endpoint there is nothing."""
+
     def close(self) -> None:
         """Free what the model holds; it can be called again afterwards."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Explanation
 
@@ -21,11 +23,20 @@ class Wrapper(Model):
     def describe(self, call: Call) -> Explanation:
         return self.model.describe(call)
 
+    def load(self) -> None:
+        self.model.load()
+
     def close(self) -> None:
         self.model.close()
 
     async def aclose(self) -> None:
         await self.model.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        # What only some models have, as a model in this process has `fetch()`.
+        if name.startswith("_") or name == "model":
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
     def __repr__(self) -> str:
         return repr(self.model)
