@@ -14,7 +14,12 @@ T = TypeVar("T")
 class Feed(Generic[T]):
     """Hand pieces from the thread that makes them to the one caller who wants them."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_abandon: Callable[[], None] | None = None) -> None:
+        """Call `on_abandon` once if the caller leaves before the end.
+
+        The collector of garbage may close a caller's stream at any moment, inside of any lock, so it must not wait.
+        """
+        self._on_abandon = on_abandon
         self._lock = threading.Lock()
         self._pieces: deque[T] = deque()
         self._waiter: Future[T | None] | None = None
@@ -53,7 +58,9 @@ class Feed(Generic[T]):
         return promise
 
     def abandon(self) -> None:
-        self.unwanted = True
+        told, self.unwanted = self.unwanted, True
+        if not (told or self._ended or self._on_abandon is None):
+            self._on_abandon()
 
 
 def _settle(promise: Future[T | None], piece: T | None, error: BaseException | None) -> None:

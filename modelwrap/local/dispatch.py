@@ -1,0 +1,494 @@
+"""Who computes what: a queue of jobs, the replicas that take them, and what becomes of both when one breaks."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+
+from modelwrap.errors import ConfigError, ModelwrapError, ServerFailed
+from modelwrap.local.clerk import Clerk
+from modelwrap.local.engine import Feed
+from modelwrap.local.work import Event, Failed, Finished, Job, Piece
+from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failure, words
+
+# How often in a row a replica may end with nothing to do, and how long it then rests.
+_MOST_DEATHS = 3
+_FIRST_PAUSE = 0.5
+_REST = 5.0
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """Be the jobs of one caller and where their events go."""
+
+    numbers: list[int]
+    feed: Feed[list[Event]]
+    at_once: bool
+    open: int
+    held: list[Event] = field(default_factory=list)
+
+    def flush(self) -> None:
+        if self.held and (self.at_once or not self.open):
+            self.feed.put(self.held)
+            self.held = []
+        if not self.open:
+            self.feed.end()
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """Be a job on its way."""
+
+    job: Job
+    call: _Call
+    made: list[int]
+    """All tokens of its answer so far, which go with it to another worker if this one is lost."""
+    replica: _Replica | None = None
+    place: int = 0
+    """Which of the jobs it is that this worker was given."""
+    group: list[_Ticket] | None = None
+    """With which others it waits to be tried again."""
+    suspected: bool = False
+
+    def resumed(self) -> Job:
+        return Job(self.job.number, self.job.body, tuple(self.made)) if self.made else self.job
+
+
+@dataclass(eq=False, slots=True)
+class _Replica:
+    """Be the model on one device: the worker that has it now, and what is in there."""
+
+    device: str
+    worker: Worker | None = None
+    ready: bool = False
+    given: int = 0
+    begun: int = 0
+    room: int = 0
+    inside: dict[int, _Ticket] = field(default_factory=dict)
+    on_trial: bool = False
+    """Whether it computes suspects, and nothing else shall be in there with them."""
+    broken: bool = False
+    """Whether it takes nothing new before all suspects were tried."""
+    deaths: int = 0
+    pausing: bool = False
+    error: ModelwrapError | None = None
+    """Why it could not be started when that was last tried."""
+    rests_until: float = 0.0
+    waiting: list[Future[None]] = field(default_factory=list)
+    """Those who wait until it is ready."""
+    leaving: list[Future[None]] | None = None
+    """Those who wait until it is gone; None if it stays."""
+    stopped: bool = False
+
+    @property
+    def starting(self) -> bool:
+        return not self.ready and (self.worker is not None or self.pausing)
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether it will take jobs, now or later."""
+        return (self.ready or self.starting) and (self.leaving is None or self.broken)
+
+    @property
+    def places(self) -> int:
+        """How many jobs it takes."""
+        return self.room - (self.given - self.begun) if self.ready else 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes a job from the queue."""
+        return self.places > 0 and not (self.on_trial or self.broken or self.leaving is not None)
+
+
+class Dispatch:
+    """Give jobs to the replica that is free first, and events to who asked, in one process.
+
+    What happens, happens under one lock: in the thread of a caller who submits, or of a worker that reports. Feeds have
+    a lock below it. Whoever abandons a feed may hold any of them, so that is left to the clerk.
+    """
+
+    def __init__(self, make_worker: Callable[[str], Worker], devices: Iterable[str], name: str) -> None:
+        self.pid = os.getpid()
+        self._make_worker = make_worker
+        self._name = name
+        self._lock = threading.Lock()
+        self._tickets: dict[int, _Ticket] = {}
+        self._queue: OrderedDict[int, _Ticket] = OrderedDict()
+        self._trials: deque[list[_Ticket]] = deque()
+        self._replicas = [_Replica(device) for device in devices]
+        self._closed = False
+        self._clerk = Clerk(f"modelwrap-{name}-clerk")
+
+    @property
+    def devices(self) -> list[str]:
+        return [replica.device for replica in list(self._replicas) if replica.leaving is None]
+
+    def runs_in(self, worker: Worker) -> bool:
+        return any(replica.worker is worker for replica in list(self._replicas))
+
+    def submit(self, jobs: Sequence[Job], *, at_once: bool) -> Feed[list[Event]]:
+        numbers = [job.number for job in jobs]
+        feed: Feed[list[Event]] = Feed(partial(self._clerk.do, partial(self.cancel, numbers)))
+        call = _Call(numbers, feed, at_once, len(jobs))
+        with self._lock:
+            for job in jobs:
+                self._tickets[job.number] = self._queue[job.number] = _Ticket(job, call, list(job.done))
+            self._go_on()
+        return feed
+
+    def cancel(self, numbers: Iterable[int]) -> None:
+        """Forget jobs; those that are done or not known do not matter."""
+        with self._lock:
+            for number in numbers:
+                if (ticket := self._tickets.get(number)) is not None:
+                    self._withdraw(ticket)
+                    ticket.call.flush()
+            self._go_on()
+
+    def load(self) -> None:
+        """Start every replica, and wait until they are ready; raises what is in the way of the first that cannot."""
+        with self._lock:
+            self._check_open()
+            waiting = [self._awaited(replica) for replica in self._replicas if replica.leaving is None]
+            self._go_on()
+        for future in waiting:
+            future.exception()
+        for future in waiting:
+            future.result()
+
+    def add(self, device: str) -> None:
+        """Start another replica, and wait until it is ready; one that cannot be started is not kept."""
+        replica = _Replica(device)
+        with self._lock:
+            self._check_open()
+            self._replicas.append(replica)
+            ready = self._awaited(replica)
+            self._go_on()
+        try:
+            ready.result()
+        except ModelwrapError:
+            with self._lock:
+                self._leave(replica)
+            raise
+
+    def remove(self, device: str | None = None) -> None:
+        """Take away the replica that was added last, there or anywhere, when it has done what it does."""
+        gone: Future[None] = Future()
+        with self._lock:
+            replica = self._last(device)
+            replica.leaving = [gone]
+            self._settle(replica)
+            self._go_on()
+        gone.result()
+
+    def close(self, timeout: float) -> bool:
+        """Stop everything; False if something is still there after `timeout` seconds."""
+        with self._lock:
+            self._closed = True
+            self._fail_all(list(self._tickets.values()), self._closed_error)
+            workers = [replica.worker for replica in self._replicas if replica.worker is not None]
+            for replica in list(self._replicas):
+                self._tell_waiting(replica, ConfigError(f"{self._name} was closed while it was being loaded"))
+                self._leave(replica)
+            for worker in workers:
+                worker.stop()
+        self._clerk.dismiss()
+        end = time.monotonic() + timeout
+        joined = [worker.join(max(0.0, end - time.monotonic())) for worker in workers]
+        return all(joined)
+
+    def close_soon(self) -> None:
+        """Stop everything, and wait for nothing; anyone may call this at any moment."""
+        self._clerk.do(partial(self.close, 0.0))
+
+    # What follows is called by those who hold the lock.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError(f"{self._name} was closed")
+
+    def _closed_error(self) -> ModelwrapError:
+        return ServerFailed("the model was closed before the answer ended", retryable=False)
+
+    # Jobs.
+
+    def _go_on(self) -> None:
+        """Hand over what there is room for; what nobody will ever take fails."""
+        self._try_suspects()
+        while self._queue and (replica := self._freest()) is not None:
+            self._give(replica, self._queue.popitem(last=False)[1])
+        if self._queue or self._trials:
+            self._wake()
+            if not any(replica.hopeful for replica in self._replicas):
+                waiting = [*self._queue.values(), *chain.from_iterable(self._trials)]
+                self._fail_all(waiting, self._nobody)
+
+    def _freest(self) -> _Replica | None:
+        free = [replica for replica in self._replicas if replica.open]
+        return min(free, key=lambda replica: len(replica.inside), default=None)
+
+    def _give(self, replica: _Replica, ticket: _Ticket) -> None:
+        assert replica.worker is not None
+        replica.given += 1
+        ticket.replica, ticket.place, ticket.group = replica, replica.given, None
+        replica.inside[ticket.job.number] = ticket
+        replica.worker.begin(ticket.resumed())
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        """Take a job back from wherever it is."""
+        number, replica = ticket.job.number, ticket.replica
+        self._end(ticket)
+        if replica is not None and replica.worker is not None:
+            replica.worker.cancel(number)
+
+    def _end(self, ticket: _Ticket) -> None:
+        """Know a job no more."""
+        number, replica = ticket.job.number, ticket.replica
+        del self._tickets[number]
+        self._queue.pop(number, None)
+        ticket.call.open -= 1
+        if ticket.group is not None:
+            ticket.group.remove(ticket)
+        if replica is not None:
+            del replica.inside[number]
+            ticket.replica = None
+            self._settle(replica)
+
+    def _fail(self, ticket: _Ticket, error: ModelwrapError) -> None:
+        """End a job with an error, and with it the others of its call, whose answer nobody can use."""
+        call = ticket.call
+        call.held.append(Failed(ticket.job.number, error))
+        self._end(ticket)
+        for number in call.numbers:
+            if (sibling := self._tickets.get(number)) is not None:
+                self._withdraw(sibling)
+        call.flush()
+
+    def _fail_all(self, tickets: list[_Ticket], error: Callable[[], ModelwrapError]) -> None:
+        for ticket in tickets:
+            if ticket.job.number in self._tickets:
+                self._fail(ticket, error())
+
+    def _nobody(self) -> ModelwrapError:
+        """Say why nobody takes a job."""
+        if self._closed:
+            return self._closed_error()
+        known = [replica.error for replica in self._replicas if replica.error is not None]
+        if known:
+            return _fresh(known[-1])
+        return ServerFailed(f"no replica of {self._name} is active", retryable=False, sent=False)
+
+    # What workers report.
+
+    def _reported(self, replica: _Replica, worker: Worker, report: Report) -> None:
+        with self._lock:
+            if replica.worker is not worker:
+                return
+            match report:
+                case Stepped():
+                    self._stepped(replica, report)
+                case Broke():
+                    self._broke(replica, report)
+                case Gone():
+                    self._gone(replica, report)
+            self._go_on()
+
+    def _stepped(self, replica: _Replica, report: Stepped) -> None:
+        replica.begun, replica.room = report.begun, report.room
+        if not replica.ready:
+            replica.ready, replica.error = True, None
+            self._tell_waiting(replica, None)
+        calls: dict[_Call, None] = {}
+        for event in report.events:
+            ticket = replica.inside.get(event.number)
+            if ticket is not None:
+                calls[ticket.call] = None
+                self._take(ticket, event)
+                replica.deaths = 0
+        for call in calls:
+            call.flush()
+
+    def _take(self, ticket: _Ticket, event: Event) -> None:
+        match event:
+            case Piece():
+                ticket.made += event.tokens
+                if event.data:
+                    ticket.call.held.append(event)
+            case Finished():
+                ticket.call.held.append(event)
+                self._end(ticket)
+            case Failed():
+                self._fail(ticket, event.error)
+
+    def _broke(self, replica: _Replica, report: Broke) -> None:
+        doubtful = [ticket for ticket in replica.inside.values() if ticket.place <= report.begun]
+        self._doubt(replica, doubtful, failure(report.error))
+
+    def _gone(self, replica: _Replica, report: Gone) -> None:
+        was_ready, replica.ready, replica.worker = replica.ready, False, None
+        replica.given = replica.begun = replica.room = 0
+        if report.error is None:
+            self._leave(replica)
+            return
+        replica.deaths = 0 if replica.inside else replica.deaths + 1
+        self._doubt(replica, list(replica.inside.values()), report.error)
+        if replica.deaths >= _MOST_DEATHS or not (was_ready or report.abrupt):
+            self._rest(replica, report.error)
+        elif self._queue or self._trials or replica.waiting:
+            self._start_soon(replica)
+
+    # Whom to blame.
+
+    def _doubt(self, replica: _Replica, tickets: list[_Ticket], error: ModelwrapError) -> None:
+        """Have jobs tried again that were in something that failed: in halves, and the last alone once more."""
+        for ticket in tickets:
+            del replica.inside[ticket.job.number]
+            ticket.replica = None
+        if len(tickets) == 1 and tickets[0].suspected:
+            self._fail(tickets[0], _blame(error))
+        elif tickets:
+            replica.broken = True
+            middle = (len(tickets) + 1) // 2
+            for group in (tickets[:middle], tickets[middle:]):
+                self._trials.append(group)
+                for ticket in group:
+                    ticket.suspected, ticket.group = True, group
+        self._settle(replica)
+
+    def _try_suspects(self) -> None:
+        for replica in self._replicas:
+            if replica.broken or replica.leaving is None:
+                self._try_next_suspects(replica)
+        if not any(self._trials):
+            self._trials.clear()
+            for replica in [replica for replica in self._replicas if replica.broken]:
+                replica.broken = False
+                self._settle(replica)
+
+    def _try_next_suspects(self, replica: _Replica) -> None:
+        if replica.inside or replica.places <= 0:
+            return
+        while self._trials and not self._trials[0]:
+            self._trials.popleft()
+        if self._trials:
+            group = self._trials[0]
+            replica.on_trial = True
+            for ticket in group[: replica.places]:
+                group.remove(ticket)
+                self._give(replica, ticket)
+
+    # Replicas.
+
+    def _wake(self) -> None:
+        """Start what does nothing yet, and what has rested after it failed."""
+        now = time.monotonic()
+        for replica in self._replicas:
+            if not (replica.ready or replica.starting) and (replica.error is None or now >= replica.rests_until):
+                self._start(replica)
+
+    def _awaited(self, replica: _Replica) -> Future[None]:
+        """Start a replica if it is not ready, and promise that it will be."""
+        future: Future[None] = Future()
+        if replica.ready:
+            future.set_result(None)
+            return future
+        replica.waiting.append(future)
+        if not replica.starting:
+            self._start(replica)
+        return future
+
+    def _start(self, replica: _Replica) -> None:
+        if self._closed or (replica.leaving is not None and not replica.broken):
+            return
+        try:
+            worker = replica.worker = self._make_worker(replica.device)
+            worker.start(partial(self._reported, replica, worker))
+        except ModelwrapError as error:
+            replica.worker = None
+            self._rest(replica, error)
+        except (OSError, RuntimeError) as error:
+            replica.worker = None
+            self._rest(replica, ConfigError(f"{self._name} cannot be started: {words(error)}"))
+
+    def _start_soon(self, replica: _Replica) -> None:
+        if not replica.deaths:
+            self._start(replica)
+            return
+        replica.pausing = True
+        self._clerk.do(partial(self._start_after_pause, replica), _FIRST_PAUSE * 2 ** (replica.deaths - 1))
+
+    def _start_after_pause(self, replica: _Replica) -> None:
+        with self._lock:
+            replica.pausing = False
+            if replica in self._replicas:
+                self._start(replica)
+                self._go_on()
+
+    def _rest(self, replica: _Replica, error: ModelwrapError) -> None:
+        """Leave a replica alone that cannot be started."""
+        replica.error = error
+        replica.rests_until = time.monotonic() + _REST
+        replica.deaths = 0
+        self._tell_waiting(replica, error)
+        if replica.leaving is not None:
+            self._leave(replica)
+
+    def _tell_waiting(self, replica: _Replica, error: ModelwrapError | None) -> None:
+        waiting, replica.waiting = replica.waiting, []
+        for future in waiting:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(_fresh(error))
+
+    def _last(self, device: str | None) -> _Replica:
+        for replica in reversed(self._replicas):
+            if replica.leaving is None and device in (None, replica.device):
+                return replica
+        where = "" if device is None else f" on {device}"
+        raise ConfigError(f"{self._name} has no replica{where}; it has {', '.join(self.devices) or 'none'}")
+
+    def _settle(self, replica: _Replica) -> None:
+        """Let a replica that has nothing in it take other jobs, or go."""
+        if replica.inside:
+            return
+        replica.on_trial = False
+        if replica.leaving is None or replica.broken:
+            return
+        if replica.worker is None:
+            self._leave(replica)
+        elif not replica.stopped:
+            replica.stopped = True
+            replica.worker.stop()
+
+    def _leave(self, replica: _Replica) -> None:
+        """Know a replica no more."""
+        if replica in self._replicas:
+            self._replicas.remove(replica)
+        for future in replica.leaving or ():
+            future.set_result(None)
+        replica.leaving = []
+
+
+def _blame(error: ModelwrapError) -> ModelwrapError:
+    """Say of a job that it fails what computes it."""
+    if not isinstance(error, ServerFailed):
+        return error
+    blame = ServerFailed(f"computed alone, the request fails again: {error}", retryable=False)
+    blame.__cause__ = error.__cause__
+    return blame
+
+
+def _fresh(error: ModelwrapError) -> ModelwrapError:
+    """Copy an error, so that each who raises it has one of its own."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh

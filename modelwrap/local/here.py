@@ -1,0 +1,138 @@
+"""A runner in the threads of its callers, one call at a time, so that breakpoints and hooks work."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from modelwrap.errors import ServerFailed, WouldDeadlock
+from modelwrap.local.work import Event, Failed, Job, Piece, Runner
+from modelwrap.runtime.base import Deadline
+
+
+class Here:
+    """Drive a runner where it is called; it is made when it is first needed.
+
+    What it raises reaches the caller as it is.
+    """
+
+    def __init__(self, make_runner: Callable[[], Runner], name: str) -> None:
+        self._make_runner = make_runner
+        self._name = name
+        self._runner: Runner | None = None
+        self._making = threading.Lock()
+        self._turn = threading.Lock()
+        self._holder = 0
+        """The thread whose call has its turn."""
+
+    @property
+    def runner(self) -> Runner:
+        """The runner, which is made if there is none."""
+        with self._making:
+            if self._runner is None:
+                self._runner = self._make_runner()
+            return self._runner
+
+    def load(self) -> None:
+        assert self.runner is not None
+
+    def submit(self, jobs: Sequence[Job], deadline: Deadline, *, at_once: bool = True) -> HereFeed:
+        """Give what computes the jobs when it is asked for their events: a step at a time, or all to the end."""
+        return HereFeed(self, jobs, deadline, at_once=at_once)
+
+    def close(self) -> None:
+        with self._making:
+            runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
+
+    def holds(self, runner: Runner) -> bool:
+        return self._runner is runner
+
+    def take_turn(self, deadline: Deadline) -> Runner:
+        """Wait until no other call is computed."""
+        if not self._turn.acquire(blocking=False):
+            if self._holder == threading.get_ident():
+                raise WouldDeadlock(
+                    f"{self._name} computes in its callers' threads, and a stream of it is open in this one: "
+                    "read that to its end, or close it"
+                )
+            if not self._turn.acquire(timeout=min(max(0.0, deadline.remaining()), threading.TIMEOUT_MAX)):
+                raise deadline.passed()
+        self._holder = threading.get_ident()
+        try:
+            return self.runner
+        except BaseException:
+            self.give_turn()
+            raise
+
+    def give_turn(self) -> None:
+        self._holder = 0
+        self._turn.release()
+
+
+class HereFeed:
+    """Be asked for events as a `Feed` is; whoever asks computes them."""
+
+    def __init__(self, here: Here, jobs: Sequence[Job], deadline: Deadline, *, at_once: bool) -> None:
+        self._here = here
+        self._deadline = deadline
+        self._at_once = at_once
+        self._ahead = deque(jobs)
+        self._open = {job.number for job in jobs}
+        self._runner: Runner | None = None
+
+    def next(self) -> Future[list[Event] | None]:
+        promise: Future[list[Event] | None] = Future()
+        promise.set_result(self._computed())
+        return promise
+
+    def abandon(self) -> None:
+        runner, self._runner = self._runner, None
+        numbers, self._open = self._open, set()
+        if runner is not None:
+            try:
+                for number in numbers:
+                    runner.cancel(number)
+            finally:
+                self._here.give_turn()
+
+    def _computed(self) -> list[Event] | None:
+        events: list[Event] = []
+        try:
+            while self._open and not (events and self._at_once):
+                self._deadline.check()
+                events += self._stepped()
+        except BaseException:
+            self.abandon()
+            raise
+        if not self._open:
+            self.abandon()
+        return events or None
+
+    def _stepped(self) -> list[Event]:
+        if self._runner is None:
+            self._runner = self._here.take_turn(self._deadline)
+        if not self._here.holds(self._runner):
+            raise ServerFailed("the model was closed before the answer ended", retryable=False)
+        while self._ahead and self._runner.room > 0:
+            self._runner.begin(self._ahead.popleft())
+        told: list[Event] = []
+        for event in self._runner.step():
+            if not isinstance(event, Piece):
+                self._open.discard(event.number)
+            if not isinstance(event, Piece) or event.data:
+                told.append(event)
+            if isinstance(event, Failed):
+                self._cancel_rest()
+                break
+        return told
+
+    def _cancel_rest(self) -> None:
+        """Forget the other jobs of the call, whose answer nobody can use."""
+        assert self._runner is not None
+        numbers, self._open = self._open, set()
+        for number in numbers:
+            self._runner.cancel(number)
