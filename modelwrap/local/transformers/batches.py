@@ -1,0 +1,215 @@
+"""Rows that are computed together: one batch that rows join at any time, or one for those that began together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer, EncoderDecoderCache
+
+from modelwrap.local.transformers.lanes import Lanes
+from modelwrap.local.transformers.rows import Outcome, Row, in_halves, picked
+
+# These find the place of each token by the mask, and need not be told.
+_PLACED_BY_MASK = ("bloom", "mpt", "opt")
+
+
+class Computing:
+    """Know how a model wants to be called."""
+
+    def __init__(self, model: Any, pad: int) -> None:
+        self.model = model
+        self.device: torch.device = model.device
+        self.has_encoder = bool(model.config.is_encoder_decoder)
+        self._pad = pad
+        self._parameters = inspect.signature(model.forward).parameters
+        # A model whose pictures take places in two dimensions keeps here by how much its text is ahead of itself.
+        self._ahead_at = next((part for part in model.modules() if hasattr(part, "rope_deltas")), None)
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether rows of different ages can be computed together."""
+        if self.remembers_in != "past_key_values":
+            return False
+        placed = "position_ids" in self._parameters or self.model.config.model_type in _PLACED_BY_MASK
+        if self.has_encoder or not placed:
+            return False
+        kinds = {type(layer) for layer in DynamicCache(config=self.model.config).layers}
+        return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+    @property
+    def finds_places(self) -> bool:
+        """Whether the model has to find the places of a prompt's tokens itself, row by row."""
+        return self._ahead_at is not None
+
+    def begin_together(self, first: Row, other: Row) -> bool:
+        """Tell whether the prompts of two rows can be computed in one batch."""
+        if first.inputs or other.inputs or self.finds_places:
+            return False
+        return self.joins or (self.has_encoder and len(first.made) == len(other.made))
+
+    @property
+    def opening(self) -> list[int]:
+        """What every answer of a model with an encoder begins with, and does not tell."""
+        settings = self.model.generation_config
+        start = settings.decoder_start_token_id
+        opening = [self.model.config.decoder_start_token_id if start is None else start, settings.forced_bos_token_id]
+        return [token for token in opening if token is not None]
+
+    @cached_property
+    def remembers_in(self) -> str | None:
+        """By which name the model takes its memory; None where it has none of the usual kind."""
+        return next((name for name in ("past_key_values", "cache_params") if name in self._parameters), None)
+
+    def __call__(self, cache: Any, **inputs: Any) -> Tensor:
+        """Compute some tokens, and give the scores of what follows the last of each row."""
+        if self.remembers_in is not None:
+            inputs[self.remembers_in] = cache
+        if "logits_to_keep" in self._parameters:
+            inputs["logits_to_keep"] = 1
+        if "position_ids" in inputs and "position_ids" not in self._parameters:
+            del inputs["position_ids"]
+        scores: Tensor = self.model(**inputs, use_cache=cache is not None, return_dict=True).logits[:, -1]
+        return scores
+
+    def places(self, lengths: Sequence[int], ahead: Sequence[int]) -> Tensor:
+        """Give the places of the tokens that follow rows of these lengths."""
+        places = self.tensor([[sum(pair)] for pair in zip(lengths, ahead, strict=True)])
+        return places.expand(3, -1, -1) if self.finds_places else places
+
+    def ahead(self) -> int:
+        """Give by how much the text of the row that was computed last is ahead of itself."""
+        found = self._ahead_at and self._ahead_at.rope_deltas
+        return 0 if found is None else int(found.flatten()[0])
+
+    def tensor(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(tokens, dtype=torch.long, device=self.device)
+
+    def padded(self, tokens: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
+        """Bring rows to one length, and mark what of them is theirs."""
+        longest = max(map(len, tokens))
+        rows = torch.full((len(tokens), longest), self._pad, dtype=torch.long)
+        own = torch.zeros_like(rows)
+        for place, row in enumerate(tokens):
+            columns = slice(longest - len(row), longest) if left else slice(0, len(row))
+            rows[place, columns] = torch.tensor(row)
+            own[place, columns] = 1
+        return rows.to(self.device), own.to(self.device)
+
+
+class Batch(Protocol):
+    """Hold rows that get their next tokens together."""
+
+    rows: list[Row]
+
+    def step(self) -> list[Outcome]:
+        """Give every row its next token."""
+
+    def leave(self, row: Row) -> None: ...
+
+
+class JoinedBatch:
+    """Hold rows of any age; whoever comes joins between two steps."""
+
+    def __init__(self, computing: Computing, most: int) -> None:
+        self._computing = computing
+        self._lanes = Lanes(most, computing.device)
+        self._ahead: list[int] = []
+        self.rows: list[Row] = []
+
+    @property
+    def lost(self) -> bool:
+        """Whether the memory was broken while it grew."""
+        return self._lanes.lost
+
+    def join(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Compute the prompts of newcomers, and the first token of each."""
+        computing = self._computing
+        tokens = [row.tokens for row in rows]
+        padded, own = computing.padded(tokens, left=True)
+        cache = DynamicCache()
+        inputs = dict(rows[0].inputs) if len(rows) == 1 else {}
+        if not computing.finds_places:
+            inputs["position_ids"] = (own.cumsum(-1) - 1).clamp(min=0)
+        scores = computing(cache, input_ids=padded, attention_mask=own, **inputs)
+        self._lanes.put(cache, list(map(len, tokens)))
+        self.rows += rows
+        self._ahead += [computing.ahead()] * len(rows)
+        return picked(rows, scores)
+
+    def step(self) -> list[Outcome]:
+        self._lanes.reserve(len(self.rows))
+        # What a part of a step has written is written again when the part is tried in halves.
+        outcomes = in_halves(self._step, self.rows)
+        self._lanes.advance()
+        return outcomes
+
+    def leave(self, row: Row) -> None:
+        place = self.rows.index(row)
+        self._lanes.take_out(place)
+        self.rows[place], self._ahead[place] = self.rows[-1], self._ahead[-1]
+        del self.rows[-1], self._ahead[-1]
+
+    def _step(self, rows: Sequence[Row]) -> list[Outcome]:
+        first = self.rows.index(rows[0])
+        last = first + len(rows)
+        cache, mask = self._lanes.look_at(first, last)
+        scores = self._computing(
+            cache,
+            input_ids=self._computing.tensor([[row.made[-1]] for row in rows]),
+            attention_mask=mask,
+            position_ids=self._computing.places(self._lanes.lengths[first:last], self._ahead[first:last]),
+        )
+        return picked(rows, scores)
+
+
+class OwnBatch:
+    """Hold rows that began together, of a model whose memory cannot be laid together with that of other rows.
+
+    With an encoder these are as many as came at once, else it is one row.
+    """
+
+    def __init__(self, computing: Computing, rows: Sequence[Row]) -> None:
+        self._computing = computing
+        self._told: dict[str, Any] = {}
+        self._cache: Any = None
+        self.rows = list(rows)
+
+    def begin(self) -> list[Outcome]:
+        """Compute the prompts, and the first token of each row."""
+        computing = self._computing
+        if not computing.has_encoder:
+            (row,) = self.rows
+            if computing.remembers_in is not None:
+                self._cache = DynamicCache(config=computing.model.config)
+            return self._compute([row.tokens], row.inputs)
+        own = DynamicCache(config=computing.model.config.get_text_config(decoder=True))
+        self._cache = EncoderDecoderCache(own, DynamicCache())
+        padded, mask = computing.padded([row.prompt for row in self.rows], left=False)
+        encoded = computing.model.get_encoder()(input_ids=padded, attention_mask=mask, return_dict=True)
+        self._told = {"encoder_outputs": encoded, "attention_mask": mask}
+        return self._compute([[*computing.opening, *row.made] for row in self.rows], {})
+
+    def step(self) -> list[Outcome]:
+        if self._cache is None:
+            return self._compute([row.tokens for row in self.rows], self.rows[0].inputs)
+        return self._compute([[row.made[-1]] for row in self.rows], {})
+
+    def leave(self, row: Row) -> None:
+        place = self.rows.index(row)
+        del self.rows[place]
+        if self.rows:
+            kept = torch.tensor([other for other in range(len(self.rows) + 1) if other != place])
+            self._cache.batch_select_indices(kept)
+            self._told["attention_mask"] = self._told["attention_mask"][kept]
+            encoded = self._told["encoder_outputs"]
+            encoded.last_hidden_state = encoded.last_hidden_state[kept]
+
+    def _compute(self, tokens: Sequence[Sequence[int]], inputs: Mapping[str, Tensor]) -> list[Outcome]:
+        named = "decoder_input_ids" if self._computing.has_encoder else "input_ids"
+        given = {named: self._computing.tensor(tokens), **self._told, **inputs}
+        return picked(self.rows, self._computing(self._cache, **given))

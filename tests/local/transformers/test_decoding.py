@@ -1,0 +1,336 @@
+"""Rows that come and go get the tokens that the library's own `generate` gives each of them alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+import transformers
+
+from modelwrap.errors import InvalidResponse
+from modelwrap.local.transformers.constraints import Grammars
+from modelwrap.local.transformers.decoding import Broken, Decoder, Token
+from modelwrap.local.transformers.rows import Row
+from modelwrap.local.transformers.sampling import Sampling
+from tests.local.transformers import tiny
+
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.timeout(120)]
+
+VOCABULARY = 200
+CLOSE = 1e-3
+
+
+def made(config_class: Any, model_class: Any, **given: Any) -> Any:
+    """Make a model of random numbers, wide enough apart that the likeliest token is so by more than rounding."""
+    torch.manual_seed(3)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.4}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    return model_class(config_class(vocab_size=VOCABULARY, **{**shape, **ends, **given})).eval()
+
+
+def loaded(folder: Any, model_class: Any) -> Any:
+    return model_class.from_pretrained(folder).eval()
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: loaded(tiny.llama(), transformers.LlamaForCausalLM),
+    "gpt2": lambda: loaded(tiny.gpt2(), transformers.GPT2LMHeadModel),
+    "mistral": lambda: made(
+        transformers.MistralConfig, transformers.MistralForCausalLM, num_key_value_heads=2, sliding_window=8
+    ),
+    "gemma3": lambda: made(
+        transformers.Gemma3TextConfig,
+        transformers.Gemma3ForCausalLM,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "opt": lambda: made(
+        transformers.OPTConfig,
+        transformers.OPTForCausalLM,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
+        init_std=0.4,
+        dropout=0.0,
+    ),
+    "bloom": lambda: made(transformers.BloomConfig, transformers.BloomForCausalLM, n_head=4, hidden_dropout=0.0),
+    "mixtral": lambda: made(
+        transformers.MixtralConfig,
+        transformers.MixtralForCausalLM,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        num_local_experts=4,
+    ),
+    "mamba": lambda: made(transformers.MambaConfig, transformers.MambaForCausalLM, state_size=4),
+    "rwkv": lambda: made(transformers.RwkvConfig, transformers.RwkvForCausalLM, attention_hidden_size=32),
+    "qwen2_vl": lambda: loaded(tiny.qwen2_vl(), transformers.Qwen2VLForConditionalGeneration),
+    "t5": lambda: loaded(tiny.t5(), transformers.T5ForConditionalGeneration),
+    "bart": lambda: loaded(tiny.bart(), transformers.BartForConditionalGeneration),
+}
+
+
+def prompts(count: int, *, seed: int = 5) -> list[list[int]]:
+    chance = random.Random(seed)
+    return [[chance.randrange(5, VOCABULARY) for _ in range(chance.randrange(1, 30))] for _ in range(count)]
+
+
+def alone(model: Any, prompt: Sequence[int], most: int) -> list[int]:
+    """Give what the library makes of one prompt."""
+    found = model.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        max_new_tokens=most,
+        min_new_tokens=most,
+        do_sample=False,
+        pad_token_id=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+        # An end is a token like others here.
+        eos_token_id=VOCABULARY * 9,
+    )
+    tokens: list[int] = found.sequences[0, -most:].tolist()
+    # Where two tokens are as good as equal, rounding decides, and everything behind is another answer.
+    for place, scores in enumerate(found.logits):
+        first, second = scores[0].topk(2).values
+        if first - second < CLOSE:
+            return tokens[:place]
+    return tokens
+
+
+def answers(decoder: Decoder, rows: Sequence[Row], most: int, *, every: int = 0) -> dict[int, list[int]]:
+    """Have rows computed, one of them coming in every so many steps."""
+    got: dict[int, list[int]] = {row.number: [] for row in rows}
+    waiting = list(rows)
+    while waiting or decoder.busy:
+        for row in [waiting.pop(0)] if every and waiting else waiting[:]:
+            decoder.join(row)
+        waiting = waiting if every else []
+        for _ in range(every or 1):
+            for told in decoder.step():
+                assert isinstance(told, Token), told
+                got[told.number].append(told.id)
+                if len(got[told.number]) == most:
+                    decoder.leave(told.number)
+    return got
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("every", [0, 3])
+def test_rows_of_any_age_get_the_tokens_that_each_gets_alone(kind: str, every: int) -> None:
+    model = MODELS[kind]()
+    asked = prompts(8)
+
+    rows = [Row(number, prompt, Sampling()) for number, prompt in enumerate(asked)]
+    got = answers(Decoder(model, batch_size=5 if every else 8), rows, 12, every=every)
+
+    expected = [alone(model, prompt, 12) for prompt in asked]
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+    assert sum(map(len, expected)) > 60, "the random model is too often in doubt to show anything"
+
+
+def test_what_ages_rows_can_have_together_depends_on_the_kind_of_model() -> None:
+    joins = {kind: Decoder(make(), batch_size=2)._computing.joins for kind, make in MODELS.items()}
+
+    assert {kind for kind, can in joins.items() if not can} == {"mamba", "rwkv", "t5", "bart"}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2_vl", "t5", "mamba"])
+def test_an_answer_goes_on_behind_tokens_that_were_made_elsewhere(kind: str) -> None:
+    model = MODELS[kind]()
+    asked = prompts(3)
+    sampling = Sampling(temperature=0.8, top_p=0.9, seed=11)
+
+    whole = answers(Decoder(model, batch_size=3), [Row(n, p, sampling) for n, p in enumerate(asked)], 12)
+    begun = {number: tokens[: 3 + number] for number, tokens in whole.items()}
+    rows = [Row(n, p, sampling, made=list(begun[n])) for n, p in enumerate(asked)]
+    rest = answers(Decoder(model, batch_size=3), rows, 7)
+
+    assert [[*begun[n], *rest[n]][:10] for n in range(3)] == [whole[n][:10] for n in range(3)]
+
+
+def test_a_seed_gives_the_same_answer_whatever_else_is_computed() -> None:
+    model = MODELS["llama"]()
+    asked = prompts(9)
+    sampling = Sampling(temperature=1.0, top_k=20, top_p=0.95, min_p=0.01, seed=42)
+
+    one = answers(Decoder(model, batch_size=1), [Row(0, asked[0], sampling)], 20)[0]
+    others = [Row(n, p, Sampling(temperature=1.3)) for n, p in enumerate(asked[1:], 1)]
+    among = answers(Decoder(model, batch_size=9), [*others[:4], Row(0, asked[0], sampling), *others[4:]], 20, every=2)
+
+    assert among[0] == one
+
+
+def test_a_row_that_leaves_makes_room_and_disturbs_nobody() -> None:
+    model = MODELS["llama"]()
+    asked = prompts(6)
+    decoder = Decoder(model, batch_size=3)
+    got: dict[int, list[int]] = {number: [] for number in range(6)}
+    for number, prompt in enumerate(asked):
+        decoder.join(Row(number, prompt, Sampling()))
+
+    steps = 0
+    while decoder.busy:
+        for told in decoder.step():
+            assert isinstance(told, Token)
+            got[told.number].append(told.id)
+            if len(got[told.number]) == 10:
+                decoder.leave(told.number)
+        steps += 1
+        if steps == 4:
+            decoder.leave(1)
+            decoder.leave(5)
+
+    assert {number: len(tokens) for number, tokens in got.items()} == {0: 10, 1: len(got[1]), 2: 10, 3: 10, 4: 10, 5: 0}
+    assert len(got[1]) < 10
+    for number in (0, 2, 3, 4):
+        expected = alone(model, asked[number], 10)
+        assert got[number][: len(expected)] == expected
+
+
+class Failing:
+    """Stand before a model and fail where a prompt has a certain token, or where too many rows come at once."""
+
+    def __init__(self, model: Any, *, token: int | None = None, most: int | None = None) -> None:
+        self.token, self.most = token, most
+        self.failures = 0
+        model.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def _look(self, model: Any, arguments: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        tokens = inputs["decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"]
+        too_many = self.most is not None and len(tokens) > self.most
+        if too_many or (self.token is not None and (tokens == self.token).any()):
+            self.failures += 1
+            raise torch.OutOfMemoryError("no more of it")
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_a_prompt_that_breaks_the_model_breaks_alone(kind: str) -> None:
+    model = MODELS[kind]()
+    asked = prompts(6)
+    asked[3] = [*asked[3], 199]
+    asked = [
+        prompt if number == 3 else [token for token in prompt if token != 199] for number, prompt in enumerate(asked)
+    ]
+    expected = [alone(model, prompt, 8) for prompt in asked]
+    Failing(model, token=199)
+
+    decoder = Decoder(model, batch_size=6)
+    got: dict[int, list[int]] = {number: [] for number in range(6)}
+    broken = []
+    for number, prompt in enumerate(asked):
+        decoder.join(Row(number, prompt, Sampling(logit_bias={199: -1000})))
+    while decoder.busy:
+        for told in decoder.step():
+            if isinstance(told, Broken):
+                broken.append(told)
+                continue
+            got[told.number].append(told.id)
+            if len(got[told.number]) == 8:
+                decoder.leave(told.number)
+
+    assert [(told.number, type(told.error)) for told in broken] == [(3, torch.OutOfMemoryError)]
+    for number in (0, 1, 2, 4, 5):
+        likely = expected[number]
+        # The token that was made unlikely here is left to the other.
+        cut = likely.index(199) if 199 in likely else len(likely)
+        assert got[number][:cut] == likely[:cut]
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_batch_that_does_not_fit_is_computed_in_parts(kind: str) -> None:
+    model = MODELS[kind]()
+    asked = prompts(6)
+    expected = [alone(model, prompt, 8) for prompt in asked]
+    failing = Failing(model, most=2)
+
+    got = answers(Decoder(model, batch_size=6), [Row(n, p, Sampling()) for n, p in enumerate(asked)], 8)
+
+    assert failing.failures > 0
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+
+
+def test_memory_that_cannot_grow_costs_time_and_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelwrap.local.transformers import lanes
+
+    model = MODELS["llama"]()
+    asked = prompts(6)
+    expected = [alone(model, prompt, 8) for prompt in asked]
+    moved = lanes._moved
+
+    def refusing(block: Any, kept: int, old: slice, rows: int, columns: int, end: int) -> Any:
+        if rows > 3 and block.shape[-1] > 1:
+            raise torch.OutOfMemoryError("no more of it")
+        return moved(block, kept, old, rows, columns, end)
+
+    monkeypatch.setattr(lanes, "_moved", refusing)
+    got = answers(Decoder(model, batch_size=6), [Row(n, p, Sampling()) for n, p in enumerate(asked)], 8)
+
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+
+
+def test_a_model_that_computes_no_numbers_is_told_so() -> None:
+    model = MODELS["llama"]()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    decoder = Decoder(model, batch_size=2)
+    decoder.join(Row(1, [5, 6], Sampling()))
+
+    (told,) = decoder.step()
+
+    assert isinstance(told, Broken)
+    assert isinstance(told.error, InvalidResponse)
+    assert not decoder.busy
+
+
+def test_a_newcomer_waits_for_no_more_than_one_step_of_the_others() -> None:
+    decoder = Decoder(MODELS["llama"](), batch_size=8)
+    for number, prompt in enumerate(prompts(4)):
+        decoder.join(Row(number, prompt, Sampling()))
+    for _ in range(3):
+        decoder.step()
+
+    for number in (4, 5, 6):
+        decoder.join(Row(number, [7, 8, 9], Sampling()))
+        steps = [{told.number for told in decoder.step()} for _ in range(2)]
+        assert number in set().union(*steps)
+
+
+def test_answers_keep_to_a_schema_and_to_a_pattern_in_one_batch() -> None:
+    import json
+    import re
+
+    model, tokenizer = MODELS["llama"](), tiny.tokenizer()
+    grammars = Grammars.of(tokenizer, model.config.vocab_size, [tokenizer.eos_token_id])
+    schema = {
+        "type": "object",
+        "properties": {"age": {"type": "integer", "maximum": 99}, "of": {"enum": ["a", "b"]}},
+        "required": ["age", "of"],
+        "additionalProperties": False,
+    }
+    decoder = Decoder(model, batch_size=4)
+    rows = [
+        Row(0, [60, 61], Sampling(), grammars.json_schema(schema)),
+        Row(1, [60, 61, 62], Sampling(temperature=1.0, seed=1), grammars.regex(r"\d{3}-[a-f]{2}")),
+        Row(2, [63], Sampling()),
+    ]
+    got: dict[int, list[int]] = {row.number: [] for row in rows}
+    for row in rows:
+        decoder.join(row)
+    while decoder.busy:
+        for told in decoder.step():
+            assert isinstance(told, Token), told
+            got[told.number].append(told.id)
+            if told.id == tokenizer.eos_token_id or len(got[told.number]) == 60:
+                decoder.leave(told.number)
+
+    told_schema, told_pattern, free = (tokenizer.decode(tokens, skip_special_tokens=True) for tokens in got.values())
+    assert json.loads(told_schema)["of"] in ("a", "b")
+    assert re.fullmatch(r"\d{3}-[a-f]{2}", told_pattern)
+    assert free != told_pattern
