@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from modelwrap.errors import CallError, ConfigError, ModelwrapError, ModelwrapWarning
 
 if TYPE_CHECKING:
-    from modelwrap.factory import Models
+    from modelwrap.factory import Keyless, Models
     from modelwrap.models.base import Model
 
 OK = 0
@@ -58,11 +58,13 @@ EMBEDDED = {
 
 _SMALL_QUESTION = "Reply with OK."
 _LONGEST_OUTCOME = 200
+_SECONDS = len("600.0 s")
 
 _NO_CONFIG = (
     "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here; "
     "`modelwrap chat --embedded` needs none"
 )
+_EMPTY_CONFIG = "the config names no model"
 _OFFER = "There is no config here. Talk with a small model in this process (SmolLM2-135M, 98 MB of weights)? [Y/n] "
 
 
@@ -159,24 +161,40 @@ def download(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    with _models(options) as models:
+    from modelwrap.factory import load_with_keys
+
+    models, keyless = load_with_keys(_config(options), plugins=options.plugins)
+    with models:
+        lacking = {one.name: one for one in keyless}
+        if not models and not lacking:
+            raise ConfigError(_EMPTY_CONFIG)
         for name in options.names:
-            models[name]  # raises where the config names no such model
-        if options.live:
-            return _check_live(models, options.names or list(models))
-        _print_table(_cells(row) for row in _rows(models) if not options.names or row.name in options.names)
-    return OK
+            if name not in lacking:
+                models[name]  # raises where the config names no such model
+        wanted = options.names or [*models, *lacking]
+        rows = [row for row in _rows(models) if row.name in wanted]
+        rows += [_row_without_key(one) for one in keyless if one.name in wanted]
+        worst = CONFIG_WRONG if lacking.keys() & wanted else OK
+        asks = (lambda name: _outcome_of(models[name]) if name in models else None) if options.live else None
+        return max(worst, _print_rows(rows, asks))
 
 
-def _check_live(models: Models, names: list[str]) -> int:
-    """Make one small call to each model, and say how it went; the worst of them is the exit code."""
-    cells, worst = [], OK
-    for row in _rows(models):
-        if row.name in names:
-            outcome, code = _outcome_of(models[row.name])
-            worst = max(worst, code)
-            cells.append((*_cells(row), *outcome))
-    _print_table(cells)
+def _row_without_key(one: Keyless) -> Row:
+    return Row(one.name, one.model_type, one.model, f"no key: {', '.join(one.variables)} not set")
+
+
+def _print_rows(rows: list[Row], ask: Callable[[str], tuple[tuple[str, str], int] | None] | None) -> int:
+    """Print a line a model, each as soon as it is known; what the worst of the answers means is the exit code."""
+    table = [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    worst = OK
+    for row, cells in zip(rows, table, strict=True):
+        outcome = ask(row.name) if ask else None
+        if outcome is None:
+            _print_cells(cells, widths)
+        else:
+            _print_cells((*cells, *outcome[0]), (*widths, _SECONDS, 0))
+            worst = max(worst, outcome[1])
     return worst
 
 
@@ -287,15 +305,20 @@ def _endpoint(model: Model) -> str:
 def _models(options: argparse.Namespace, *, offer_embedded: bool = False) -> Models:
     from modelwrap.factory import load
 
+    models = load(_config(options, offer_embedded=offer_embedded), plugins=options.plugins)
+    if not models:
+        raise ConfigError(_EMPTY_CONFIG)
+    return models
+
+
+def _config(options: argparse.Namespace, *, offer_embedded: bool = False) -> Any:
+    """Give the config that the command line names, or the usual one."""
     config = EMBEDDED if offer_embedded and options.embedded else options.config or _usual_config()
     if config is None:
         if not (offer_embedded and _accepts_embedded()):
             raise ConfigError(_NO_CONFIG)
         config = EMBEDDED
-    models = load(config, plugins=options.plugins)
-    if not models:
-        raise ConfigError("the config names no model")
-    return models
+    return config
 
 
 def _usual_config() -> str | None:
@@ -356,11 +379,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.name, row.model_type, row.model, row.endpoint)
 
 
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    cells = list(rows)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def _print_cells(cells: Sequence[str], widths: Sequence[int]) -> None:
+    print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip(), flush=True)
 
 
 def _print_json(value: Any) -> None:

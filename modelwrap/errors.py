@@ -69,7 +69,11 @@ class UnknownModel(ConfigError, KeyError):
 
 
 class MissingSecret(ConfigError):
-    pass
+    """A key is not there; `variable` is where in the environment it was looked for."""
+
+    def __init__(self, message: str = "", variable: str = "") -> None:
+        super().__init__(message)
+        self.variable = variable
 
 
 class MissingPackage(ConfigError):

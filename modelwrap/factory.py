@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from types import ModuleType, TracebackType
 from typing import Self, TypeAlias
 
 from modelwrap import registry
-from modelwrap.config import ModelConfig, Problems, Validated, read, validate
+from modelwrap.config import Entry, ModelConfig, Problems, Validated, read, validate
 from modelwrap.config.sources import ModelConfigs
-from modelwrap.errors import ConfigError, UnknownModel
+from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModel
 from modelwrap.models.base import Model
 from modelwrap.policies.retry import Retry
 from modelwrap.runtime.lock import Lock
@@ -107,8 +108,47 @@ def load(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> Models:
     """
     _load_plugins(plugins)
     models = Models()
-    models._built = _build(model_configs, {})
+    problems = Problems()
+    models._built = _build(read(model_configs, problems), problems, {})
     return models
+
+
+@dataclass(frozen=True, slots=True)
+class Keyless:
+    """Be a config that lacks nothing but keys."""
+
+    name: str
+    model_type: str
+    model: str
+    variables: list[str]
+    """Where in the environment the keys were looked for."""
+
+
+def load_with_keys(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[Models, list[Keyless]]:
+    """Make the models whose keys are there, and name the others; any other mistake is an error."""
+    _load_plugins(plugins)
+    problems = Problems()
+    whole: list[Entry] = []
+    keyless: list[Keyless] = []
+    for entry in read(model_configs, problems):
+        lacking = _keys_missing(entry)
+        if lacking:
+            name, model_type, model = (str(entry.value(key) or "") for key in ("config_name", "model_type", "model"))
+            keyless.append(Keyless(name, registry.canonical(model_type), model or name, lacking))
+        else:
+            whole.append(entry)
+    models = Models()
+    models._built = _build(whole, problems, {})
+    return models, keyless
+
+
+def _keys_missing(entry: Entry) -> list[str]:
+    problems = Problems()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelwrapWarning)  # it is said when the model is made to be kept
+        for built in _collected([entry], problems, {}).values():
+            built.model.close()
+    return problems.missing_keys
 
 
 def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: bool = False) -> Models:
@@ -119,7 +159,8 @@ def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: 
     _load_plugins(plugins)
     with _lock:
         known = _process._built
-        built = _build(model_configs, known, replace=replace)
+        problems = Problems()
+        built = _build(read(model_configs, problems), problems, known, replace=replace)
         # Put in place at once, so that readers need no lock and an error above changes nothing.
         _process._built = {**known, **built}
     for name in known.keys() & built.keys():
@@ -160,11 +201,24 @@ def _load_plugins(plugins: Plugins) -> None:
         registry.load_plugin(plugin)
 
 
-def _build(model_configs: ModelConfigs, known: Mapping[str, _Built], *, replace: bool = False) -> dict[str, _Built]:
+def _build(
+    entries: Iterable[Entry], problems: Problems, known: Mapping[str, _Built], *, replace: bool = False
+) -> dict[str, _Built]:
     """Make every model or none; those that `known` holds with equal content are not made again."""
-    problems = Problems()
+    built = _collected(entries, problems, known, replace=replace)
+    if problems:
+        for one in built.values():
+            one.model.close()
+    problems.raise_any()
+    return built
+
+
+def _collected(
+    entries: Iterable[Entry], problems: Problems, known: Mapping[str, _Built], *, replace: bool = False
+) -> dict[str, _Built]:
+    """Make the models that can be made; the mistakes in others go to `problems`."""
     built: dict[str, _Built] = {}
-    for validated in _distinct(validate(read(model_configs, problems), problems), problems):
+    for validated in _distinct(validate(entries, problems), problems):
         earlier = known.get(validated.config.config_name)
         if earlier is not None and earlier.config == validated.config:
             continue
@@ -176,10 +230,6 @@ def _build(model_configs: ModelConfigs, known: Mapping[str, _Built], *, replace:
             built[validated.config.config_name] = _made(validated)
         except ConfigError as error:
             problems.add(validated.located(error))
-    if problems:
-        for one in built.values():
-            one.model.close()
-    problems.raise_any()
     return built
 
 

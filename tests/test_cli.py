@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 from modelwrap import cli, registry
+from modelwrap.models.base import Model
 from tests.loopback import Asked, Loopback, chat_answer, error_answer, json_answer, stream_answer
 
 ROOT = Path(__file__).parent.parent
@@ -392,6 +393,58 @@ def test_check_live_calls_only_what_is_named(here: Path, server: Loopback, capsy
     assert [line.split()[0] for line in shown.out.splitlines()] == ["other"]
     assert "there is no model 'nobody'" in shown.err
     assert len(server.asked) == 1
+
+
+def test_check_names_the_models_without_a_key_beside_the_others(
+    here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    server.script(chat_answer("OK"))
+    keyless = {"type": "openai", "name": "fast", "model_name": "m", "preset": "groq"}
+    write(here / "modelwrap.json", keyless, entry(server))
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+    static = capsys.readouterr().out.splitlines()
+    assert cli.main(["check", "--live"]) == cli.CONFIG_WRONG
+    live = capsys.readouterr().out.splitlines()
+
+    missing = "fast   openai  m           no key: GROQ_API_KEY not set"
+    assert static == [f"river  openai  test-model  {server.base_url}/chat/completions", missing]
+    assert live[0].endswith("ok, 5 tokens")
+    assert live[1] == missing
+    assert cli.main(["check", "river"]) == cli.OK
+
+
+def test_other_mistakes_go_before_keys_that_are_missing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    keyless = {"model_type": "openai", "config_name": "fast", "preset": "groq"}
+    write(here / "modelwrap.json", keyless, entry(None, modle="x"))
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "modle" in shown.err
+
+
+def test_check_live_shows_what_it_knows_when_it_is_stopped(
+    here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(chat_answer("OK"))
+    write(here / "modelwrap.json", entry(server), entry(server, "other"))
+    asked = cli._outcome_of
+
+    def stopped(model: Model) -> tuple[tuple[str, str], int]:
+        if server.asked:
+            raise KeyboardInterrupt
+        return asked(model)
+
+    monkeypatch.setattr(cli, "_outcome_of", stopped)
+
+    assert cli.main(["check", "--live"]) == cli.INTERRUPTED
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["river"]
 
 
 def test_migrate_rewrites_a_file_and_says_what_it_changed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

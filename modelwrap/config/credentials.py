@@ -151,7 +151,7 @@ def key_from(config: ModelConfig, variable: str, host_is_the_providers: bool) ->
         return None
     if found := os.environ.get(variable, "").strip():
         return Secret(found)
-    raise MissingSecret(f"api_key: no api_key, and {variable} is not set{meant_variable(variable)}")
+    raise MissingSecret(f"api_key: no api_key, and {variable} is not set{meant_variable(variable)}", variable)
 
 
 def meant_variable(name: str) -> str:

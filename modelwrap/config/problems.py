@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelwrap.errors import ConfigError
+from modelwrap.errors import ConfigError, MissingSecret
 
 
 class Problems:
@@ -18,6 +18,13 @@ class Problems:
         # The frames below know the texts that were read, and with them the secrets.
         self._found.append(error.with_traceback(None))
 
+    @property
+    def missing_keys(self) -> list[str]:
+        """The variables of keys that are not set, where nothing else is wrong."""
+        if not all(isinstance(error, MissingSecret) and error.variable for error in self._found):
+            return []
+        return list(dict.fromkeys(error.variable for error in self._found if isinstance(error, MissingSecret)))
+
     def raise_any(self) -> None:
         """Raise what was collected; of the class that all share, if it is one."""
         if not self._found:
@@ -27,4 +34,6 @@ class Problems:
         kinds = {type(error) for error in self._found}
         kind = kinds.pop() if len(kinds) == 1 else ConfigError
         lines = "\n".join(str(error) for error in self._found).split("\n")
-        raise kind("\n".join([f"{len(self._found)} mistakes in the model configs:", *(f"  {line}" for line in lines)]))
+        keys = ", ".join(self.missing_keys)
+        heading = f"{len(self._found)} mistakes in the model configs{f' ({keys} not set)' if keys else ''}:"
+        raise kind("\n".join([heading, *(f"  {line}" for line in lines)]))

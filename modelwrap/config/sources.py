@@ -34,10 +34,14 @@ class Entry:
     """Where it stands inside its source."""
     document: Document | None = field(default=None, repr=False)
 
+    def value(self, key: str) -> Any:
+        """Give what stands under a key of today, or under its old name."""
+        return self.data.get(key, self.data.get(OLD_NAMES.get(key, "")))
+
     def place(self, path: Path = (), *, key: bool = False) -> str:
         """Say where a value stands, or its key; for what is not there, the object that lacks it."""
         if self.document is None:
-            name = self.data.get("config_name", self.data.get("name"))
+            name = self.value("config_name")
             called = f' "{name}"' if isinstance(name, str) else ""
             return f"{self.source}{_dotted(self.path)}{called}"
         line, column = self.position(path, key=key)

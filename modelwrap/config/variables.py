@@ -59,4 +59,5 @@ def _replacement(reference: re.Match[str]) -> str:
 def _unset_error(name: str, path: Path) -> ConfigError:
     secret = any(isinstance(key, str) and holds_secret(key) for key in path)
     meant = meant_variable(name) or f"; set it, or give a default: ${{{name}:-…}}"
-    return (MissingSecret if secret else ConfigError)(f"${{{name}}} is not set{meant}")
+    message = f"${{{name}}} is not set{meant}"
+    return MissingSecret(message, name) if secret else ConfigError(message)
