@@ -195,7 +195,7 @@ class HttpModel(Model):
             try:
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
-                events = _events(response, call.timeouts.idle, self._decoder(response))
+                events = self._events(response, request, call, runtime, attempt, end)
                 async with aclosing(events), aclosing(self.codec.from_stream(events, wire, self.traits, end)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -204,6 +204,18 @@ class HttpModel(Model):
                 await response.aclose()
         call.end_marked = end.marked
         call.ended = True
+
+    def _events(
+        self,
+        response: HttpResponse,
+        request: HttpRequest,
+        call: Call,
+        runtime: Runtime,
+        attempt: Attempted,
+        end: sse.End,
+    ) -> AsyncGenerator[sse.Event, None]:
+        """Read the events of a stream; one that breaks may be read on elsewhere."""
+        return _events(response, call.timeouts.idle, self._decoder(response))
 
     @contextmanager
     def _attempt(self, call: Call, request: HttpRequest, runtime: Runtime) -> Iterator[Attempted]:

@@ -6,9 +6,10 @@ import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
-from modelwrap.errors import CallError, InvalidResponse
+from modelwrap.errors import CallError, ConnectionFailed, InvalidResponse, TimedOut
 from modelwrap.models.attempts import Attempted
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
@@ -55,7 +56,7 @@ class OpenAIResponses(HttpModel):
     def _chunks(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
     ) -> AsyncGenerator[ChatChunk, None]:
-        if not {**wire.parameters, **wire.extra_body}.get("background"):
+        if not request.json.get("background"):
             return super()._chunks(request, wire, call, runtime, end)
         return self._chunks_of_background(request, wire, call, runtime)
 
@@ -71,6 +72,72 @@ class OpenAIResponses(HttpModel):
             if end.reply_id and not end.marked:
                 await self._cancel(end.reply_id, request, call, runtime)
 
+    def _events(
+        self,
+        response: HttpResponse,
+        request: HttpRequest,
+        call: Call,
+        runtime: Runtime,
+        attempt: Attempted,
+        end: sse.End,
+    ) -> AsyncGenerator[sse.Event, None]:
+        events = super()._events(response, request, call, runtime, attempt, end)
+        if not request.json.get("background"):
+            return events
+        return self._events_of_background(events, request, call, runtime, attempt, end)
+
+    async def _events_of_background(
+        self,
+        events: AsyncGenerator[sse.Event, None],
+        request: HttpRequest,
+        call: Call,
+        runtime: Runtime,
+        attempt: Attempted,
+        end: sse.End,
+    ) -> AsyncGenerator[sse.Event, None]:
+        """Read on where a stream broke off, for the answer goes on being made; what came does not come again."""
+        last, waits = -1, _waits_for_rest()
+        rest: HttpResponse | None = None
+        while True:
+            broken: CallError | None = None
+            try:
+                async with aclosing(events):
+                    async for event in events:
+                        number = openai_responses.number_of(event)
+                        if rest is not None and number is not None and number <= last:
+                            continue
+                        last, waits = last if number is None else number, _waits_for_rest()
+                        yield event
+                        if rest is not None and end.marked:
+                            return
+            except (ConnectionFailed, TimedOut) as error:
+                broken = error
+            finally:
+                if rest is not None:
+                    await rest.aclose()
+            goes_on = last >= 0 and end.reply_id and not end.marked
+            asked = openai_responses.to_rest(end.reply_id, request, last)
+            rest = await self._rest(asked, waits, call, runtime, attempt) if goes_on else None
+            if rest is None:
+                if broken is not None:
+                    raise broken
+                return
+            events = super()._events(rest, asked, call, runtime, attempt, end)
+
+    async def _rest(
+        self, asked: HttpRequest, waits: Iterator[float], call: Call, runtime: Runtime, attempt: Attempted
+    ) -> HttpResponse | None:
+        """Open what is left of a stream; None where the server does not give it."""
+        for seconds in waits:
+            await self._pause(seconds, call, runtime)
+            try:
+                return await self._polled(asked, call, runtime, attempt)
+            except CallError as error:
+                logger.debug("%s: the stream broke, and the rest of it could not be had: %s", self.name, error)
+                if not error.retryable:
+                    break
+        return None
+
     # Answers that are made in the background.
 
     async def _finished(
@@ -81,8 +148,7 @@ class OpenAIResponses(HttpModel):
         settled = False
         try:
             for seconds in _waits():
-                await runtime.sleep(max(min(seconds, call.deadline.remaining()), 0.0))
-                call.deadline.check()
+                await self._pause(seconds, call, runtime)
                 try:
                     response = await self._polled(openai_responses.to_poll(reply_id, asked), call, runtime, attempt)
                     body = await response.read()
@@ -106,6 +172,10 @@ class OpenAIResponses(HttpModel):
             if not settled:
                 await self._cancel(reply_id, asked, call, runtime)
         raise AssertionError("the waits have no end")
+
+    async def _pause(self, seconds: float, call: Call, runtime: Runtime) -> None:
+        await runtime.sleep(max(min(seconds, call.deadline.remaining()), 0.0))
+        call.deadline.check()
 
     async def _polled(self, poll: HttpRequest, call: Call, runtime: Runtime, attempt: Attempted) -> HttpResponse:
         response = await self._send(await self._with_token(poll, call, runtime), call, runtime, attempt)
@@ -133,6 +203,10 @@ class OpenAIResponses(HttpModel):
 
 def _is_unfinished(reply: ChatReply) -> bool:
     return reply.meta.finish_reason in UNFINISHED
+
+
+def _waits_for_rest() -> Iterator[float]:
+    return islice(_waits(), _MOST_FAILED_POLLS)
 
 
 def _waits() -> Iterator[float]:

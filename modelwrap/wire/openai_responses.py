@@ -29,7 +29,7 @@ from modelwrap.wire.openai_responses_input import to_input
 from modelwrap.wire.openai_responses_parameters import server_keeps_history, to_parameters
 from modelwrap.wire.openai_responses_reply import UNFINISHED, failure_of, items_of, to_reply
 from modelwrap.wire.openai_responses_stream import EventReader
-from modelwrap.wire.urls import join, with_list
+from modelwrap.wire.urls import join, with_list, with_query
 
 from_error = failures.failure
 
@@ -74,6 +74,12 @@ def to_poll(reply_id: str, asked: HttpRequest) -> HttpRequest:
     # What an answer is to include is not remembered.
     included = asked.json.get("include") or ()
     return replace(poll, url=with_list(poll.url, "include[]", map(str, included)))
+
+
+def to_rest(reply_id: str, asked: HttpRequest, number: int) -> HttpRequest:
+    """Ask for what comes behind an event, by its number, in the stream of an answer that is made in the background."""
+    rest = replace(to_poll(reply_id, asked), headers=asked.headers, stream=True)
+    return replace(rest, url=with_query(rest.url, {"stream": "true", "starting_after": str(number)}))
 
 
 def to_cancel(reply_id: str, asked: HttpRequest) -> HttpRequest:
@@ -219,6 +225,16 @@ def _events_of(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for index, item in enumerate(items_of(response)):
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
     yield {"type": "response.completed", "response": response}
+
+
+def number_of(event: sse.Event) -> int | None:
+    """Give the number that an event has in its stream; None where it has none."""
+    try:
+        value = from_json(event.data)
+    except ValueError:
+        return None
+    number = value.get("sequence_number") if type(value) is dict else None
+    return number if type(number) is int else None
 
 
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:

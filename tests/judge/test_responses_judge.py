@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import modelwrap
 from modelwrap.errors import CallError
+from modelwrap.models import openai_responses
 from modelwrap.types import ChatReply
 from tests.judge import own_types
 from tests.judge.responses_calls import CALLS, River
@@ -78,7 +79,10 @@ def test_both_send_the_same(name: str, way: str, server: Loopback, theirs: opena
     assert mine.headers["authorization"] == their.headers["authorization"]
 
 
-def test_both_ask_in_the_same_way_for_an_answer_that_is_being_made(server: Loopback, theirs: openai.OpenAI) -> None:
+def test_both_ask_in_the_same_way_for_an_answer_that_is_being_made(
+    server: Loopback, theirs: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_responses, "_FIRST_WAIT", 0.01)
     included = ["web_search_call.action.sources", "message.output_text.logprobs"]
     queued = response(status="queued")
     server.script(json_answer(queued), response_answer(said("So.")), response_answer(said("So.")))
@@ -89,6 +93,21 @@ def test_both_ask_in_the_same_way_for_an_answer_that_is_being_made(server: Loopb
     mine, their = server.asked[1:]
     assert (mine.method, mine.path) == (their.method, their.path)
     assert mine.path.startswith("/v1/responses/resp_1?include")
+
+
+def test_both_ask_in_the_same_way_for_the_rest_of_a_stream(
+    server: Loopback, theirs: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_responses, "_FIRST_WAIT", 0.01)
+    events = events_of(response(said("So.")))
+    server.script(events_answer(events[:3], cut=True), events_answer(events[3:]), events_answer(events[3:]))
+
+    assert ours(server).stream("Hi", background=True).reply.text == "So."
+    list(theirs.responses.retrieve("resp_1", stream=True, starting_after=2))
+
+    mine, their = server.asked[1:]
+    assert mine.method == their.method
+    assert set(mine.path.partition("?")[2].split("&")) == set(their.path.partition("?")[2].split("&"))
 
 
 def test_there_are_enough_calls() -> None:

@@ -497,6 +497,89 @@ def _suspended() -> Generator[None, None, None]:
     yield
 
 
+def numbered(*events: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**one, "sequence_number": number} for number, one in enumerate(events)]
+
+
+DONE = {"type": "response.completed", "response": response("The Rhine.")}
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_stream_of_the_background_that_breaks_is_read_on_without_saying_anything_twice(
+    colour: Colour, server: Loopback
+) -> None:
+    events = numbered(*pieces("The ", "Rh", "ine."), DONE)
+    server.script(
+        stream_of(*events[:2], cut=True),
+        error_answer(503),
+        stream_of(*events[2:3]),
+        # A server that begins with what came before.
+        stream_of(*events[1:]),
+    )
+
+    chunks, reply = colour.stream(model_at(server, api="responses", api_key="sk-canary-1"), background=True)
+
+    assert [chunk.text for chunk in chunks if chunk.text] == ["The ", "Rh", "ine."]
+    assert (reply.text, reply.meta.attempts, reply.meta.done) == ("The Rhine.", 1, True)
+    assert reply.raw == events
+    rest = "/v1/responses/resp_1?stream=true&starting_after="
+    assert [(asked.method, asked.path) for asked in server.asked] == [
+        ("POST", "/v1/responses"),
+        ("GET", f"{rest}1"),
+        ("GET", f"{rest}1"),
+        ("GET", f"{rest}2"),
+    ]
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer sk-canary-1"}
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_stream_that_breaks_before_its_first_piece_is_read_on_too(colour: Colour, server: Loopback) -> None:
+    events = numbered(*pieces("The Rhine."), DONE)
+    server.script(stream_of(*events[:1], cut=True), stream_of(*events[1:]))
+
+    _, reply = colour.stream(model_at(server, api="responses", client_args={"max_retries": 2}), background=True)
+
+    assert reply.text == "The Rhine."
+    assert [asked.method for asked in server.asked] == ["POST", "GET"]
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_stream_whose_rest_the_server_does_not_give_is_cut(colour: Colour, server: Loopback) -> None:
+    server.script(stream_of(*numbered(*pieces("The ", "Rh")), cut=True), error_answer(404), json_answer({}))
+
+    with pytest.raises(StreamTruncated) as caught:
+        colour.stream(model_at(server, api="responses"), background=True)
+
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "The Rh"
+    assert [asked.path.partition("?")[0] for asked in server.asked] == [
+        "/v1/responses",
+        "/v1/responses/resp_1",
+        "/v1/responses/resp_1/cancel",
+    ]
+
+
+def test_a_stream_that_breaks_again_and_again_without_a_new_event_is_given_up(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_responses, "_FIRST_WAIT", 0.001)
+    server.script(stream_of(*numbered(*pieces("The ")), cut=True))
+
+    with pytest.raises(StreamTruncated):
+        list(model_at(server, api="responses").stream("Hi", background=True))
+
+    assert [asked.method for asked in server.asked] == ["POST", *["GET"] * 5, "POST"]
+
+
+def test_a_stream_whose_events_have_no_numbers_is_not_asked_for_again(colour: Colour, server: Loopback) -> None:
+    server.script(stream_of(*pieces("The "), cut=True), json_answer({}))
+
+    with pytest.raises(StreamTruncated):
+        colour.stream(model_at(server, api="responses"), background=True)
+
+    assert [asked.path for asked in server.asked] == ["/v1/responses", "/v1/responses/resp_1/cancel"]
+
+
 def test_a_stream_of_the_background_that_is_left_is_cancelled(colour: Colour, server: Loopback) -> None:
     server.script(stream_of(*pieces("The ", "Rh"), cut=True), json_answer({}))
 
