@@ -178,11 +178,15 @@ def _error_alone(data: JSON) -> JSON:
     return data[0] if type(data) is list and len(data) == 1 else data
 
 
+# A limit of nothing is that of a model outside of the plan.
+_SPENT = re.compile(r"limit: 0\b|credits are depleted|spending cap")
+
+
 def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
     """Read a refusal, and in its details when to come again."""
     error = failures.failure(status, headers, body)
     details = _details(body)
-    if isinstance(error, RateLimited) and any("PerDay" in quota for quota in _quotas(details)):
+    if isinstance(error, RateLimited) and (_SPENT.search(error.message) or _quota_of_a_day(details)):
         spent = QuotaExhausted(error.message, status=status, code=error.code, request_id=error.request_id)
         spent.body = error.body
         error = spent
@@ -201,9 +205,9 @@ def _details(body: bytes) -> list[dict[str, Any]]:
     return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
 
 
-def _quotas(details: list[dict[str, Any]]) -> list[str]:
+def _quota_of_a_day(details: list[dict[str, Any]]) -> bool:
     violations = [item for detail in details for item in detail.get("violations") or () if isinstance(item, dict)]
-    return [str(violation.get("quotaId") or "") for violation in violations]
+    return any("PerDay" in str(violation.get("quotaId")) for violation in violations)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from modelwrap.capabilities import Traits
 from modelwrap.errors import BadRequest, CallError, InvalidResponse, UnsupportedParameter, clip
-from modelwrap.types import ChatChunk, EmbeddingReply
+from modelwrap.types import Change, ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.embeddings import LARGEST_ANSWER, check_vectors, inputs_of, listed, wanted_length
 from modelwrap.wire.gemini import from_error, lesson, model_path, operation_url
 from modelwrap.wire.gemini_content import to_parts
-from modelwrap.wire.gemini_parameters import camel
+from modelwrap.wire.gemini_parameters import HINTS, camel
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.usage import token_usage
@@ -100,8 +100,8 @@ def _parameters(call: WireCall, traits: Traits) -> dict[str, Any]:
             continue
         if name == "encoding_format":
             call.cannot(name, "Gemini gives vectors as numbers only")
-        elif name == "user":
-            call.cannot(name, "Gemini has no field for it")
+        elif name in HINTS:
+            call.changes.append(Change("dropped", name, HINTS[name]))
         elif camel(name) == "taskType" and traits.facts.get("embedding.task") == "prefix":
             reason = f"{call.model} reads the task out of the text, as in 'task: search result | query: …'"
             if not call.leaves_out(name, reason, ignored=True):
@@ -153,11 +153,15 @@ def _vectors(data: dict[str, Any]) -> list[Any]:
 
 
 def _cost(data: dict[str, Any]) -> dict[str, Any]:
-    counted = replies.usage(data.get("usageMetadata"))
-    if counted is None and isinstance(data.get("predictions"), list):
-        statistics = [item.get("embeddings", {}).get("statistics", {}) for item in data["predictions"]]
-        counted = replies.usage({"promptTokenCount": sum(item.get("token_count", 0) for item in statistics)})
+    counted = replies.usage(data.get("usageMetadata")) or replies.usage(_counted(data.get("predictions")))
     return {} if counted is None else {"usage": counted}
+
+
+def _counted(predictions: Any) -> dict[str, Any] | None:
+    """Sum what was counted of each text; None where nobody counted."""
+    found = [item["embeddings"].get("statistics") for item in predictions or ()]
+    counts = [replies.count(one, "token_count") for one in found if isinstance(one, dict) and "token_count" in one]
+    return {"promptTokenCount": sum(counts)} if counts else None
 
 
 async def from_stream(

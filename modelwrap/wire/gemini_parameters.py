@@ -24,7 +24,7 @@ _CANNOT: dict[str, tuple[tuple[Any, ...], str]] = {
     "metadata": (({},), "Gemini keeps none with a reply; Vertex has labels"),
 }
 # What changes nothing about the answer.
-_HINTS = {
+HINTS = {
     "user": "Gemini has no field for it",
     "safety_identifier": "Gemini has no field for it",
     "prompt_cache_key": "Gemini caches by itself, and what cached_content names",
@@ -47,7 +47,7 @@ _ELSEWHERE = frozenset(
         *("thinking_budget", "thinking_level", "include_thoughts", "thinking_config", "thinkingConfig"),
         *("generation_config", "generationConfig"),
         *_CANNOT,
-        *_HINTS,
+        *HINTS,
     }
 )
 # What stands beside `generationConfig`; https://ai.google.dev/api/generate-content#request-body
@@ -85,8 +85,8 @@ def to_parameters(call: WireCall, facts: Facts) -> dict[str, Any]:
     given = modern_parameters(given, call.changes)
     facts = _as_asked(given, facts)
     for name in given:
-        if name in _HINTS:
-            call.changes.append(Change("dropped", name, _HINTS[name]))
+        if name in HINTS:
+            call.changes.append(Change("dropped", name, HINTS[name]))
         elif name in _CANNOT and given[name] not in _CANNOT[name][0]:
             call.cannot(name, _CANNOT[name][1])
     beside, config = _sorted(given, facts, call)

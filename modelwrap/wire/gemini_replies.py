@@ -142,13 +142,13 @@ def usage(metadata: JSON) -> dict[str, Any] | None:
     """Count as OpenAI does: what tools read is part of the prompt, and what was thought part of the completion."""
     if not isinstance(metadata, Mapping):
         return None
-    thought, cached = _count(metadata, "thoughtsTokenCount"), _count(metadata, "cachedContentTokenCount")
-    prompt = _count(metadata, "promptTokenCount") + _count(metadata, "toolUsePromptTokenCount")
-    completion = _count(metadata, "candidatesTokenCount") + thought
+    thought, cached = count(metadata, "thoughtsTokenCount"), count(metadata, "cachedContentTokenCount")
+    prompt = count(metadata, "promptTokenCount") + count(metadata, "toolUsePromptTokenCount")
+    completion = count(metadata, "candidatesTokenCount") + thought
     counted: dict[str, Any] = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": _count(metadata, "totalTokenCount") or prompt + completion,
+        "total_tokens": count(metadata, "totalTokenCount") or prompt + completion,
     }
     prompt_details = _modalities(metadata, "promptTokensDetails", "toolUsePromptTokensDetails")
     if "cachedContentTokenCount" in metadata:
@@ -172,11 +172,12 @@ def summed(before: JSON, after: JSON) -> JSON:
         if isinstance(after[name], list) and isinstance(before[name], list):
             total[name] = [*before[name], *after[name]]
         elif name.endswith("Count"):
-            total[name] = _count(before, name) + _count(after, name)
+            total[name] = count(before, name) + count(after, name)
     return total
 
 
-def _count(metadata: Mapping[str, Any], name: str) -> int:
+def count(metadata: Mapping[str, Any], name: str) -> int:
+    """Read a number of tokens, however it is written; what is none counts for nothing."""
     value = metadata.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -193,7 +194,7 @@ def _modalities(metadata: Mapping[str, Any], *names: str) -> dict[str, int]:
         for item in details if isinstance(details, list) else ():
             if isinstance(item, Mapping) and isinstance(item.get("modality"), str):
                 key = f"{item['modality'].lower()}_tokens"
-                counts[key] = counts.get(key, 0) + _count(item, "tokenCount")
+                counts[key] = counts.get(key, 0) + count(item, "tokenCount")
     return counts
 
 
@@ -259,7 +260,7 @@ def _place(segment: Any, said: str) -> tuple[int, int]:
     if not isinstance(segment, Mapping):
         return 0, len(said)
     text = str(segment.get("text") or "")
-    start, end = _count(segment, "startIndex"), _count(segment, "endIndex")
+    start, end = count(segment, "startIndex"), count(segment, "endIndex")
     data = said.encode("utf-8", "surrogatepass")
     if data[start:end] == text.encode("utf-8", "surrogatepass"):
         first = len(data[:start].decode("utf-8", "replace"))

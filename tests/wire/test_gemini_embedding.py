@@ -98,10 +98,27 @@ def test_nothing_to_embed_is_refused(given: Any) -> None:
         request(given)
 
 
-@pytest.mark.parametrize("parameters", [{"encoding_format": "base64"}, {"user": "u1"}])
-def test_what_gemini_cannot_do_is_refused(parameters: dict[str, Any]) -> None:
+def test_what_gemini_cannot_do_is_refused() -> None:
     with pytest.raises(UnsupportedParameter):
-        request(["a"], **parameters)
+        request(["a"], encoding_format="base64")
+
+
+def test_what_changes_no_vector_is_left_out_and_told() -> None:
+    call = WireCall("gemini-embedding-001", "a", {"user": "u1"})
+
+    made = gemini_embedding.to_request(call, Endpoint(BASE), Traits())
+
+    assert made.json == {"content": {"parts": [{"text": "a"}]}}
+    assert [(change.kind, change.what) for change in call.changes] == [("dropped", "user")]
+
+
+@pytest.mark.parametrize(
+    "statistics, tokens", [(None, None), ({}, None), ({"token_count": 6.0}, 6), ({"token_count": "6"}, 6)]
+)
+def test_vertex_counts_in_any_way_or_not_at_all(statistics: Any, tokens: int | None) -> None:
+    reply = read({"predictions": [{"embeddings": {"values": [1.0], "statistics": statistics}}]}, "a")
+
+    assert (reply.meta.usage and reply.meta.usage.prompt) == tokens
 
 
 @pytest.mark.parametrize(
