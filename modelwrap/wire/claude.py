@@ -28,8 +28,9 @@ from modelwrap.wire.claude_messages import to_conversation
 from modelwrap.wire.claude_parameters import to_format, to_parameters
 from modelwrap.wire.claude_reply import blocks_of, continued, to_reply
 from modelwrap.wire.claude_stream import EventReader
+from modelwrap.wire.claude_thinking import BINDING_BETA, LEAVES_OUT, STALE, drop_stale, may_drop, settle_thinking
 from modelwrap.wire.claude_tools import tools_of
-from modelwrap.wire.functions import modern_messages, modern_parameters
+from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.repair import tell
@@ -56,7 +57,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     headers = {"anthropic-version": API_VERSION, **to_headers(call, endpoint)}
     if traits.drops_stale_thinking:
         betas = str(headers.get("anthropic-beta", "")).split(",")
-        headers["anthropic-beta"] = ",".join(dict.fromkeys(filter(None, [*betas, _BINDING_BETA])))
+        headers["anthropic-beta"] = ",".join(dict.fromkeys(filter(None, [*betas, BINDING_BETA])))
     return HttpRequest(
         method="POST",
         url=join(endpoint.base_url, "/messages", endpoint.query),
@@ -69,11 +70,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
-    modern = replace(
-        call,
-        input=modern_messages(call.input, call.changes),
-        parameters=modern_parameters(call.parameters, call.changes),
-    )
+    modern = modern_call(call)
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     body.update(to_parameters(modern, traits.facts))
     own_system = body.pop("system", None)
@@ -89,21 +86,16 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     systems = [one for one in (own_system, system, words or None) if one is not None]
     if systems:
         body["system"] = systems[0] if len(systems) == 1 else [block for one in systems for block in as_blocks(one)]
+    if "thinking" not in call.extra_body:
+        settle_thinking(body, traits.facts, call.changes)
     if traits.drops_stale_thinking:
-        _drop_stale_thinking(body, call.changes)
+        drop_stale(body, call.changes)
     if call.resumes is not None:
         _resume(body, call.resumes)
     if call.stream or _takes_long(body["max_tokens"]):
         body["stream"] = True
     body.update(call.extra_body)
     return body
-
-
-def _drop_stale_thinking(body: dict[str, Any], changes: list[Change]) -> None:
-    if _may_drop_thinking(body):
-        thinking = body.get("thinking") or {"type": "adaptive"}
-        body["thinking"] = {**thinking, "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
-        tell(changes, _LEAVES_OUT)
 
 
 def _resume(body: dict[str, Any], message: Mapping[str, Any]) -> None:
@@ -291,14 +283,6 @@ def _events_of(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
 _MOST = re.compile(r"max_tokens\D{1,20}\d+ > (\d+)")
 
 
-# https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks
-_STALE = "bound to a different conversation"
-_BINDING_BETA = "thinking-binding-controls-2026-08-01"
-_LEAVES_OUT = Change(
-    "learned", "thinking.block_binding", "thinking whose conversation has changed since is left out by the server"
-)
-
-
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
     """Tell what a refusal teaches about the endpoint.
 
@@ -306,9 +290,9 @@ def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Cha
     """
     if not isinstance(error, BadRequest):
         return None
-    if _STALE in error.message:
-        return (replace(traits, drops_stale_thinking=True), _LEAVES_OUT) if _may_drop_thinking(request) else None
-    if traits.drops_stale_thinking and any(word in error.message for word in ("block_binding", _BINDING_BETA)):
+    if STALE in error.message:
+        return (replace(traits, drops_stale_thinking=True), LEAVES_OUT) if may_drop(request) else None
+    if traits.drops_stale_thinking and any(word in error.message for word in ("block_binding", BINDING_BETA)):
         change = Change("learned", "thinking.block_binding", "this endpoint does not take it")
         return replace(traits, drops_stale_thinking=False), change
     found = _MOST.search(error.message)
@@ -317,9 +301,3 @@ def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Cha
     facts = replace(traits.facts, values={**traits.facts.values, "max_output": int(found[1])})
     change = Change("learned", "max_tokens", f"this model gives {found[1]} at most")
     return replace(traits, facts=facts), change
-
-
-def _may_drop_thinking(request: JSON) -> bool:
-    """Tell whether a request says nothing yet about thinking whose conversation has changed."""
-    thinking = request.get("thinking") if isinstance(request, dict) else None
-    return not isinstance(thinking, dict) or (thinking.get("type") != "disabled" and "block_binding" not in thinking)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelwrap.types import Change, Message
+from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
 
 _CONVERTED = Change("converted", "functions", "written as tools; calls come back as tool_calls")
+
+
+def modern_call(call: WireCall) -> WireCall:
+    """Give a call that knows of tools alone."""
+    messages = modern_messages(call.input, call.changes)
+    return replace(call, input=messages, parameters=modern_parameters(call.parameters, call.changes))
 
 
 def modern_parameters(parameters: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:

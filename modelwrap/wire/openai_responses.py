@@ -22,7 +22,7 @@ from modelwrap.errors import (
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
-from modelwrap.wire.functions import modern_messages, modern_parameters
+from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.openai_responses_input import to_input
@@ -53,11 +53,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
-    modern = replace(
-        call,
-        input=modern_messages(call.input, call.changes),
-        parameters=modern_parameters(call.parameters, call.changes),
-    )
+    modern = modern_call(call)
     body: dict[str, Any] = {"model": call.model} if call.model else {}
     if items := to_input(modern, traits, server_keeps_history=server_keeps_history(modern)):
         body["input"] = items

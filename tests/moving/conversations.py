@@ -30,7 +30,7 @@ class Conversation:
     @property
     def parameters(self) -> dict[str, Any]:
         tools = [{"type": "function", "function": {"name": name, "parameters": _ANYTHING}} for name in self.tools]
-        return {"max_tokens": 500, **({"tools": tools} if tools else {}), **self.extra}
+        return {"max_tokens": 2000, **({"tools": tools} if tools else {}), **self.extra}
 
 
 _ANYTHING = {"type": "object", "properties": {"city": {"type": "string"}}}

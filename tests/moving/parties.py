@@ -61,7 +61,11 @@ PARTIES = (CHAT, RESPONSES, CLAUDE, GEMINI)
 
 OLDER_CLAUDE = Party(
     "claude",
-    {"model_type": "claude", "model": "claude-haiku-4-5"},
+    {
+        "model_type": "claude",
+        "model": "claude-haiku-4-5",
+        "generate_args": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    },
     answers.claude,
     partial(rules.claude, inline_system=False),
     "messages",

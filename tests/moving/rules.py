@@ -91,8 +91,26 @@ def claude(body: dict[str, Any], *, inline_system: bool) -> None:
         if message["role"] == "assistant" and not used and place + 1 < len(messages):
             assert blocks[-1]["type"] not in ("thinking", "redacted_thinking")
     assert len(ids) == len(set(ids)), "ids of calls are unique in the whole request"
+    if not inline_system:
+        _claude_thinks_or_not(messages, thinks="thinking" in body)
     for name in defined:
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", name)
+
+
+def _claude_thinks_or_not(messages: list[dict[str, Any]], *, thinks: bool) -> None:
+    """While tools are called, a turn of an older model's begins with thinking or has none."""
+    turn: list[dict[str, Any]] = []
+    for message in messages:
+        blocks = message["content"]
+        if message["role"] == "assistant":
+            turn += [{"type": "text"}] if isinstance(blocks, str) else blocks
+        elif isinstance(blocks, str) or blocks[0]["type"] != "tool_result":
+            turn = []
+    kinds = [block["type"].removeprefix("redacted_") for block in turn]
+    if thinks:
+        assert kinds[:1] in ([], ["thinking"])
+    else:
+        assert "thinking" not in kinds
 
 
 def _claude_block(block: dict[str, Any]) -> None:

@@ -54,6 +54,21 @@ def test_claudes_rules_would_find(turns: list[Any]) -> None:
         rules.claude({"model": "m", "max_tokens": 1, "messages": turns, "tools": tools}, inline_system=True)
 
 
+THINKING = {"type": "thinking", "thinking": "Hm", "signature": "c2ln"}
+THOUGHT_FIRST = {"role": "assistant", "content": [THINKING, *use()["content"]]}
+
+
+@pytest.mark.parametrize(
+    "asked, said", [({}, THOUGHT_FIRST), ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, use())]
+)
+def test_an_older_claudes_rules_would_find_thinking_out_of_place(asked: Any, said: dict[str, Any]) -> None:
+    body = {"model": "m", "max_tokens": 2000, "messages": [USER, said, result("t1")], **asked}
+    tools = [{"name": "a", "input_schema": {"type": "object"}}]
+
+    with pytest.raises(AssertionError):
+        rules.claude({**body, "tools": tools}, inline_system=False)
+
+
 CALL = {"role": "model", "parts": [{"functionCall": {"name": "a", "args": {}}, "thoughtSignature": "c2ln"}]}
 ANSWER = {"role": "user", "parts": [{"functionResponse": {"name": "a", "response": {}}}]}
 SAYS = {"role": "user", "parts": [{"text": "Hi"}]}
