@@ -20,7 +20,9 @@ Edit: TypeAlias = tuple[int, int, str]
 """From where to where in the text, and what to write there."""
 
 _TODAY = {old: name for name, old in OLD_NAMES.items()}
-_COMMA = re.compile(r"(?:[ \t\n]|//[^\n]*|/\*.*?\*/)*,[ \t]*", re.DOTALL)
+_REST_OF_LINE = re.compile(r"[ \t]*(?://[^\n]*)?\n")
+# Possessive, so that no comma inside of a comment is taken for one.
+_COMMA = re.compile(r"(?:[ \t\n]++|//[^\n]*+|(?>/\*.*?\*/))*+,[ \t]*", re.DOTALL)
 
 
 @dataclass
@@ -149,26 +151,31 @@ def _changed(
 
 
 def _removals(layout: Layout, path: Path, keys: list[str], kept: list[str]) -> Iterator[Edit]:
-    """Cut out members with their commas; those behind the last that stays go with what stands between."""
+    """Cut out members with their commas and what is said of them in their line; other comments stay."""
     last = keys.index(kept[-1])
-    for key in keys[:last]:
+    if last < len(keys) - 1:
+        yield _comma_behind(layout, (*path, keys[last]))
+    for number, key in enumerate(keys):
         if key not in kept:
-            start, end = layout.keys[(*path, key)][0], layout.values[(*path, key)][1]
-            comma = _COMMA.match(layout.text, end)
-            assert comma is not None  # another member follows
-            yield (_line_start(layout.text, start), *_line_end(layout.text, comma.end()))
-    if keys[last + 1 :]:
-        yield layout.values[(*path, kept[-1])][1], layout.values[(*path, keys[-1])][1], ""
+            place = (*path, key)
+            start, end = layout.keys[place][0], layout.values[place][1]
+            comma = _COMMA.match(layout.text, end) if number < len(keys) - 1 or number > last else None
+            yield (*_whole_line(layout.text, start, comma.end() if comma else end), "")
 
 
-def _line_start(text: str, at: int) -> int:
-    """Give where the line begins, if nothing but blanks stands before."""
-    start = text.rfind("\n", 0, at) + 1
-    return start if not text[start:at].strip() else at
+def _comma_behind(layout: Layout, place: Path) -> Edit:
+    """Cut out the comma behind a member that becomes the last."""
+    comma = _COMMA.match(layout.text, layout.values[place][1])
+    assert comma is not None  # another member follows
+    at = layout.text.rindex(",", 0, comma.end())
+    return at, at + 1, ""
 
 
-def _line_end(text: str, at: int) -> tuple[int, str]:
-    return (at + 1, "") if text[at : at + 1] == "\n" else (at, "")
+def _whole_line(text: str, start: int, end: int) -> tuple[int, int]:
+    """Widen to the line, its comment and its end, where a member has one to itself."""
+    line = text.rfind("\n", 0, start) + 1
+    rest = _REST_OF_LINE.match(text, end)
+    return (line, rest.end()) if rest and not text[line:start].strip() else (start, end)
 
 
 def _margin(layout: Layout, at: int) -> str:

@@ -52,9 +52,10 @@ class Rewritten:
             self.data.setdefault("preset", preset)
 
     def move(self, key: str, holder: str, name: str) -> None:
-        """Put what stands at the top into an object, unless that has it already."""
-        if key in self.data:
-            self.put(holder, name, self.data.pop(key))
+        """Put what stands at the top into an object, unless that has it already; null says nothing."""
+        value = self.data.pop(key, None)
+        if value is not None:
+            self.put(holder, name, value)
 
     def put(self, holder: str, name: str, value: Any) -> None:
         inner = self.data.get(holder)
@@ -88,8 +89,7 @@ def _ollama(model_type: str) -> Callable[[Rewritten], None]:
     def rewrite(result: Rewritten) -> None:
         result.become(model_type, "ollama")
         result.move("host", "client_args", "base_url")
-        if "keep_alive" in result.data:
-            del result.data["keep_alive"]
+        if result.data.pop("keep_alive", None) is not None:
             result.lose(("keep_alive",), _OVER_OWN_ROUTE.format("how long a model stays loaded"))
         options = result.data.pop("options", None)
         for name, value in options.items() if isinstance(options, Mapping) else ():

@@ -80,6 +80,37 @@ def test_a_file_is_rewritten_where_it_must_be_and_nowhere_else() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        (
+            '{\n  "config_name": "a", // the name\n  // next\n  "budget": 5, // money\n  // end\n}',
+            '{\n  "config_name": "a" // the name\n  // next\n  // end\n}',
+        ),
+        (
+            '{\n  // about money\n  "budget": 5, // money\n  // about the name\n  "config_name": "a"\n}',
+            '{\n  // about money\n  // about the name\n  "config_name": "a"\n}',
+        ),
+        ('{"config_name": "a" // one, two\n , "budget": 5}', '{"config_name": "a" // one, two\n  }'),
+        ('{"config_name": "a" /* , */, "budget": 5}', '{"config_name": "a" /* , */ }'),
+        ('{"config_name": "a", "budget": 5,}', '{"config_name": "a" }'),
+        ('{"budget": 5, "config_name": "a"}', '{"config_name": "a"}'),
+        ('{\n"config_name": "a", "budget": 5,\n"model": "m"}', '{\n"config_name": "a", \n"model": "m"}'),
+        ('{"config_name": "a", // one\n "budget": 5 // two\n}', '{"config_name": "a" // one\n}'),
+    ],
+)
+def test_what_is_taken_out_takes_no_comment_of_others_along(before: str, after: str) -> None:
+    assert migrated(before, "models.json").text == after
+
+
+def test_what_says_nothing_is_not_moved() -> None:
+    older = {"type": "ollama_chat", "name": "a", "host": None, "keep_alive": None, "options": None}
+
+    migration = migrated(json.dumps(older), "models.json")
+
+    assert json.loads(migration.text) == {"model_type": "openai", "config_name": "a", "preset": "ollama"}
+
+
 def test_a_file_of_today_stays_as_it_is() -> None:
     migration = migrated(AFTER, "models.json")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -15,181 +16,94 @@ from modelwrap.errors import ConfigError, ModelwrapWarning
 from tests.loopback import Asked, Loopback
 from tests.stand_in import Elsewhere, StandIn
 
-HOSTED = {
-    "openai, January 2024": (
-        {"type": "openai", "name": "gpt", "api_key": "sk-4Y7", "organization": "org", "generate_args": {"seed": 1}},
-        ("/v1/chat/completions", {"model": "gpt", "seed": 1}),
+CHAT, VECTORS = "/v1/chat/completions", "/v1/embeddings"
+OF_DASHSCOPE, OF_ZHIPU = "/compatible-mode/v1", "/api/paas/v4"
+OPTIONS = {"options": {"temperature": 0, "num_predict": 9}}
+WANX = "/api/v1/services/aigc/text2image/image-synthesis"
+USUAL_OF_POST = {"headers": {}, "max_length": 2048, "timeout": 30, "max_retries": 3, "retry_interval": 1}
+
+Row: TypeAlias = tuple[dict[str, Any], tuple[str, dict[str, Any]]]
+
+
+def hosted(model_type: str, path: str, body: Mapping[str, Any] | None = None, **keys: Any) -> Row:
+    """Give a config of a type with a model and a key, and where it goes with what; the model always goes along."""
+    config = {"model_type": model_type, "config_name": "it", "model_name": "m", "api_key": "sk-4Y7", **keys}
+    return config, (path, {"model": config["model_name"], **(body or {})})
+
+
+def posted(model_type: str, path: str, body: Mapping[str, Any], **keys: Any) -> Row:
+    """Give a config of a service that takes a POST, which is asked "Hi"."""
+    config = {"model_type": model_type, "config_name": "it", "api_url": f"http://127.0.0.1:8000{path}", **keys}
+    return config, (path, {"inputs": "Hi", **body})
+
+
+def of_january_2024(row: Row) -> Row:
+    """Tell a config by the names of the first files, which had none for the model."""
+    config, expected = row
+    first = {"model_type": "type", "config_name": "name"}
+    return {first.get(key, key): value for key, value in config.items() if key != "model_name"}, expected
+
+
+HOSTED: dict[str, Row] = {
+    "openai, January 2024": of_january_2024(
+        hosted("openai", CHAT, {"model": "it", "seed": 1}, organization="org", generate_args={"seed": 1})
     ),
-    "openai_chat, 0.0.1": (
-        {"model_type": "openai_chat", "config_name": "gpt", "model_name": "gpt-5.4", "api_key": "sk-4Y7"},
-        ("/v1/chat/completions", {"model": "gpt-5.4"}),
+    "openai_chat, 0.0.1": hosted("openai_chat", CHAT),
+    "a class of 0.0.1": hosted("OpenAIChatWrapper", CHAT),
+    "openai_embedding, 0.0.1": hosted("openai_embedding", VECTORS),
+    "FastChat, 0.0.1": hosted(
+        "openai_chat",
+        CHAT,
+        {"temperature": 0.5},
+        api_key="EMPTY",
+        client_args={"base_url": "http://127.0.0.1:8000/v1/"},
+        generate_args={"temperature": 0.5},
     ),
-    "a class of 0.0.1": (
-        {"model_type": "OpenAIChatWrapper", "config_name": "gpt", "model_name": "gpt-5.4", "api_key": "sk-4Y7"},
-        ("/v1/chat/completions", {"model": "gpt-5.4"}),
+    "tongyi_chat, 0.0.1": hosted("tongyi_chat", f"{OF_DASHSCOPE}/chat/completions"),
+    "dashscope_chat, 0.1.6": hosted(
+        "dashscope_chat",
+        f"{OF_DASHSCOPE}/chat/completions",
+        {"temperature": 0.5},
+        generate_args={"temperature": 0.5},
+        stream=False,
     ),
-    "openai_embedding, 0.0.1": (
-        {
-            "model_type": "openai_embedding",
-            "config_name": "e",
-            "model_name": "text-embedding-3-small",
-            "api_key": "sk-4Y7",
-        },
-        ("/v1/embeddings", {"model": "text-embedding-3-small"}),
+    "dashscope_multimodal, 0.1.0": hosted("dashscope_multimodal", f"{OF_DASHSCOPE}/chat/completions"),
+    "dashscope_text_embedding, 0.1.0": hosted("DashScopeTextEmbeddingWrapper", f"{OF_DASHSCOPE}/embeddings"),
+    "dashscope_image_synthesis, 0.1.0": hosted(
+        "dashscope_image_synthesis",
+        WANX,
+        {"input": {"prompt": "Hi"}, "parameters": {"n": 1, "size": "1024*1024"}},
+        generate_args={"n": 1, "size": "1024*1024"},
     ),
-    "FastChat, 0.0.1": (
-        {
-            "model_type": "openai_chat",
-            "config_name": "fs",
-            "model_name": "llama-2",
-            "api_key": "EMPTY",
-            "client_args": {"base_url": "http://127.0.0.1:8000/v1/"},
-            "generate_args": {"temperature": 0.5},
-        },
-        ("/v1/chat/completions", {"model": "llama-2", "temperature": 0.5}),
+    "zhipuai_chat, 0.1.0": hosted("zhipuai_chat", f"{OF_ZHIPU}/chat/completions"),
+    "zhipuai_embedding, 0.1.0": hosted("zhipuai_embedding", f"{OF_ZHIPU}/embeddings"),
+    "ollama_chat, 0.1.0": hosted(
+        "ollama_chat", CHAT, {"temperature": 0, "max_tokens": 9}, host="http://gpu-1:11434", **OPTIONS
     ),
-    "tongyi_chat, 0.0.1": (
-        {"model_type": "tongyi_chat", "config_name": "qwen", "model_name": "qwen-max", "api_key": "sk-4Y7"},
-        ("/compatible-mode/v1/chat/completions", {"model": "qwen-max"}),
+    "ollama_generate, 0.0.4": hosted("ollama_generate", "/v1/completions", {"prompt": "Hi"}, options=None),
+    "ollama_embedding, 0.0.4": hosted("ollama_embedding", VECTORS),
+    "yi_chat, 0.1.0": hosted(
+        "yi_chat",
+        CHAT,
+        {"max_tokens": 512, "top_p": 0.9, "temperature": 0.3},
+        max_tokens=512,
+        top_p=0.9,
+        temperature=0.3,
+        stream=False,
     ),
-    "dashscope_chat, 0.1.6": (
-        {
-            "model_type": "dashscope_chat",
-            "config_name": "qwen",
-            "model_name": "qwen-max",
-            "api_key": "sk-4Y7",
-            "generate_args": {"temperature": 0.5},
-            "stream": False,
-        },
-        ("/compatible-mode/v1/chat/completions", {"model": "qwen-max", "temperature": 0.5}),
+    "litellm_chat, a host": hosted("litellm_chat", "/openai/v1/chat/completions", {"model": "m"}, model_name="groq/m"),
+    "litellm_chat, OpenAI": hosted("litellm_chat", CHAT),
+    "litellm_chat, Claude": hosted("litellm_chat", "/v1/messages", {"model": "m"}, model_name="anthropic/m"),
+    "gemini_chat, 0.0.3": hosted("gemini_chat", "/v1beta/models/m:generateContent", {"model": None}),
+    "anthropic_chat, 0.1.6": hosted("anthropic_chat", "/v1/messages"),
+    "post_api, January 2024": of_january_2024(
+        posted("post_api", "/llm/", {"max_length": 4096}, json_args={"max_length": 4096}, **USUAL_OF_POST)
     ),
-    "dashscope_multimodal, 0.1.0": (
-        {"model_type": "dashscope_multimodal", "config_name": "vl", "model_name": "qwen-vl-plus", "api_key": "sk-4Y7"},
-        ("/compatible-mode/v1/chat/completions", {"model": "qwen-vl-plus"}),
+    "post_api_chat, 0.0.1": posted(
+        "post_api_chat", "/llm/", {"model": "m"}, json_args={"model": "m"}, messages_key="inputs", **USUAL_OF_POST
     ),
-    "dashscope_text_embedding, 0.1.0": (
-        {
-            "model_type": "DashScopeTextEmbeddingWrapper",
-            "config_name": "e",
-            "model_name": "text-embedding-v3",
-            "api_key": "sk-4Y7",
-        },
-        ("/compatible-mode/v1/embeddings", {"model": "text-embedding-v3"}),
-    ),
-    "dashscope_image_synthesis, 0.1.0": (
-        {
-            "model_type": "dashscope_image_synthesis",
-            "config_name": "wanx",
-            "model_name": "wanx-v1",
-            "api_key": "sk-4Y7",
-            "generate_args": {"n": 1, "size": "1024*1024"},
-        },
-        (
-            "/api/v1/services/aigc/text2image/image-synthesis",
-            {"model": "wanx-v1", "input": {"prompt": "Hi"}, "parameters": {"n": 1, "size": "1024*1024"}},
-        ),
-    ),
-    "zhipuai_chat, 0.1.0": (
-        {"model_type": "zhipuai_chat", "config_name": "glm", "model_name": "glm-5", "api_key": "sk-4Y7"},
-        ("/api/paas/v4/chat/completions", {"model": "glm-5"}),
-    ),
-    "zhipuai_embedding, 0.1.0": (
-        {"model_type": "zhipuai_embedding", "config_name": "e", "model_name": "embedding-3", "api_key": "sk-4Y7"},
-        ("/api/paas/v4/embeddings", {"model": "embedding-3"}),
-    ),
-    "ollama_chat, 0.1.0": (
-        {
-            "model_type": "ollama_chat",
-            "config_name": "llama",
-            "model_name": "llama3.2",
-            "host": "http://gpu-1:11434",
-            "options": {"temperature": 0, "num_predict": 9},
-        },
-        ("/v1/chat/completions", {"model": "llama3.2", "temperature": 0, "max_tokens": 9}),
-    ),
-    "ollama_generate, 0.0.4": (
-        {"model_type": "ollama_generate", "config_name": "llama", "model_name": "llama3.2", "options": None},
-        ("/v1/completions", {"model": "llama3.2", "prompt": "Hi"}),
-    ),
-    "ollama_embedding, 0.0.4": (
-        {"model_type": "ollama_embedding", "config_name": "e", "model_name": "nomic-embed-text"},
-        ("/v1/embeddings", {"model": "nomic-embed-text"}),
-    ),
-    "yi_chat, 0.1.0": (
-        {
-            "model_type": "yi_chat",
-            "config_name": "yi",
-            "model_name": "yi-large",
-            "api_key": "sk-4Y7",
-            "max_tokens": 512,
-            "top_p": 0.9,
-            "temperature": 0.3,
-            "stream": False,
-        },
-        ("/v1/chat/completions", {"model": "yi-large", "max_tokens": 512, "top_p": 0.9, "temperature": 0.3}),
-    ),
-    "litellm_chat, a host": (
-        {
-            "model_type": "litellm_chat",
-            "config_name": "lite",
-            "model_name": "groq/llama-3.1-8b-instant",
-            "api_key": "k3y",
-        },
-        ("/openai/v1/chat/completions", {"model": "llama-3.1-8b-instant"}),
-    ),
-    "litellm_chat, OpenAI": (
-        {"model_type": "litellm_chat", "config_name": "lite", "model_name": "gpt-5.4", "api_key": "sk-4Y7"},
-        ("/v1/chat/completions", {"model": "gpt-5.4"}),
-    ),
-    "litellm_chat, Claude": (
-        {
-            "model_type": "litellm_chat",
-            "config_name": "lite",
-            "model_name": "anthropic/claude-opus-5",
-            "api_key": "k3y",
-        },
-        ("/v1/messages", {"model": "claude-opus-5"}),
-    ),
-    "gemini_chat, 0.0.3": (
-        {"model_type": "gemini_chat", "config_name": "g", "model_name": "gemini-3.5-flash", "api_key": "k3y"},
-        ("/v1beta/models/gemini-3.5-flash:generateContent", {}),
-    ),
-    "anthropic_chat, 0.1.6": (
-        {"model_type": "anthropic_chat", "config_name": "c", "model_name": "claude-opus-5", "api_key": "k3y"},
-        ("/v1/messages", {"model": "claude-opus-5"}),
-    ),
-    "post_api, January 2024": (
-        {
-            "type": "post_api",
-            "name": "flask",
-            "api_url": "http://127.0.0.1:8000/llm/",
-            "headers": {},
-            "max_length": 2048,
-            "timeout": 30,
-            "json_args": {"max_length": 4096, "temperature": 0.5},
-        },
-        ("/llm/", {"inputs": "Hi", "max_length": 4096, "temperature": 0.5}),
-    ),
-    "post_api_chat, 0.0.1": (
-        {
-            "model_type": "post_api_chat",
-            "config_name": "flask",
-            "api_url": "http://127.0.0.1:8000/llm/",
-            "json_args": {"model": "m"},
-            "max_retries": 3,
-            "messages_key": "inputs",
-            "retry_interval": 1,
-        },
-        ("/llm/", {"inputs": "Hi", "model": "m"}),
-    ),
-    "post_api_dall_e, 0.0.1": (
-        {"model_type": "post_api_dalle", "config_name": "d", "api_url": "http://127.0.0.1:8000/images"},
-        ("/images", {"inputs": "Hi"}),
-    ),
-    "post_api_embedding, 0.1.0": (
-        {"model_type": "post_api_embedding", "config_name": "e", "api_url": "http://127.0.0.1:8000/vectors"},
-        ("/vectors", {"inputs": "Hi"}),
-    ),
+    "post_api_dall_e, 0.0.1": posted("post_api_dalle", "/images", {}),
+    "post_api_embedding, 0.1.0": posted("post_api_embedding", "/vectors", {}),
 }
 
 
@@ -205,17 +119,16 @@ def called(path: Path, server: Loopback) -> Asked:
     return server.asked[0]
 
 
-@pytest.mark.parametrize("config, expected", HOSTED.values(), ids=HOSTED)
-def test_a_file_of_any_era_loads_and_calls(
-    config: dict[str, Any], expected: tuple[str, dict[str, Any]], tmp_path: Path, server: Loopback
-) -> None:
+@pytest.mark.parametrize("row", HOSTED.values(), ids=HOSTED)
+def test_a_file_of_any_era_loads_and_calls(row: Row, tmp_path: Path, server: Loopback) -> None:
+    config, (where, body) = row
     path = tmp_path / "model_config.json"
     path.write_text(json.dumps([config]))
 
     asked = called(path, server)
 
-    assert asked.path == expected[0]
-    assert {name: asked.body.get(name) for name in expected[1]} == expected[1]
+    assert asked.path == where
+    assert {name: asked.body.get(name) for name in body} == body
 
 
 def load(**config: Any) -> modelwrap.Model:
