@@ -206,7 +206,8 @@ def _details(body: bytes) -> list[dict[str, Any]]:
 
 
 def _quota_of_a_day(details: list[dict[str, Any]]) -> bool:
-    violations = [item for detail in details for item in detail.get("violations") or () if isinstance(item, dict)]
+    lists = (detail.get("violations") for detail in details)
+    violations = (item for found in lists if isinstance(found, list) for item in found if isinstance(item, dict))
     return any("PerDay" in str(violation.get("quotaId")) for violation in violations)
 
 

@@ -32,7 +32,8 @@ class StreamedCall:
         arguments = self._call.setdefault("args", {})
         if type(call.get("args")) is dict:
             arguments.update(call["args"])
-        for piece in call.get("partialArgs") or ():
+        pieces = call.get("partialArgs")
+        for piece in pieces if type(pieces) is list else ():
             if type(piece) is dict:
                 _put(arguments, piece)
         self.ended = not call.get("willContinue")

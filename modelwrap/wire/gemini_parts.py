@@ -80,16 +80,17 @@ class PartsReader:
             self._read_call(part, call, delta, seed)
             return
         blob = part.get("inlineData")
-        kind = str(blob.get("mimeType", "")) if type(blob) is dict else ""
+        blob = blob if type(blob) is dict else {}
+        kind = str(blob.get("mimeType", ""))
         if kind.startswith("audio/"):
-            self._sound.add(part["inlineData"], delta)
+            self._sound.add(part, delta)
             return
         self._end_text()
         self._parts.append(part)
         if type(text) is str:
             self._take_text(text, delta, thinks=bool(part.get("thought")))
-        elif kind.startswith("image/") and not part.get("thought"):
-            self._take_image(part, part["inlineData"], delta)
+        elif kind.startswith("image/") and type(blob.get("data")) is str and not part.get("thought"):
+            self._take_image(part, blob, delta)
 
     def _add_text(self, text: str, delta: dict[str, Any], *, thinks: bool) -> None:
         if thinks != self._thinks:
@@ -113,7 +114,7 @@ class PartsReader:
             self._pieces = []
 
     def _take_image(self, part: Part, blob: Mapping[str, Any], delta: dict[str, Any]) -> None:
-        url = f"data:{blob.get('mimeType', '')};base64,{blob.get('data', '')}"
+        url = f"data:{blob['mimeType']};base64,{blob['data']}"
         image: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}, **_signed(part)}
         self._images.append(image)
         delta.setdefault("images", []).append(image)
@@ -193,7 +194,8 @@ class _Sound:
     def __init__(self) -> None:
         self._left = b""
 
-    def add(self, blob: Mapping[str, Any], delta: dict[str, Any]) -> None:
+    def add(self, part: Part, delta: dict[str, Any]) -> None:
+        blob = part["inlineData"]
         try:
             data = self._left + base64.b64decode(str(blob.get("data") or ""))
         except binascii.Error:
@@ -202,6 +204,7 @@ class _Sound:
         self._left = data[whole:]
         audio = delta.setdefault("audio", {"id": "", "data": "", "transcript": None, "mime_type": blob.get("mimeType")})
         audio["data"] += base64.b64encode(data[:whole]).decode("ascii")
+        audio.update(_signed(part))
 
     def finish(self, delta: dict[str, Any]) -> None:
         if self._left:

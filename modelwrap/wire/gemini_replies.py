@@ -244,11 +244,12 @@ def citations(candidate: Mapping[str, Any], said: str) -> list[dict[str, Any]]:
 
 def _of_support(support: Mapping[str, Any], chunks: list[Any], said: str) -> Iterator[dict[str, Any]]:
     start, end = _place(support.get("segment"), said)
-    for number in support.get("groundingChunkIndices") or ():
+    numbers = support.get("groundingChunkIndices")
+    for number in numbers if isinstance(numbers, list) else ():
         chunk = chunks[number] if isinstance(number, int) and 0 <= number < len(chunks) else None
         source = _source(chunk) if isinstance(chunk, Mapping) else {}
         if url := source.get("uri") or source.get("sourceUri"):
-            yield {"url": url, "title": source.get("title", ""), "start_index": start, "end_index": end}
+            yield {"url": url, "title": source.get("title") or "", "start_index": start, "end_index": end}
 
 
 def _source(chunk: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelwrap.capabilities import Traits, traits_for
@@ -61,6 +61,7 @@ PARTS = [
     {"inlineData": {"mimeType": "audio/L16", "data": "AQI="}},
     {"executableCode": {"code": "1"}},
 ]
+UNGROUNDED = {"groundingChunks": [{"web": {"uri": "x"}}], "groundingSupports": [{"groundingChunkIndices": 5}]}
 CANDIDATE = {
     "content": {"role": "model", "parts": PARTS},
     "index": 0,
@@ -133,6 +134,9 @@ def send_back(reply: ChatReply, traits: Traits) -> None:
 
 @given(damaged(REPLY) | values, st.sampled_from([TRAITS, VERTEX]))
 @settings(max_examples=400, deadline=None)
+@example({"candidates": [{**CANDIDATE, "groundingMetadata": UNGROUNDED}]}, TRAITS)
+@example({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "partialArgs": 5}}]}}]}, TRAITS)
+@example({"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": None}}]}}]}, TRAITS)
 def test_damaged_reply_is_read_or_refused_and_goes_back(body: Any, traits: Traits) -> None:
     try:
         reply = gemini.from_response(json.dumps(body).encode(), {}, WireCall("m", [], {}), traits)
@@ -239,6 +243,26 @@ def test_damaged_vectors_are_read_or_refused(body: Any) -> None:
         assert str(error)
     else:
         assert len(reply.embeddings) == 2
+
+
+ERROR = {
+    "error": {
+        "code": 429,
+        "message": "x",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [{"violations": [{"quotaId": "RequestsPerDay"}]}, {"retryDelay": "3s"}],
+    }
+}
+
+
+@given(damaged([ERROR]) | damaged(ERROR) | values, st.sampled_from([400, 403, 429, 500]))
+@settings(max_examples=200, deadline=None)
+@example({"error": {"details": [{"violations": 5}]}}, 429)
+def test_damaged_refusal_is_an_error_of_its_status(body: Any, status: int) -> None:
+    error = gemini.from_error(status, {}, json.dumps(body).encode())
+
+    assert error.status == status
+    assert str(error)
 
 
 @given(st.dictionaries(st.sampled_from([*COUNTS, "cachedContentTokenCount"]), st.integers(-5, 100)))
