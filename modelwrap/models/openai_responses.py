@@ -28,6 +28,9 @@ _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 10.0
 _MOST_FAILED_POLLS = 5
 
+# What servers answer that know no such path; OpenAI's own, where an answer is gone, say more.
+_NO_SUCH_PATH = (404, 405, 501)
+
 # How long whoever gives up waits for the server to hear of it.
 _CANCEL_WITHIN = 5.0
 
@@ -52,6 +55,14 @@ class OpenAIResponses(HttpModel):
         if not reply.id:
             raise InvalidResponse("the answer is made in the background, but the server did not say under which name")
         return await self._finished(reply.id, request, wire, call, runtime, attempt)
+
+    async def _refusal(self, response: HttpResponse) -> CallError:
+        error = await super()._refusal(response)
+        if error.status in _NO_SUCH_PATH and error.code is None:
+            error.message += (
+                ' (asked at /responses, which not every server has; "api": "chat" asks for Chat Completions)'
+            )
+        return error
 
     def _chunks(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None

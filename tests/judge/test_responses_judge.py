@@ -8,13 +8,16 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses import Response
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from pydantic import ValidationError
 
 import modelwrap
 from modelwrap.errors import CallError
 from modelwrap.models import openai_responses
 from modelwrap.types import ChatReply
+from modelwrap.wire.openai_wires import _OF_RESPONSES
 from tests.judge import own_types
 from tests.judge.responses_calls import CALLS, River
 from tests.loopback import Answer, Loopback, error_answer, json_answer
@@ -108,6 +111,12 @@ def test_both_ask_in_the_same_way_for_the_rest_of_a_stream(
     mine, their = server.asked[1:]
     assert mine.method == their.method
     assert set(mine.path.partition("?")[2].split("&")) == set(their.path.partition("?")[2].split("&"))
+
+
+def test_every_parameter_that_only_responses_have_is_known_as_such() -> None:
+    own = set(ResponseCreateParamsBase.__annotations__) - set(CompletionCreateParamsBase.__annotations__)
+
+    assert set(_OF_RESPONSES) == own - {"input"}
 
 
 def test_there_are_enough_calls() -> None:

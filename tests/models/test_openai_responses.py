@@ -13,8 +13,10 @@ import pytest
 import modelwrap
 from modelwrap.errors import (
     BadRequest,
+    CallError,
     ConnectionFailed,
     InvalidResponse,
+    NotFound,
     RateLimited,
     StreamTruncated,
     TimedOut,
@@ -307,6 +309,26 @@ def test_a_conversation_with_tools_goes_on_over_either_wire(colour: Colour, serv
     assert over_responses[1:3] == [reasoning, call]
     assert over_responses[3] == {"type": "function_call_output", "call_id": "call_1", "output": "Sun."}
     assert over_responses[4] == {"role": "assistant", "content": "Sun."}
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_without_responses_is_told_as_such(colour: Colour, server: Loopback, status: int) -> None:
+    server.script(Answer(status, {"content-type": "text/plain"}, [b"No such page."]))
+
+    with pytest.raises(CallError) as caught:
+        colour.call(model_at(server, api="responses"))
+
+    assert caught.value.message.startswith("No such page. (asked at /responses")
+    assert '"api": "chat"' in caught.value.message
+
+
+def test_a_model_that_the_server_does_not_know_is_no_missing_path(server: Loopback) -> None:
+    server.script(error_answer(404, "The model does not exist.", "model_not_found"))
+
+    with pytest.raises(NotFound) as caught:
+        model_at(server, api="responses")("Hi")
+
+    assert caught.value.message == "The model does not exist."
 
 
 # In the background.
