@@ -23,7 +23,7 @@ from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
 from modelwrap.local.weights import defaults_of, resolve
-from modelwrap.models.attempts import attempted, opened
+from modelwrap.models.attempts import Attempted, opened
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.remote_media import FetchingConfig
 from modelwrap.runtime.base import Runtime, run_sync
@@ -150,7 +150,7 @@ class LlamaCpp(LocalModel):
     ) -> AsyncGenerator[ChatChunk, None]:
         reader = ChunkReader(Traits(), call.changes)
         witness = Witness(body)
-        with attempted(call, self.name, call.endpoint, runtime):
+        with Attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(engine.pieces(engine.chat, body, call, runtime)) as pieces:
                 async for piece in pieces:
                     chunk = reader.read(piece, piece)
@@ -171,7 +171,7 @@ class LlamaCpp(LocalModel):
     async def _embed(self, call: Call, runtime: Runtime) -> Reply:
         engine = await runtime.run(self._loaded)
         body = self._embedding_body(call)
-        with attempted(call, self.name, call.endpoint, runtime):
+        with Attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(engine.pieces(engine.embed, body, call, runtime)) as pieces:
                 async for piece in pieces:
                     return _embedding_reply(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Self
 
 from modelwrap.errors import CallError
@@ -17,45 +17,60 @@ from modelwrap.types import Attempt, ChatChunk
 logger = logging.getLogger("modelwrap")
 
 
-@dataclass(slots=True)
 class Attempted:
-    """Be filled in while an attempt goes on."""
+    """Be one attempt while its block lasts: what becomes of it is written down in the call, and in one line of the log.
 
-    outcome: str = "abandoned"
-    status: int | None = None
-    request_id: str | None = field(default=None, repr=False)
-    """As the server wrote it, which may be anything."""
-    refused_here: bool = False
-    """Whether nothing went out, because it cannot."""
-    secrets: list[Secret] = field(default_factory=list)
-    """Credentials that went out with it and that its request does not name."""
+    Not a generator, because every call enters one.
+    """
+
+    __slots__ = (
+        *("_call", "_endpoint", "_name", "_runtime", "_started", "outcome", "refused_here", "request_id", "secrets"),
+        "status",
+    )
+
+    def __init__(self, call: Call, name: str, endpoint: str, runtime: Runtime) -> None:
+        self._call = call
+        self._name = name
+        self._endpoint = endpoint
+        self._runtime = runtime
+        self._started = runtime.now()
+        self.outcome = "abandoned"
+        self.status: int | None = None
+        self.request_id: str | None = None
+        """As the server wrote it, which may be anything."""
+        self.refused_here = False
+        """Whether nothing went out, because it cannot."""
+        self.secrets: list[Secret] = []
+        """Credentials that went out with it and that its request does not name."""
 
     def answered(self, status: int, request_id: str | None) -> None:
         self.status = status
         self.request_id = request_id
 
+    def failed(self, error: CallError) -> None:
+        """Tell an error where it comes from."""
+        self.outcome = type(error).__name__
+        error.endpoint = self._endpoint
+        error.request_id = error.request_id or self.request_id
 
-@contextmanager
-def attempted(call: Call, name: str, endpoint: str, runtime: Runtime) -> Iterator[Attempted]:
-    """Write down in the call what becomes of one attempt, and say it in one line of the log."""
-    attempt = Attempted()
-    started = runtime.now()
-    try:
-        yield attempt
-        attempt.outcome = "ok"
-    except CallError as error:
-        attempt.outcome = type(error).__name__
-        error.endpoint = endpoint
-        error.request_id = error.request_id or attempt.request_id
-        raise
-    finally:
-        seconds = runtime.now() - started
-        call.request_id = attempt.request_id
-        if not attempt.refused_here:
-            call.history.append(Attempt(endpoint, attempt.outcome, attempt.status, seconds, call.waited))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.outcome = "ok"
+        elif isinstance(error, CallError):
+            self.failed(error)
+        call, seconds = self._call, self._runtime.now() - self._started
+        call.request_id = self.request_id
+        if not self.refused_here:
+            call.history.append(Attempt(self._endpoint, self.outcome, self.status, seconds, call.waited))
         call.waited = 0.0
-        number = len(call.history)
-        logger.debug("%s: attempt %d at %s: %s in %.3f s", name, number, endpoint, attempt.outcome, seconds)
+        if logger.isEnabledFor(logging.DEBUG):
+            which = f"attempt {len(call.history)} at {self._endpoint}"
+            logger.debug("%s: %s: %s in %.3f s", self._name, which, self.outcome, seconds)
 
 
 @contextmanager

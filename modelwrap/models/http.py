@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,7 +14,7 @@ from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
 from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
-from modelwrap.models.attempts import Attempted, Opened, attempted
+from modelwrap.models.attempts import Attempted, Opened
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.runtime.auth import Credential
@@ -109,7 +109,7 @@ class HttpModel(Model):
         while True:
             request = await asking.request()
             try:
-                with self._attempt(call, request, runtime) as attempt:
+                with _Sent(self, call, request, runtime) as attempt:
                     return await self._exchange(request, wire, call, runtime, attempt)
             except (BadRequest, AuthenticationFailed) as error:
                 if not asking.goes_on(error):
@@ -189,7 +189,7 @@ class HttpModel(Model):
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, end: sse.End | None = None
     ) -> AsyncGenerator[ChatChunk, None]:
         end = end or sse.End()
-        with self._attempt(call, request, runtime) as attempt:
+        with _Sent(self, call, request, runtime) as attempt:
             response = await self._send(request, call, runtime, attempt)
             attempt.answered(response.status, request_id_of(response.headers))
             try:
@@ -216,20 +216,6 @@ class HttpModel(Model):
     ) -> AsyncGenerator[sse.Event, None]:
         """Read the events of a stream; one that breaks may be read on elsewhere."""
         return _events(response, call.timeouts.idle, self._decoder(response))
-
-    @contextmanager
-    def _attempt(self, call: Call, request: HttpRequest, runtime: Runtime) -> Iterator[Attempted]:
-        """Write down what becomes of one request, and let no secret out with its error."""
-        with attempted(call, self.name, self._origin, runtime) as attempt:
-            try:
-                yield attempt
-            except CallError as error:
-                attempt.refused_here = isinstance(error, BadRequest) and not error.sent
-                tokens = self.credential.known if self.credential is not None else ()
-                error.scrub(Scrubber((*request.secrets, *attempt.secrets, *tokens)))
-                if self.placeholders and isinstance(error, AuthenticationFailed):
-                    error.message += f" (in the config, {', '.join(self.placeholders)} holds a placeholder, not a key)"
-                raise
 
     def _wire_call(self, call: Call, prepared: Any) -> WireCall:
         return WireCall(
@@ -267,6 +253,26 @@ class HttpModel(Model):
             self.traits, _ = new
         call.lasting.append(lesson[1])
         return True
+
+
+class _Sent(Attempted):
+    """Be an attempt by one request, no secret of which gets out with an error."""
+
+    __slots__ = ("_model", "_request")
+
+    def __init__(self, model: HttpModel, call: Call, request: HttpRequest, runtime: Runtime) -> None:
+        super().__init__(call, model.name, model._origin, runtime)
+        self._model = model
+        self._request = request
+
+    def failed(self, error: CallError) -> None:
+        super().failed(error)
+        model = self._model
+        self.refused_here = isinstance(error, BadRequest) and not error.sent
+        tokens = model.credential.known if model.credential is not None else ()
+        error.scrub(Scrubber((*self._request.secrets, *self.secrets, *tokens)))
+        if model.placeholders and isinstance(error, AuthenticationFailed):
+            error.message += f" (in the config, {', '.join(model.placeholders)} holds a placeholder, not a key)"
 
 
 class _Asking:

@@ -206,7 +206,7 @@ class OpenAIResponses(HttpModel):
         parting = replace(call, deadline=Deadline(_CANCEL_WITHIN, runtime.now))
         try:
             request = await self._with_token(openai_responses.to_cancel(reply_id, asked), parting, runtime)
-            response = await self._send(request, parting, runtime, Attempted())
+            response = await self._send(request, parting, runtime, Attempted(parting, self.name, self._origin, runtime))
             await response.aclose()
         except CallError as error:
             logger.debug("%s: the answer made in the background could not be cancelled: %s", self.name, error)

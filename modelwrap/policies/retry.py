@@ -105,7 +105,7 @@ class Retry(Wrapper):
         return answer
 
     def _budget(self, endpoint: str) -> Budget:
-        return self._budgets.setdefault(endpoint, Budget())
+        return self._budgets.get(endpoint) or self._budgets.setdefault(endpoint, Budget())
 
 
 class _Persistence:

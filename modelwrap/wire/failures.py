@@ -45,6 +45,7 @@ _REQUEST_IDS = (
     "x-typhoon-request-id",
     "cf-ray",
 )
+_ANY_REQUEST_ID = frozenset(_REQUEST_IDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) ->
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Find the id under which a provider knows a request; names of headers are in lower case."""
+    if _ANY_REQUEST_ID.isdisjoint(headers):
+        return None
     return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
 
 

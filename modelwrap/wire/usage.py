@@ -16,9 +16,12 @@ def token_usage(usage: Usage) -> TokenUsage:
     extra: dict[str, Any] = usage.__pydantic_extra__ or {}
     in_prompt = usage.prompt_tokens_details
     in_completion = usage.completion_tokens_details
-    prompt_extra = (in_prompt.__pydantic_extra__ if in_prompt else None) or {}
     prompt = max(usage.prompt_tokens, 0)
     completion = max(usage.completion_tokens, 0)
+    if not extra and in_prompt is None and in_completion is None and usage.total_tokens == prompt + completion:
+        # Every call of a small server comes by here.
+        return TokenUsage(prompt, completion)
+    prompt_extra = (in_prompt.__pydantic_extra__ if in_prompt else None) or {}
     reasoning = _first(in_completion and in_completion.reasoning_tokens, extra.get("reasoning_tokens"))
     uncounted = usage.total_tokens - prompt - completion
     if uncounted > 0:
