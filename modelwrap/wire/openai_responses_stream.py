@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic_core import from_json
-
 from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import Item, is_text, kind_of, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_item import ARGUMENTS, OpenItem
 from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
     BETWEEN_THOUGHTS,
@@ -33,8 +32,6 @@ from modelwrap.wire.turns import given_names
 # Research of an hour has some hundred.
 MOST_ITEMS = 10_000
 
-_ARGUMENTS = ("arguments", 0)
-
 
 class EventReader:
     """Read the events of one response."""
@@ -45,7 +42,7 @@ class EventReader:
         self._only_final = wants_json(call)
         self._names = given_names(call, function_name)
         self._identity = identity({}, "chat.completion.chunk")
-        self._open: dict[Any, _OpenItem] = {}
+        self._open: dict[Any, OpenItem] = {}
         self._items: list[Item] = []
         self._known: set[Any] = set()
         """Places and ids of the items that came."""
@@ -120,7 +117,7 @@ class EventReader:
                 chunks += self._close(place, item)
         return chunks
 
-    def _place_of(self, key: Any, opened: _OpenItem, items: list[Item]) -> int | None:
+    def _place_of(self, key: Any, opened: OpenItem, items: list[Item]) -> int | None:
         """Find an item by its name, its place, or where a server told neither, by its kind."""
         name, kind = _name(opened.start), kind_of(opened.start)
         places = range(len(items))
@@ -156,10 +153,10 @@ class EventReader:
             name = _name(item) if isinstance(item, dict) else ""
         return index if isinstance(index, int) and name not in self._open else name
 
-    def _begin(self, key: Any, item: Item) -> tuple[_OpenItem, list[ChatChunk]]:
+    def _begin(self, key: Any, item: Item) -> tuple[OpenItem, list[ChatChunk]]:
         if len(self._open) + len(self._items) >= MOST_ITEMS:
             raise InvalidResponse(f"the stream has more than {MOST_ITEMS} items")
-        opened = self._open[key] = _OpenItem(item)
+        opened = self._open[key] = OpenItem(item)
         self._known |= {key, _name(item)}
         if not is_call(item):
             return opened, []
@@ -167,7 +164,7 @@ class EventReader:
         self._calls += 1
         return opened, self._introduced(opened)
 
-    def _introduced(self, opened: _OpenItem) -> list[ChatChunk]:
+    def _introduced(self, opened: OpenItem) -> list[ChatChunk]:
         """Say which tool is called, once that is known; what it is called with follows."""
         item = opened.start
         if opened.introduced or not is_call(item) or not (item.get("call_id") or item.get("name")):
@@ -204,7 +201,7 @@ class EventReader:
         self._spoke = self._spoke or not is_unreadable(item)
         return kept(list(self._items), self._facts) if self._native else {}
 
-    def _rest(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+    def _rest(self, opened: OpenItem, whole: Item) -> list[ChatChunk]:
         """Give what a finished item holds and no event brought."""
         if is_call(whole):
             return self._rest_of_call(opened, whole)
@@ -216,15 +213,15 @@ class EventReader:
         first = opened.first_place(len(parts))
         return [chunk for index, part in enumerate(parts, first) for chunk in self._rest_of_part(opened, index, part)]
 
-    def _rest_of_call(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+    def _rest_of_call(self, opened: OpenItem, whole: Item) -> list[ChatChunk]:
         opened.start = whole
         given = whole.get("arguments") or whole.get("input") or opened.held
         chunks = self._introduced(opened)
         opened.held = ""
-        rest = opened.missing(_ARGUMENTS, given) if isinstance(given, str) else given
+        rest = opened.missing(ARGUMENTS, given) if isinstance(given, str) else given
         return [*chunks, self._arguments(opened, rest)] if rest else chunks
 
-    def _rest_of_part(self, opened: _OpenItem, index: int, part: Item) -> list[ChatChunk]:
+    def _rest_of_part(self, opened: OpenItem, index: int, part: Item) -> list[ChatChunk]:
         chunks = []
         rest = opened.missing(("text", index), part.get("text")) if is_text(part) else ""
         tokens = logprobs_of(part)[opened.tokens.get(index, 0) :]
@@ -236,7 +233,7 @@ class EventReader:
             chunks += self._cited(opened, index, annotation)
         return chunks
 
-    def _rest_of_thoughts(self, opened: _OpenItem, whole: Item) -> list[ChatChunk]:
+    def _rest_of_thoughts(self, opened: OpenItem, whole: Item) -> list[ChatChunk]:
         if opened.thought:
             return []
         return [chunk for thought in thoughts_of(whole) for chunk in self._thinks(opened, thought, starts=True)]
@@ -250,7 +247,7 @@ class EventReader:
             return chunks
         return [*chunks, *self._said(opened, _place(event), piece, logprobs_of(event))]
 
-    def _said(self, opened: _OpenItem, index: int, piece: str, logprobs: list[Any]) -> list[ChatChunk]:
+    def _said(self, opened: OpenItem, index: int, piece: str, logprobs: list[Any]) -> list[ChatChunk]:
         opened.starts.setdefault(index, self._text_length)
         opened.take(("text", index), piece)
         if logprobs:
@@ -261,7 +258,7 @@ class EventReader:
         delta = {"content": piece} if piece else {}
         return [self._chunk(delta, {"logprobs": {"content": logprobs}} if logprobs else {})]
 
-    def _is_aside(self, opened: _OpenItem) -> bool:
+    def _is_aside(self, opened: OpenItem) -> bool:
         """Tell whether this is said on the way to an answer that is to be JSON."""
         return self._only_final and opened.start.get("phase") == "commentary"
 
@@ -272,7 +269,7 @@ class EventReader:
             return chunks
         return [*chunks, self._refuse(opened, _place(event), piece)]
 
-    def _refuse(self, opened: _OpenItem, index: int, piece: str) -> ChatChunk:
+    def _refuse(self, opened: OpenItem, index: int, piece: str) -> ChatChunk:
         opened.take(("refusal", index), piece)
         self._refuses = True
         return self._chunk({"refusal": piece})
@@ -284,7 +281,7 @@ class EventReader:
             chunks += self._cited(opened, _place(event), annotation)
         return chunks
 
-    def _cited(self, opened: _OpenItem, index: int, annotation: Mapping[str, Any]) -> list[ChatChunk]:
+    def _cited(self, opened: OpenItem, index: int, annotation: Mapping[str, Any]) -> list[ChatChunk]:
         opened.cited[index] = opened.cited.get(index, 0) + 1
         if self._is_aside(opened):
             return []
@@ -302,7 +299,7 @@ class EventReader:
         opened, chunks = self._at(event, "reasoning")
         return chunks + self._thinks_at(opened, event, "content")
 
-    def _thinks_at(self, opened: _OpenItem, event: dict[str, Any], field: str) -> list[ChatChunk]:
+    def _thinks_at(self, opened: OpenItem, event: dict[str, Any], field: str) -> list[ChatChunk]:
         piece = event.get("delta")
         if not isinstance(piece, str) or not piece:
             return []
@@ -312,7 +309,7 @@ class EventReader:
         opened.thought = field
         return self._thinks(opened, piece, starts=starts)
 
-    def _thinks(self, opened: _OpenItem, piece: str, *, starts: bool) -> list[ChatChunk]:
+    def _thinks(self, opened: OpenItem, piece: str, *, starts: bool) -> list[ChatChunk]:
         opened.thought = opened.thought or "content"
         if starts and self._thought:
             piece = BETWEEN_THOUGHTS + piece
@@ -325,15 +322,15 @@ class EventReader:
         opened, chunks = self._at(event, "custom_tool_call" if custom else "function_call")
         return [*chunks, self._arguments(opened, piece)] if isinstance(piece, str) and piece else chunks
 
-    def _arguments(self, opened: _OpenItem, piece: Any) -> ChatChunk:
+    def _arguments(self, opened: OpenItem, piece: Any) -> ChatChunk:
         if isinstance(piece, str):
             piece = opened.opening(piece) + piece
-            opened.take(_ARGUMENTS, piece)
+            opened.take(ARGUMENTS, piece)
         custom = kind_of(opened.start) == "custom_tool_call"
         inner = {"custom": {"input": piece}} if custom else {"function": {"arguments": piece}}
         return self._chunk({"tool_calls": [{"index": opened.call, **inner}]})
 
-    def _at(self, event: dict[str, Any], kind: str) -> tuple[_OpenItem, list[ChatChunk]]:
+    def _at(self, event: dict[str, Any], kind: str) -> tuple[OpenItem, list[ChatChunk]]:
         """Give the item that a piece belongs to; some servers leave out where one begins."""
         key = self._key(event)
         opened = self._open.get(key)
@@ -348,7 +345,7 @@ class EventReader:
         if opened is None and (key in self._known or event.get("item_id") in self._known):
             return []
         name, field = _WHOLES[kind]
-        opened, place = opened or _OpenItem({}), _place(event)
+        opened, place = opened or OpenItem({}), _place(event)
         rest = opened.missing((name, place), event.get(field))
         if not rest or opened.thought not in ("", name):
             return []
@@ -400,58 +397,6 @@ _WHOLES = {
     "response.custom_tool_call_input.done": ("arguments", "input"),
 }
 """Of an event that tells a text as a whole: what has grown, and its field."""
-
-
-class _OpenItem:
-    """Remember of an item whose end has not come how much of it was given."""
-
-    __slots__ = ("_lengths", "call", "cited", "held", "introduced", "start", "starts", "thought", "tokens")
-
-    def __init__(self, start: Item) -> None:
-        self.start = start
-        self._lengths: dict[tuple[str, int], int] = {}
-        """By what grows, and which of several it is."""
-        self.call = 0
-        """Which of the reply's tool calls it is."""
-        self.introduced = False
-        """Whether it was said which tool is called."""
-        self.held = ""
-        """What a tool is called with by the event that began the item; pieces may repeat it."""
-        self.tokens: dict[int, int] = {}
-        """How many logprobs of each part were given."""
-        self.cited: dict[int, int] = {}
-        """How many annotations of each part were given."""
-        self.starts: dict[int, int] = {}
-        """Where in the whole text each part begins."""
-        self.thought = ""
-        """Which of its fields the thoughts that were given stand in."""
-
-    def said(self, place: tuple[str, int]) -> bool:
-        return place in self._lengths
-
-    def take(self, place: tuple[str, int], piece: str) -> None:
-        self._lengths[place] = self._lengths.get(place, 0) + len(piece)
-
-    def opening(self, piece: str) -> str:
-        """Give what is held of a call's arguments, where the pieces go on from there."""
-        held, self.held = self.held, ""
-        return "" if piece.startswith(held) or _is_object(held) else held
-
-    def first_place(self, parts: int) -> int:
-        """Give the place of a finished item's first part: vLLM counts on from the item before."""
-        places = {place for _, place in self._lengths} | self.cited.keys()
-        return min(places) if places and max(places) >= parts else 0
-
-    def missing(self, place: tuple[str, int], whole: Any) -> str:
-        """Give the end of a text that did not come in pieces."""
-        return whole[self._lengths.get(place, 0) :] if isinstance(whole, str) else ""
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return type(from_json(text)) is dict
-    except ValueError:
-        return False
 
 
 def _place(event: Mapping[str, Any], field: str = "content_index") -> int:
