@@ -71,9 +71,12 @@ bench: install
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/vendors.py
 
-# Models in this process, beside their engine alone. Wants the machine for itself.
+# Models in this process, beside their engine alone and its own server. Wants the machine for itself.
 bench-local: install
 	$(BIN)/python benchmarks/llama_cpp.py
+	$(BIN)/python -c 'import fastapi, uvicorn' 2>/dev/null || $(BIN)/python -m pip install --quiet 'transformers[serving]'
+	$(BIN)/python benchmarks/transformers_models.py --dtype float32
+	$(BIN)/python benchmarks/transformers_models.py --serve
 
 # Every fault, on every HTTP client and on OpenAI's SDK beside them: what each falls short in.
 faults: install

@@ -41,7 +41,7 @@ class Broken:
 class Decoder:
     """Compute the answers of one model on one device. One thread uses it.
 
-    Rows of any age and any settings share a batch, where the model's kind allows it; `docs/decisions/transformers.md`
+    Rows of any age and any settings share a batch, where the model's kind allows it; `docs/decisions/batches-of-our-own.md`
     says which do not.
     """
 
