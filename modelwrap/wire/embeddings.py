@@ -50,8 +50,12 @@ def check_vectors(vectors: Sequence[Any], texts: int, dimensions: int | None = N
 
 
 def _all_numbers(vector: list[Any]) -> bool:
+    kinds = set(map(type, vector))
+    if kinds == {float} and isfinite(sum(vector)):
+        # Any that is none would have made the sum so, and this takes a quarter of the time.
+        return True
     try:
-        return set(map(type, vector)) <= _NUMBERS and all(map(isfinite, vector))
+        return kinds <= _NUMBERS and all(map(isfinite, vector))
     except OverflowError:  # a whole number beyond all floats
         return False
 

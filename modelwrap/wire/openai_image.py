@@ -196,7 +196,7 @@ def _read(data: JSON, changes: list[Change]) -> ImageReply:
             raise failures.refused(failures.read(data), 200)
         raise InvalidResponse("the answer holds no images")
     reply = to_reply(data, changes)
-    if not reply.image_urls:
+    if not any(image.url or image.b64_json for image in reply.data):
         # xAI leaves out what it filtered, and says nothing of it.
         raise (ContentFiltered if items else InvalidResponse)("the answer holds no image, but places for some")
     return reply
@@ -269,7 +269,7 @@ def _chunks(event: sse.Event, call: WireCall, *, began: bool) -> Iterator[ImageC
         error = failures.refused(failures.read(value), 200)
         raise StreamFailed(error.message, code=error.code, body=event.data) if began else error
     chunk = _chunk(value, call, value)
-    if chunk.image_urls:
+    if chunk.url or chunk.b64_json:
         yield chunk
 
 
