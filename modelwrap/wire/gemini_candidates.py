@@ -24,6 +24,8 @@ class CandidateReader:
         self.native: str | None = None
         """Gemini's word for why it ended; the last one holds, for older models give one with each piece."""
         self._parts = PartsReader(names, platform)
+        self._earlier: dict[str, Any] = {}
+        """What was said beside the text before the answer was paused."""
         self._extra: dict[str, Any] = {}
 
     def read(self, candidate: dict[str, Any], seed: str) -> dict[str, Any]:
@@ -42,28 +44,32 @@ class CandidateReader:
     def close(self, message: dict[str, Any], seed: str) -> dict[str, Any]:
         """Add to a message what was held back until the end, and give what stands beside it."""
         self._parts.rest(message, f"{seed}/{self.index}" if seed else "")
-        if found := replies.citations(self._extra, self._parts.said):
+        extra = self._whole_extra()
+        if found := replies.citations(extra, self._parts.said):
             message["annotations"] = found
         beside: dict[str, Any] = {
             "finish_reason": replies.finish_reason(self.native, called=self._parts.called),
             "native_finish_reason": self.native,
         }
-        if self._extra:
-            beside["extra_content"] = {PROVIDER: self._extra}
+        if extra:
+            beside["extra_content"] = {PROVIDER: extra}
         return beside
+
+    def _whole_extra(self) -> dict[str, Any]:
+        return replies.joined(self._earlier, self._extra) if self._earlier else self._extra
 
     def resume(self, candidate: dict[str, Any], seed: str) -> None:
         """Take in what was read before the answer was paused."""
         self.read(candidate, seed)
         self.native = None
-        for name in _OF_A_PAUSE:
-            self._extra.pop(name, None)
+        self._earlier = {name: value for name, value in self._extra.items() if name not in _OF_A_PAUSE}
+        self._extra = {}
 
     @property
     def raw(self) -> dict[str, Any]:
         """The candidate as it would have come in one piece."""
         content = {"role": "model", "parts": self._parts.whole()}
-        return {**self._extra, "index": self.index, "content": content, "finishReason": self.native}
+        return {**self._whole_extra(), "index": self.index, "content": content, "finishReason": self.native}
 
     @property
     def outline(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def continued(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         known = earlier.get(index_of(candidate, place), {})
         kept = {name: value for name, value in known.items() if name not in _OF_A_PAUSE}
         parts = [*_parts_of(known), *_parts_of(candidate)]
-        joined.append({**kept, **candidate, "content": {"role": "model", "parts": parts}})
+        joined.append({**replies.joined(kept, candidate), "content": {"role": "model", "parts": parts}})
     named: dict[str, Any] = {name: before[name] for name in ("responseId", "createTime") if name in before}
     usage = replies.summed(before.get("usageMetadata"), after.get("usageMetadata"))
     whole: dict[str, Any] = {**after, **named, "candidates": joined}

@@ -46,10 +46,42 @@ _UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
 # What a candidate holds that has a place of its own in OpenAI's shape.
 _PLACED = frozenset({"content", "finishReason", "index", "logprobsResult"})
 # Lists of which each piece of a stream holds what is new; all others come whole.
-_GATHERED = frozenset({"citations", "urlMetadata"})
+_GATHERED = frozenset({"citations", "urlMetadata", "webSearchQueries"})
 
 # https://ai.google.dev/api/generate-content#GroundingChunk
 _SOURCES = ("web", "maps", "retrievedContext", "image")
+
+
+def joined(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Put together what two requests of one answer say beside its text."""
+    both = extended(before, after)
+    first, second = before.get("groundingMetadata"), after.get("groundingMetadata")
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        both["groundingMetadata"] = _joined_grounding(first, second)
+    return both
+
+
+def _joined_grounding(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Number the sources of both through; what the second says of the first over again stands there once."""
+    both = extended(first, second)
+    chunks, more = _listed(first, "groundingChunks"), _listed(second, "groundingChunks")
+    if more[: len(chunks)] != chunks:
+        supports = [_shifted(support, len(chunks)) for support in _listed(second, "groundingSupports")]
+        both["groundingChunks"] = [*chunks, *more]
+        both["groundingSupports"] = [*_listed(first, "groundingSupports"), *supports]
+    return both
+
+
+def _shifted(support: Any, by: int) -> Any:
+    if not isinstance(support, Mapping):
+        return support
+    numbers = [number + by if type(number) is int else number for number in _listed(support, "groundingChunkIndices")]
+    return {**support, "groundingChunkIndices": numbers}
+
+
+def _listed(holder: Mapping[str, Any], name: str) -> list[Any]:
+    found = holder.get(name)
+    return found if isinstance(found, list) else []
 
 
 def native_reason(candidate: Mapping[str, Any]) -> str | None:
@@ -230,13 +262,10 @@ def citations(candidate: Mapping[str, Any], said: str) -> list[dict[str, Any]]:
     grounding = candidate.get("groundingMetadata")
     if not isinstance(grounding, Mapping):
         return []
-    chunks = grounding.get("groundingChunks")
-    supports = grounding.get("groundingSupports")
-    if not isinstance(chunks, list) or not isinstance(supports, list):
-        return []
+    chunks = _listed(grounding, "groundingChunks")
     return [
         {"type": "url_citation", "url_citation": citation}
-        for support in supports
+        for support in _listed(grounding, "groundingSupports")
         if isinstance(support, Mapping)
         for citation in _of_support(support, chunks, said)
     ]
@@ -244,8 +273,7 @@ def citations(candidate: Mapping[str, Any], said: str) -> list[dict[str, Any]]:
 
 def _of_support(support: Mapping[str, Any], chunks: list[Any], said: str) -> Iterator[dict[str, Any]]:
     start, end = _place(support.get("segment"), said)
-    numbers = support.get("groundingChunkIndices")
-    for number in numbers if isinstance(numbers, list) else ():
+    for number in _listed(support, "groundingChunkIndices"):
         chunk = chunks[number] if isinstance(number, int) and 0 <= number < len(chunks) else None
         source = _source(chunk) if isinstance(chunk, Mapping) else {}
         if url := source.get("uri") or source.get("sourceUri"):
