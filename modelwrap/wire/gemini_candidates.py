@@ -9,6 +9,7 @@ from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.types import JSON
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.assembly import MOST_CHOICES
+from modelwrap.wire.gemini_beside import candidate_extra, citations, extended, joined
 from modelwrap.wire.gemini_native import PROVIDER
 from modelwrap.wire.gemini_parts import PartsReader
 
@@ -32,8 +33,8 @@ class CandidateReader:
         """Give what a piece adds, as a delta."""
         if len(candidate) > 1 or "content" not in candidate:
             self.native = replies.native_reason(candidate) or self.native
-            if extra := replies.candidate_extra(candidate):
-                self._extra = replies.extended(self._extra, extra)
+            if extra := candidate_extra(candidate):
+                self._extra = extended(self._extra, extra)
         content = candidate.get("content")
         if content is None:
             return {}
@@ -45,7 +46,7 @@ class CandidateReader:
         """Add to a message what was held back until the end, and give what stands beside it."""
         self._parts.rest(message, f"{seed}/{self.index}" if seed else "")
         extra = self._whole_extra()
-        if found := replies.citations(extra, self._parts.said):
+        if found := citations(extra, self._parts.said):
             message["annotations"] = found
         beside: dict[str, Any] = {
             "finish_reason": replies.finish_reason(self.native, called=self._parts.called),
@@ -56,7 +57,7 @@ class CandidateReader:
         return beside
 
     def _whole_extra(self) -> dict[str, Any]:
-        return replies.joined(self._earlier, self._extra) if self._earlier else self._extra
+        return joined(self._earlier, self._extra) if self._earlier else self._extra
 
     def resume(self, candidate: dict[str, Any], seed: str) -> None:
         """Take in what was read before the answer was paused."""
@@ -110,15 +111,15 @@ def token_of(paused: Mapping[str, Any]) -> Any:
 def continued(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Put an answer that was paused and what came of it together, as if they had come at once."""
     earlier = {index_of(candidate, place): candidate for place, candidate in enumerate(candidates_of(before))}
-    joined = []
+    candidates = []
     for place, candidate in enumerate(candidates_of(after)):
         known = earlier.get(index_of(candidate, place), {})
         kept = {name: value for name, value in known.items() if name not in _OF_A_PAUSE}
         parts = [*_parts_of(known), *_parts_of(candidate)]
-        joined.append({**replies.joined(kept, candidate), "content": {"role": "model", "parts": parts}})
+        candidates.append({**joined(kept, candidate), "content": {"role": "model", "parts": parts}})
     named: dict[str, Any] = {name: before[name] for name in ("responseId", "createTime") if name in before}
     usage = replies.summed(before.get("usageMetadata"), after.get("usageMetadata"))
-    whole: dict[str, Any] = {**after, **named, "candidates": joined}
+    whole: dict[str, Any] = {**after, **named, "candidates": candidates}
     return {**whole, "usageMetadata": usage} if usage else whole
 
 
