@@ -202,15 +202,24 @@ def _length(given: Any) -> int:
     if isinstance(given, str):
         return len(given)
     if isinstance(given, dict):
-        return _length(given.get("content") or given.get("text") or "")
+        counted = [given.get("content") or given.get("text")] if {"role", "type"} & given.keys() else [*given.values()]
+        return _length(counted)
     return sum(map(_length, given)) if isinstance(given, list) else 0
+
+
+def _is_for_the_service(given: Any) -> bool:
+    """Tell what can be no messages: an object without a role, or a list of texts."""
+    if isinstance(given, dict):
+        return "role" not in given
+    return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(text, str) for text in given)
 
 
 class PostAPI(HttpModel):
     """POST what is given under one key of a JSON object, and find the answer in what comes back.
 
-    Of messages a single one of a user goes as its text, several as lines that begin with their speaker. The reply has
-    the `text` or the `image_urls` that are found where services put them; its `raw` is all that came.
+    Of messages a single one of a user goes as its text, several as lines that begin with their speaker; an object that
+    is no message and a list of texts go as they are. The reply has the `text` or the `image_urls` that are found where
+    services put them; its `raw` is all that came.
     """
 
     Config: ClassVar[type[PostAPIConfig]] = PostAPIConfig
@@ -271,6 +280,8 @@ class PostAPI(HttpModel):
 
     def _given(self, call: Call) -> Any:
         if isinstance(call.input, str) and self.prompt != "messages":
+            return call.input
+        if self.kind == "any" and self.prompt is None and _is_for_the_service(call.input):
             return call.input
         messages = messages_from(call.input, call.lasting)
         if (self.prompt or self.sends) == "messages":

@@ -159,7 +159,8 @@ def _outcome(model: modelwrap.Model, asked: Any, parameters: dict[str, Any], *, 
         inner = getattr(model, "model")  # noqa: B009 - what retry wraps
         assert isinstance(inner, PostAPI)
         inner.prompt = "messages"
-    extra = {"inputs": asked} if isinstance(asked, dict) else {}
+    # The types of one task take no other input; what they are asked stands among what is sent.
+    extra = {"inputs": asked} if isinstance(asked, dict) and getattr(model, "model").kind != "any" else {}  # noqa: B009 - what retry wraps
     given = "unasked" if asked is None or extra else asked
     if streams:
         return model.stream(given, extra_body=extra, **parameters).reply
