@@ -38,8 +38,16 @@ class Computing:
         placed = "position_ids" in self._parameters or self.model.config.model_type in _PLACED_BY_MASK
         if self.has_encoder or not placed:
             return False
-        kinds = {type(layer) for layer in DynamicCache(config=self.model.config).layers}
+        kinds = {type(layer) for layer in self.memory().layers}
         return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+    def memory(self) -> DynamicCache:
+        """Make the memory of a row or a batch of its own, in layers of the kinds that the model has."""
+        try:
+            return DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        except (AttributeError, KeyError):
+            # A config of somebody's own may not tell; then all layers are taken to be of the usual kind.
+            return DynamicCache()
 
     @property
     def finds_places(self) -> bool:
@@ -81,9 +89,14 @@ class Computing:
         places = self.tensor([[sum(pair)] for pair in zip(lengths, ahead, strict=True)])
         return places.expand(3, -1, -1) if self.finds_places else places
 
+    def begin_row(self) -> None:
+        """Have the model forget how far the row before was ahead of itself."""
+        if self._ahead_at is not None:
+            self._ahead_at.rope_deltas = None
+
     def ahead(self) -> int:
         """Give by how much the text of the row that was computed last is ahead of itself."""
-        found = self._ahead_at and self._ahead_at.rope_deltas
+        found = None if self._ahead_at is None else self._ahead_at.rope_deltas
         return 0 if found is None else int(found.flatten()[0])
 
     def tensor(self, tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -135,6 +148,7 @@ class JoinedBatch:
         inputs = dict(rows[0].inputs) if len(rows) == 1 else {}
         if not computing.finds_places:
             inputs["position_ids"] = (own.cumsum(-1) - 1).clamp(min=0)
+        computing.begin_row()
         scores = computing(cache, input_ids=padded, attention_mask=own, **inputs)
         self._lanes.put(cache, list(map(len, tokens)))
         self.rows += rows
@@ -185,10 +199,9 @@ class OwnBatch:
         if not computing.has_encoder:
             (row,) = self.rows
             if computing.remembers_in is not None:
-                self._cache = DynamicCache(config=computing.model.config)
+                self._cache = computing.memory()
             return self._compute([row.tokens], row.inputs)
-        own = DynamicCache(config=computing.model.config.get_text_config(decoder=True))
-        self._cache = EncoderDecoderCache(own, DynamicCache())
+        self._cache = EncoderDecoderCache(computing.memory(), DynamicCache())
         padded, mask = computing.padded([row.prompt for row in self.rows], left=False)
         encoded = computing.model.get_encoder()(input_ids=padded, attention_mask=mask, return_dict=True)
         self._told = {"encoder_outputs": encoded, "attention_mask": mask}

@@ -334,3 +334,15 @@ def test_answers_keep_to_a_schema_and_to_a_pattern_in_one_batch() -> None:
     assert json.loads(told_schema)["of"] in ("a", "b")
     assert re.fullmatch(r"\d{3}-[a-f]{2}", told_pattern)
     assert free != told_pattern
+
+
+def test_how_far_a_picture_moves_the_text_is_forgotten_with_its_row() -> None:
+    model = MODELS["qwen2_vl"]()
+    asked = prompts(3)
+    expected = [alone(model, prompt, 10) for prompt in asked]
+    decoder = Decoder(model, batch_size=3)
+    model.model.rope_deltas = torch.tensor([[-7]])
+
+    got = answers(decoder, [Row(n, p, Sampling()) for n, p in enumerate(asked)], 10)
+
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
