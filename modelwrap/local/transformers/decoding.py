@@ -41,8 +41,8 @@ class Broken:
 class Decoder:
     """Compute the answers of one model on one device. One thread uses it.
 
-    Rows of any age and any settings share a batch, where the model's kind allows it; `docs/decisions/batches-of-our-own.md`
-    says which do not.
+    Rows of any age and any settings share a batch, where the model's kind allows it: see
+    `docs/decisions/batches-of-our-own.md`.
     """
 
     def __init__(self, model: Any, *, batch_size: int, pad: int = 0) -> None:
