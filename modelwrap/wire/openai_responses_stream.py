@@ -147,10 +147,7 @@ class EventReader:
 
     def _key(self, event: Mapping[str, Any]) -> Any:
         """Tell by what the item of an event is known: its place, or where that is told of none or of two, its name."""
-        index, item = event.get("output_index"), event.get("item")
-        name = event.get("item_id")
-        if not isinstance(name, str):
-            name = _name(item) if isinstance(item, dict) else ""
+        index, name = event.get("output_index"), _name_in(event)
         return index if isinstance(index, int) and name not in self._open else name
 
     def _begin(self, key: Any, item: Item) -> tuple[OpenItem, list[ChatChunk]]:
@@ -342,7 +339,7 @@ class EventReader:
         """Give what no piece brought of a text, as one piece."""
         kind, key = str(event["type"]), self._key(event)
         opened = self._open.get(key)
-        if opened is None and (key in self._known or event.get("item_id") in self._known):
+        if opened is None and not self._known.isdisjoint((key, _name_in(event) or key)):
             return []
         name, field = _WHOLES[kind]
         opened, place = opened or OpenItem({}), _place(event)
@@ -402,6 +399,13 @@ _WHOLES = {
 def _place(event: Mapping[str, Any], field: str = "content_index") -> int:
     index = event.get(field)
     return index if isinstance(index, int) else 0
+
+
+def _name_in(event: Mapping[str, Any]) -> str:
+    name, item = event.get("item_id"), event.get("item")
+    if isinstance(name, str):
+        return name
+    return _name(item) if isinstance(item, dict) else ""
 
 
 def _name(item: Item) -> str:
