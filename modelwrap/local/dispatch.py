@@ -56,7 +56,8 @@ class _Ticket:
     """Which of the jobs it is that this worker was given."""
     group: list[_Ticket] | None = None
     """With which others it waits to be tried again."""
-    suspected: bool = False
+    alone: bool = False
+    """Whether it was given to a worker that had nothing else, because it may be to blame for a failure."""
 
     def resumed(self) -> Job:
         return Job(self.job.number, self.job.body, tuple(self.made)) if self.made else self.job
@@ -72,6 +73,8 @@ class _Replica:
     given: int = 0
     begun: int = 0
     room: int = 0
+    empty: bool = True
+    """Whether nothing is in the worker, by its own word: what was cancelled stays for a moment."""
     inside: dict[int, _Ticket] = field(default_factory=dict)
     on_trial: bool = False
     """Whether it computes suspects, and nothing else shall be in there with them."""
@@ -141,6 +144,7 @@ class Dispatch:
         with self._lock:
             for job in jobs:
                 self._tickets[job.number] = self._queue[job.number] = _Ticket(job, call, list(job.done))
+            call.flush()
             self._go_on()
         return feed
 
@@ -238,16 +242,16 @@ class Dispatch:
     def _give(self, replica: _Replica, ticket: _Ticket) -> None:
         assert replica.worker is not None
         replica.given += 1
+        replica.empty = False
         ticket.replica, ticket.place, ticket.group = replica, replica.given, None
         replica.inside[ticket.job.number] = ticket
         replica.worker.begin(ticket.resumed())
 
     def _withdraw(self, ticket: _Ticket) -> None:
         """Take a job back from wherever it is."""
-        number, replica = ticket.job.number, ticket.replica
+        if ticket.replica is not None and ticket.replica.worker is not None:
+            ticket.replica.worker.cancel(ticket.job.number)
         self._end(ticket)
-        if replica is not None and replica.worker is not None:
-            replica.worker.cancel(number)
 
     def _end(self, ticket: _Ticket) -> None:
         """Know a job no more."""
@@ -303,6 +307,7 @@ class Dispatch:
 
     def _stepped(self, replica: _Replica, report: Stepped) -> None:
         replica.begun, replica.room = report.begun, report.room
+        replica.empty = not report.inside and report.begun == replica.given
         if not replica.ready:
             replica.ready, replica.error = True, None
             self._tell_waiting(replica, None)
@@ -335,6 +340,7 @@ class Dispatch:
     def _gone(self, replica: _Replica, report: Gone) -> None:
         was_ready, replica.ready, replica.worker = replica.ready, False, None
         replica.given = replica.begun = replica.room = 0
+        replica.empty = True
         if report.error is None:
             self._leave(replica)
             return
@@ -352,7 +358,7 @@ class Dispatch:
         for ticket in tickets:
             del replica.inside[ticket.job.number]
             ticket.replica = None
-        if len(tickets) == 1 and tickets[0].suspected:
+        if len(tickets) == 1 and tickets[0].alone:
             self._fail(tickets[0], _blame(error))
         elif tickets:
             replica.broken = True
@@ -360,7 +366,7 @@ class Dispatch:
             for group in (tickets[:middle], tickets[middle:]):
                 self._trials.append(group)
                 for ticket in group:
-                    ticket.suspected, ticket.group = True, group
+                    ticket.group = group
         self._settle(replica)
 
     def _try_suspects(self) -> None:
@@ -374,14 +380,16 @@ class Dispatch:
                 self._settle(replica)
 
     def _try_next_suspects(self, replica: _Replica) -> None:
-        if replica.inside or replica.places <= 0:
+        if not replica.empty or replica.places <= 0:
             return
         while self._trials and not self._trials[0]:
             self._trials.popleft()
         if self._trials:
             group = self._trials[0]
             replica.on_trial = True
+            alone = len(group) == 1
             for ticket in group[: replica.places]:
+                ticket.alone = alone
                 group.remove(ticket)
                 self._give(replica, ticket)
 

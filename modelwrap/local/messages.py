@@ -100,7 +100,7 @@ def report_line(report: Stepped | Gone) -> bytes:
     match report:
         case Stepped():
             events = [_event(event) for event in report.events]
-            return to_line({"events": events, "begun": report.begun, "room": report.room})
+            return to_line({"events": events, "begun": report.begun, "inside": report.inside, "room": report.room})
         case Gone():
             return to_line({"gone": None if report.error is None else _error(report.error)})
 
@@ -109,7 +109,8 @@ def parse_report(line: bytes) -> Stepped | Gone:
     value = from_line(line)
     try:
         if "events" in value:
-            return Stepped([_parsed_event(event) for event in value["events"]], value["begun"], value["room"])
+            events = [_parsed_event(event) for event in value["events"]]
+            return Stepped(events, value["begun"], value["inside"], value["room"])
         gone = value["gone"]
         return Gone(None if gone is None else _parsed_error(gone))
     except (KeyError, TypeError, ValueError) as error:

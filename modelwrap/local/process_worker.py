@@ -99,14 +99,12 @@ class ProcessWorker:
         _started.add(self)
         listener = self._thread("stderr", self._listen, process.stderr)
         writer = self._thread("writer", self._write, process.stdin)
-        try:
-            told = self._read(process, report)
-        finally:
-            self._end(_SHORT_GRACE)
-            self._outbox.put(None)
-            writer.join()
-            # What the process started may live on, and hold it open.
-            listener.join(_SHORT_GRACE)
+        told = self._read(process, report)
+        self._end(_SHORT_GRACE)
+        self._outbox.put(None)
+        writer.join()
+        # What the process started may live on, and hold the pipe open.
+        listener.join(_SHORT_GRACE)
         report(self._gone(process, told))
 
     def _read(self, process: subprocess.Popen[bytes], report: Callable[[Report], None]) -> Gone | str:

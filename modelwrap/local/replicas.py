@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakSet, finalize
@@ -13,6 +14,8 @@ from modelwrap.local.engine import Feed
 from modelwrap.local.work import Event, Job
 from modelwrap.local.workers import Worker, worker_of_thread
 from modelwrap.runtime.lock import Lock
+
+logger = logging.getLogger("modelwrap")
 
 # A step that takes longer is left behind.
 _PATIENCE = 10.0
@@ -65,8 +68,8 @@ class Replicas:
         with self._lock:
             dispatch = self._dispatch
             self._forget()
-        if dispatch is not None and dispatch.pid == os.getpid():
-            dispatch.close(_PATIENCE)
+        if dispatch is not None and dispatch.pid == os.getpid() and not dispatch.close(_PATIENCE):
+            logger.warning("%s: a step goes on after %g s, and is left behind", self._name, _PATIENCE)
 
     def _begun(self) -> Dispatch:
         with self._lock:

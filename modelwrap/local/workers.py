@@ -52,6 +52,8 @@ class Stepped:
     events: Sequence[Event]
     begun: int
     """How many jobs it has taken in since it started."""
+    inside: int
+    """How many of them it has now."""
     room: int
     """How many it takes in besides those."""
 
@@ -202,7 +204,7 @@ class _Loop:
         self._inside: set[int] = set()
         self._events: list[Event] = []
         self._begun = 0
-        self._told: tuple[int, int] | None = None
+        self._told: tuple[int, int, int] | None = None
 
     def run(self) -> None:
         self._tell()
@@ -269,7 +271,7 @@ class _Loop:
         self._report(Broke(error, self._begun))
 
     def _tell(self) -> None:
-        standing = (self._begun, self._runner.room)
+        standing = (self._begun, len(self._inside), self._runner.room)
         if self._events or standing != self._told:
             events, self._events, self._told = self._events, [], standing
             self._report(Stepped(events, *standing))

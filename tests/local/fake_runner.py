@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -27,7 +27,7 @@ def job(tokens: int, **body: Any) -> Job:
     return Job(next(numbers), {"tokens": tokens, **body})
 
 
-def told(events: Sequence[Event]) -> list[int]:
+def told(events: Iterable[Event]) -> list[int]:
     """Give what the pieces of an answer say."""
     return [event.data["says"] for event in events if isinstance(event, Piece)]
 
@@ -75,7 +75,7 @@ class FakeRunner:
         assert self.room > 0
         assert job.number not in self.rows
         if "refuse" in job.body:
-            raise BadRequest(job.body["refuse"], sent=False)
+            raise BadRequest(f"refuses {job.body['refuse']}", sent=False)
         if "confuse" in job.body:
             raise KeyError(job.body["confuse"])
         self.rows[job.number] = Row(job)

@@ -42,7 +42,7 @@ def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
 
 @given(some.lists(some.builds(Piece, some.integers(0), BODIES, TOKENS) | some.builds(Finished, some.integers(0))))
 def test_events_arrive_as_they_were_sent(events: list[Piece | Finished]) -> None:
-    report = Stepped(events, 3, -1)
+    report = Stepped(events, 3, 2, -1)
 
     assert parse_report(report_line(report)) == report
 
@@ -53,7 +53,7 @@ def test_a_message_arrives_as_it_was_sent(message: Cancel | Refuse | Stop) -> No
 
 
 def test_probabilities_of_nothing_arrive() -> None:
-    report = parse_report(report_line(Stepped([Piece(1, {"logprob": -math.inf})], 1, 1)))
+    report = parse_report(report_line(Stepped([Piece(1, {"logprob": -math.inf})], 1, 1, 1)))
 
     assert isinstance(report, Stepped)
     assert report.events == [Piece(1, {"logprob": -math.inf})]
@@ -70,7 +70,7 @@ def test_probabilities_of_nothing_arrive() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_stays_what_it_is(error: ModelwrapError) -> None:
-    failed = parse_report(report_line(Stepped([Failed(7, error)], 1, 1)))
+    failed = parse_report(report_line(Stepped([Failed(7, error)], 1, 1, 1)))
     gone = parse_report(report_line(Gone(error)))
 
     assert isinstance(failed, Stepped)
@@ -103,8 +103,8 @@ def test_an_error_that_only_the_other_side_knows_arrives_in_words() -> None:
         b"no report\n",
         b"[1]\n",
         b"{}\n",
-        b'{"events": [[1, 2, 3, 4]], "begun": 1, "room": 1}\n',
-        b'{"events": 7, "begun": 1, "room": 1}\n',
+        b'{"events": [[1, 2, 3, 4]], "begun": 1, "inside": 1, "room": 1}\n',
+        b'{"events": 7, "begun": 1, "inside": 1, "room": 1}\n',
         b'{"events": []}\n',
         b'{"gone": {"error": "ConfigError"}}\n',
         b'{"gone": {"error": "TimedOut", "message": "", "known": {"unknown": 1}}}\n',

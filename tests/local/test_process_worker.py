@@ -98,7 +98,7 @@ def test_a_process_answers_as_a_thread_does(make: Make) -> None:
 
     assert [told(answer) for answer in answers] == [list(range(job.body["tokens"])) for job in jobs]
     assert isinstance(refused, BadRequest)
-    assert (str(refused), refused.sent) == ("too hot", False)
+    assert (str(refused), refused.sent) == ("refuses too hot", False)
     assert isinstance(unsent, BadRequest)
     assert "a set is nothing that can be sent" in str(unsent)
 

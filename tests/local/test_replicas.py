@@ -492,3 +492,30 @@ def test_callers_of_both_colours_are_served_together(fakes: Fakes) -> None:
         answers = list(pool.map(ask, range(200)))
 
     assert answers == [list(range(number % 7)) for number in range(200)]
+
+
+def test_nobody_is_blamed_for_a_job_that_was_given_up_beside_it(fakes: Fakes) -> None:
+    met, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeRunner):
+        def step(self) -> list[Event]:
+            bad = [row for row in self.rows.values() if "bad" in row.body]
+            if bad and len(self.rows) == 2:
+                met.set()
+                go_on.wait(10)
+                raise RuntimeError("breaks with two")
+            return super().step()
+
+    held = threading.Event()
+    replicas = fakes(make=lambda: held.wait(10) and Slow())
+    guilty, innocent = job(10**9, bad=1), job(5)
+    # Three of which one is to blame, so that the guilty one and the innocent are tried together.
+    feeds = [replicas.submit([asked]) for asked in (guilty, innocent, job(0, raise_at=0))]
+    held.set()
+    met.wait(10)
+
+    feeds[0].abandon()
+    time.sleep(0.02)
+    go_on.set()
+
+    assert told(read(feeds[1])) == list(range(5))
