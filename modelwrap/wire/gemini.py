@@ -60,8 +60,8 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     system, contents = to_conversation(call, traits.facts)
     body: dict[str, Any] = {"contents": contents}
     body.update(to_parameters(call, traits.facts))
-    if system is not None:
-        body["systemInstruction"] = _behind(body.get("systemInstruction"), system)
+    if instruction := _instruction(body.pop("systemInstruction", None), system):
+        body["systemInstruction"] = instruction
     if call.resumes is not None:
         body["continuationToken"] = token_of(call.resumes)
     for given, value in call.extra_body.items():
@@ -71,14 +71,14 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     return body
 
 
-def _behind(own: Any, system: dict[str, Any]) -> dict[str, Any]:
-    """Put the system messages behind an instruction that was given in Gemini's own form."""
-    if not own:
-        return system
+def _instruction(own: Any, system: dict[str, Any] | None) -> Any:
+    """Put the system messages behind an instruction that was given in Gemini's own form, or as a mere text."""
+    own = {"parts": [{"text": own}]} if isinstance(own, str) and own else own
+    if not own or system is None:
+        return own or system
     content = own if isinstance(own, dict) else {"parts": own}
     parts = content.get("parts") or []
-    parts = [{"text": parts}] if isinstance(parts, str) else [parts] if isinstance(parts, dict) else [*parts]
-    return {**content, "parts": [*parts, *system["parts"]]}
+    return {**content, "parts": [*([parts] if isinstance(parts, dict) else parts), *system["parts"]]}
 
 
 def model_path(model: str) -> str:
