@@ -18,7 +18,8 @@ _SHORTEST_SCRUBBED = 6
 _SHORTEST_START = 3
 
 _SENSITIVE_NAME = re.compile(
-    r"authorization|api[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$", re.IGNORECASE
+    r"authorization|(api|subscription|functions)[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$",
+    re.IGNORECASE,
 )
 
 _ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")

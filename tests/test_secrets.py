@@ -53,7 +53,7 @@ def test_a_secret_stays_where_it_is() -> None:
     [
         *("Authorization", "proxy-authorization", "api-key", "API_KEY", "apikey", "x-api-key", "X-Goog-Api-Key"),
         *("key", "x-key", "goog-key", "sig", "X-Amz-Signature", "X-Auth-Token", "client_secret", "password"),
-        *("passwd", "Cookie", "set-cookie", "credential", "id_token"),
+        *("passwd", "Cookie", "set-cookie", "credential", "id_token", "Ocp-Apim-Subscription-Key", "x-functions-key"),
     ],
 )
 def test_names_of_credentials_are_known(name: str) -> None:

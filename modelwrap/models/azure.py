@@ -21,7 +21,7 @@ from modelwrap.models.openai_dall_e import ImageArgs, OpenAIDallE
 from modelwrap.models.openai_embedding import OpenAIEmbedding
 from modelwrap.models.sdk import SdkClientArgs
 from modelwrap.runtime.auth import Credential
-from modelwrap.secrets import Secret
+from modelwrap.secrets import Secret, is_sensitive
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.urls import host_of
 
@@ -141,19 +141,23 @@ class HostedByAzure(HostedByOpenAI):
 
     @property
     def says_who_asks(self) -> bool:
-        """Whether a header of the config logs in."""
-        return bool({name.lower() for name in self.client_args.default_headers} & {"api-key", "authorization"})
+        """Whether a header of the config logs in, at Azure or at a gateway in front of it."""
+        return any(map(is_sensitive, self.client_args.default_headers))
 
     def own_headers(self) -> dict[str, str | Secret]:
-        """Give the header that logs in; none where Entra is asked for each request."""
+        """Give the header that logs in; none where a header of the config is that one, or where Entra is asked."""
+        written = {name.lower() for name in self.client_args.default_headers}
+        return {name: value for name, value in self._login_header().items() if name not in written}
+
+    def _login_header(self) -> dict[str, str | Secret]:
         args = self.client_args
-        if self.says_who_asks or args.credential:
+        if args.credential:
             return {}
         if args.azure_ad_token:
             return _bearer(args.azure_ad_token)
         if self.api_key is not None:
             return {"api-key": self.api_key} if self.api_key else {}
-        if self.is_at_home():
+        if self.is_at_home() and not self.says_who_asks:
             if token := os.environ.get(TOKEN_VARIABLE, "").strip():
                 return _bearer(Secret(token))
             if key := os.environ.get(KEY_VARIABLE, "").strip():

@@ -220,6 +220,35 @@ def test_a_token_that_one_has_goes_out_as_one(monkeypatch: pytest.MonkeyPatch, s
     assert not any("api-key" in asked.headers for asked in server.asked)
 
 
+def test_a_gateway_s_own_header_goes_beside_a_key_and_is_enough_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "never")
+    headers = {"Ocp-Apim-Subscription-Key": "gateway-canary"}
+    client_args = {"azure_endpoint": "https://gateway.example.com", "default_headers": headers}
+
+    beside = load(client_args=client_args).explain("Hi").headers
+    alone = load(api_key=None, client_args=client_args).explain("Hi").headers
+
+    assert (beside["api-key"], beside["ocp-apim-subscription-key"]) == ("***", "***")
+    assert alone["ocp-apim-subscription-key"] == "***"
+    assert "api-key" not in alone
+    assert "authorization" not in alone
+
+
+@pytest.mark.parametrize("header", ["api-key", "Authorization"])
+def test_a_header_of_the_config_stands_in_the_place_of_a_key(server: Loopback, header: str) -> None:
+    server.script(chat_answer())
+    who = {"azure_ad_token": "never"} if header == "Authorization" else {}
+    endpoint = f"http://127.0.0.1:{server.port}"
+
+    load(
+        api_key=None if who else "never",
+        client_args={"azure_endpoint": endpoint, "default_headers": {header: "Bearer mine"}, **who},
+    )("Hi")
+
+    assert server.asked[0].headers[header.lower()] == "Bearer mine"
+    assert "never" not in str(server.asked[0].headers)
+
+
 def test_nothing_of_the_environment_goes_to_a_host_that_is_not_azure_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
 
