@@ -162,6 +162,7 @@ class _Writer:
             function = part["functionCall"]
             own = str(function.get("id") or "")
             known = own if own in ids or number >= len(ids) else ids[number]
+            # Calls without an id are told apart by what stands in none.
             while known in self._waiting:
                 known += "\0"
             if not self._newer and "id" in function:

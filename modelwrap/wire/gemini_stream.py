@@ -14,7 +14,7 @@ from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
 from modelwrap.wire.turns import given_names
 
-_NAMES = frozenset({"id", "model"})
+_IDENTITY = frozenset({"id", "model"})
 
 
 class StreamReader:
@@ -69,9 +69,8 @@ class StreamReader:
 
     def read(self, data: dict[str, Any]) -> ChatChunk:
         """Read one piece."""
-        if "usageMetadata" in data:
-            self._usage = data["usageMetadata"]
-        if not self._identity.keys() >= _NAMES:
+        self._usage = data.get("usageMetadata") or self._usage
+        if not self._identity.keys() >= _IDENTITY:
             self._identity = {**replies.identity(data), **self._identity}
         seed = self._identity.get("id", "")
         choices = [
