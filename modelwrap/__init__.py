@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from modelwrap.factory import Models, clear, get_model, init, load
+    from modelwrap.given import from_entrypoint, from_transformers
+    from modelwrap.local.transformers.entries import register_entry
     from modelwrap.models.base import Model
     from modelwrap.models.sdk_clients import register_sdk_client
     from modelwrap.models.streams import AsyncStream, Stream
@@ -67,6 +69,8 @@ _HOMES = {
         "UnknownModelType UnsupportedParameter WeightsUnavailable WouldDeadlock"
     ),
     "modelwrap.factory": "Models clear get_model init load",
+    "modelwrap.given": "from_entrypoint from_transformers",
+    "modelwrap.local.transformers.entries": "register_entry",
     "modelwrap.models.base": "Model",
     "modelwrap.models.sdk_clients": "register_sdk_client",
     "modelwrap.models.streams": "AsyncStream Stream",
@@ -126,10 +130,13 @@ __all__ = [
     "WouldDeadlock",
     "__version__",
     "clear",
+    "from_entrypoint",
+    "from_transformers",
     "get_model",
     "init",
     "load",
     "register",
+    "register_entry",
     "register_sdk_client",
 ]
 

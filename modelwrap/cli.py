@@ -415,7 +415,7 @@ def _log_to_stderr() -> None:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; the words of a prompt may stand on both sides of an option, where argparse takes one."""
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments, argparse.Namespace(debug=False))
+    options, rest = parser.parse_known_args(arguments, argparse.Namespace(debug=False, entrypoint=False))
     end = rest.index("--") if "--" in rest else len(rest)
     unknown = [word for word in rest[:end] if word[:1] == "-" and word != "-" and " " not in word]
     if unknown or (rest and not hasattr(options, "words")):
@@ -498,6 +498,12 @@ def _shared_options() -> argparse.ArgumentParser:
         action=_Collect,
         default=[],
         help="Python code that registers model types; repeatable",
+    )
+    options.add_argument(
+        "--entrypoint",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the model of model_entrypoint.py here, or of the Python file that $ENTRYPOINT names",
     )
     options.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the log, and tracebacks of errors"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from modelwrap import registry
 from modelwrap.config import Entry, ModelConfig, Problems, Validated, read, validate
@@ -27,6 +27,12 @@ class _Built:
     model: Model
     config: ModelConfig
     place: str
+    given: object = None
+    """The objects that it was made of beside its config, if any."""
+
+    def same(self, config: ModelConfig, given: object = None) -> bool:
+        """Tell whether another would be made of the same."""
+        return self.config == config and self.given == given
 
 
 class Models(Mapping[str, Model]):
@@ -168,6 +174,27 @@ def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: 
     return _process
 
 
+def keep(model_config: dict[str, Any], given: object, *, replace: bool = False) -> Model:
+    """Make a model of a config and of objects that go with it, and keep it for `get_model` by the rules of `init`."""
+    problems = Problems()
+    found = validate(read(model_config, problems), problems)
+    problems.raise_any()
+    (validated,) = found
+    config = validated.config
+    with _lock:
+        earlier = _process._built.get(config.config_name)
+        if earlier is not None and earlier.same(config, given):
+            return earlier.model
+        if earlier is not None and not replace:
+            hint = "; replace=True puts this in its place"
+            raise validated.located(_taken(validated, earlier.place, hint))
+        built = _made(validated, given)
+        _process._built = {**_process._built, config.config_name: built}
+    if earlier is not None:
+        earlier.model.close()
+    return built.model
+
+
 def get_model(name: str) -> Model:
     """Give the model that `init` keeps under a name."""
     return _process[name]
@@ -220,7 +247,7 @@ def _collected(
     built: dict[str, _Built] = {}
     for validated in _distinct(validate(entries, problems), problems):
         earlier = known.get(validated.config.config_name)
-        if earlier is not None and earlier.config == validated.config:
+        if earlier is not None and earlier.same(validated.config):
             continue
         if earlier is not None and not replace:
             hint = "; init(…, replace=True) puts this in its place"
@@ -248,10 +275,11 @@ def _taken(validated: Validated, place: str, hint: str = "") -> ConfigError:
     return ConfigError(f"config_name: {name!r} stands for something else already, at {place}{hint}")
 
 
-def _made(validated: Validated) -> _Built:
+def _made(validated: Validated, given: object = None) -> _Built:
     """Make one model, in the one order: its class from the registry, its config, then retry around it."""
-    model = validated.model_class.from_config(validated.config)
-    return _Built(Retry(model), validated.config, validated.entry.place(("config_name",)))
+    make = validated.model_class.from_config
+    model = make(validated.config) if given is None else make(validated.config, given)
+    return _Built(Retry(model), validated.config, validated.entry.place(("config_name",)), given)
 
 
 def _listed(names: Iterable[str]) -> str:

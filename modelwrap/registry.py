@@ -33,6 +33,8 @@ _targets: dict[str, str | type[Any]] = {
     "gemini": "modelwrap.models.gemini:Gemini",
     "gemini_embedding": "modelwrap.models.gemini_embedding:GeminiEmbedding",
     "llama_cpp": "modelwrap.local.llama_cpp:LlamaCpp",
+    "transformers": "modelwrap.local.transformers.model:Transformers",
+    "transformers_embedding": "modelwrap.local.transformers.embedding_model:TransformersEmbedding",
 }
 _aliases: dict[str, str] = {
     # AgentScope's other names, and its classes, which its files may name as well.

@@ -105,7 +105,7 @@ class Loopback:
                 except OSError:
                     self.close_connection = True
 
-            do_GET = do_POST
+            do_GET = do_HEAD = do_POST
 
             def _send(self, answer: Answer) -> None:
                 chunked = not answer.raw and "content-length" not in answer.headers

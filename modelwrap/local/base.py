@@ -44,9 +44,14 @@ class LocalModel(Model):
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
+        cls.check_client_args(config)
+        return cls(config)
+
+    @classmethod
+    def check_client_args(cls, config: FetchingConfig) -> None:
+        """Refuse what would say how an endpoint is reached."""
         for name in sorted(config.client_args.model_fields_set - _OWN_ARGS - cls.loading_args):
             raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
-        return cls(config)
 
     @abstractmethod
     def fetch(self) -> list[Path]:

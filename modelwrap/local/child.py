@@ -18,7 +18,10 @@ from modelwrap.local.messages import Recipe, parse_message, parse_recipe, report
 from modelwrap.local.work import Runner
 from modelwrap.local.workers import Broke, Inbox, Report, Stop, serve
 
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {
+    "transformers": "modelwrap.local.transformers.building:chat_runner",
+    "transformers_embedding": "modelwrap.local.transformers.building:embedding_runner",
+}
 """What makes the runner of each kind of recipe, as `module:function`; called with the settings and the device."""
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, cast
 
-from modelwrap.errors import CallError
+from modelwrap.errors import BadRequest, CallError
 from modelwrap.models.call import Call, Explanation
 from modelwrap.models.http import HttpModel
+from modelwrap.models.messages import messages_from
 from modelwrap.runtime import of_thread
 from modelwrap.runtime.base import Runtime, run_sync
-from modelwrap.types import EmbeddingReply, Reply
+from modelwrap.types import Change, EmbeddingReply, Message, Reply
 from modelwrap.wire.embeddings import joined
 
 _AT_ONCE = 8
@@ -57,3 +59,31 @@ class EmbeddingModel(HttpModel):
         """Show the first of the requests that `call` would send."""
         call.input = self.batches(run_sync(self.to_input(call, of_thread())))[0]
         return super().describe(call)
+
+
+def read_texts(given: Any, changes: list[Change]) -> Any:
+    """Give a text, a list of tokens, a message, or a list of these with the messages made into their texts."""
+    given = list(given) if isinstance(given, tuple) else given
+    if _is_message(given):
+        return _texts([given], changes)[0]
+    if isinstance(given, list) and any(map(_is_message, given)):
+        return _texts(given, changes)
+    return given
+
+
+def _is_message(given: Any) -> bool:
+    return hasattr(given, "model_dump") or (isinstance(given, Mapping) and "role" in given)
+
+
+def _texts(messages: list[Any], changes: list[Change]) -> list[str]:
+    read = messages_from(messages, changes)
+    return [_text(message, f"messages[{place}].content") for place, message in enumerate(read)]
+
+
+def _text(message: Message, where: str) -> str:
+    content = message.get("content")
+    parts: list[Any] = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    texts = [part["text"] for part in parts if part.get("type") == "text" and isinstance(part.get("text"), str)]
+    if len(texts) != len(parts):
+        raise BadRequest(f"{where}: must be text, of which alone this model makes vectors", sent=False)
+    return "\n".join(texts)

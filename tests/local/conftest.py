@@ -18,6 +18,8 @@ FOREIGN = (
     "PIP_",
     "HF_",
     "HUGGING",
+    "MODELSCOPE",
+    "TRANSFORMERS",
     "XDG_",
     "MODELWRAP_",
     "REQUESTS_CA",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 from modelwrap.errors import ConfigError
 from modelwrap.suggestions import nearest
+
+# What says nothing by its identity: a method is another object each time that somebody names it.
+_COMPARED = (str, int, dict, MethodType)
 
 _entries: dict[str, Any] = {}
 
@@ -37,29 +42,61 @@ def entry(name: str) -> Any:
     return _entries[name]
 
 
-def made(target: Any, arguments: Sequence[Any] | Mapping[str, Any]) -> Any:
-    """Make of what was registered what a replica works with."""
-    if not (inspect.isclass(target) or inspect.isroutine(target)):
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Hold objects that a model is made of; another that holds the same objects is equal."""
+
+    info: Any
+    """Hooks by their names, or an object that has them."""
+
+    @property
+    def brings_model(self) -> bool:
+        return inspect.isclass(self.info) or brings_model(self.info)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Given):
+            return NotImplemented
+        mine, others = self.info, other.info
+        if not (isinstance(mine, dict) and isinstance(others, dict)):
+            return mine is others
+        # By identity: what these objects call equal may cost much, or be no yes or no.
+        return mine.keys() == others.keys() and all(
+            value is others[name] or (isinstance(value, _COMPARED) and value == others[name])
+            for name, value in mine.items()
+        )
+
+    __hash__ = None  # type: ignore[assignment] # what holds dicts has none
+
+
+def made(target: Any, arguments: Sequence[Any] | Mapping[str, Any], device: str) -> Any:
+    """Make of what was registered what a replica works with; a function that has a `device` is given that."""
+    if not _is_called(target):
         return target
-    return target(**arguments) if isinstance(arguments, Mapping) else target(*arguments)
+    given, named = ([], dict(arguments)) if isinstance(arguments, Mapping) else (list(arguments), {})
+    if not inspect.isclass(target) and "device" in inspect.signature(target).parameters:
+        named.setdefault("device", device)
+    return target(*given, **named)
 
 
-def brings_model(target: Any) -> bool:
-    """Tell whether it needs no weights but its own; of a function only its answer will tell, so it is taken to."""
-    if inspect.isclass(target) or inspect.isroutine(target):
-        return True
-    return _of(target, "model") is not None
+def brings_model(info: Any) -> bool:
+    """Tell whether it needs no weights but its own."""
+    return attribute(info, "model") is not None or attribute(info, "inference") is not None
 
 
 def laid_over(hooks: Any, loaded: Any) -> dict[str, Any]:
     """Take from hooks what they have, and the rest from what was loaded."""
     names = {name for source in (hooks, loaded) for name in _names(source)}
-    found = {name: _of(hooks, name) for name in names}
-    return {name: _of(loaded, name) if value is None else value for name, value in found.items()}
+    found = {name: attribute(hooks, name) for name in names}
+    return {name: attribute(loaded, name) if value is None else value for name, value in found.items()}
 
 
-def _of(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+def attribute(info: Any, name: str) -> Any:
+    """Give what hooks have under a name, whether they are a dict or an object."""
+    return info.get(name) if isinstance(info, Mapping) else getattr(info, name, None)
+
+
+def _is_called(target: Any) -> bool:
+    return inspect.isclass(target) or inspect.isroutine(target)
 
 
 def _names(source: Any) -> list[str]:

@@ -6,12 +6,13 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from modelwrap import __version__
 from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError, WeightsUnavailable
 from modelwrap.local import weights
 from modelwrap.local.progress import Progress, shown
@@ -34,23 +35,36 @@ _ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_
 _LOADING = [name for name in LoadingArgs.__annotations__ if name not in _ABOUT_PLACES]
 
 
-def checkpoint_of(config: WeightsConfig, *, chat_template: str | None = None) -> Checkpoint:
+def checkpoint_of(config: WeightsConfig) -> Checkpoint:
     """Fetch a model's files if they are not here, and say how they are loaded."""
     path = fetched(config)
-    of_file = is_gguf(config.model)
+    of_file = path.is_file()
     given = {name: getattr(config.client_args, name) for name in _LOADING}
     return Checkpoint(
         name=config.model,
         folder=str(path.parent if of_file else path),
         gguf_file=path.name if of_file else None,
         arguments={name: value for name, value in given.items() if value is not None},
-        chat_template=chat_template or (weights.defaults_of(config.model).get("chat_template") if of_file else None),
+        chat_template=defaults_of(config.model).get("chat_template"),
     )
+
+
+def defaults_of(model: str) -> Mapping[str, Any]:
+    """Give what a config that names these weights means where it says nothing."""
+    return weights.defaults_of(model) if _is_source(model) else {}
+
+
+def check(config: WeightsConfig) -> None:
+    """Raise `ConfigError` where a config names no place for weights, as far as that is known without looking there."""
+    if _is_source(config.model):
+        weights.parse(config.model)
+    else:
+        place_of(config)
 
 
 def fetched(config: WeightsConfig) -> Path:
     """Give the folder or the GGUF file of a model, which is fetched first if it is not on this machine."""
-    if is_gguf(config.model):
+    if _is_source(config.model):
         return weights.resolve(config.model)
     place = place_of(config)
     try:
@@ -64,7 +78,8 @@ def fetched(config: WeightsConfig) -> Path:
         raise
 
 
-def is_gguf(model: str) -> bool:
+def _is_source(model: str) -> bool:
+    """Tell whether it is one of the names that files and packages of weights have."""
     return weights.is_remote(model) or model.lower().endswith(".gguf")
 
 
@@ -171,6 +186,7 @@ class _HuggingFace(_Repository):
                     endpoint=endpoint,
                     tqdm_class=_bars(progress, self.repo),
                     library_name="modelwrap",
+                    library_version=__version__,
                     **self.place,
                 )
             )
@@ -200,14 +216,14 @@ class _ModelScope(_Repository):
 
     def brought(self, progress: Progress) -> Path:
         hub = _library("modelscope_hub", "modelscope")
-        told = _told(progress, self.repo, hub.ProgressCallback)
+        # It draws bars of its own, whatever else is told how far it is.
         with _errors_of(lambda error: self._advice(hub, error)):
-            return Path(self._api(hub).download_repo(self.repo, "model", progress_callbacks=[told], **self.place))
+            return Path(self._api(hub).download_repo(self.repo, "model", **self.place))
 
     def _api(self, hub: Any) -> Any:
-        # The older name of the variable would make the library warn at each use.
+        # Read now: the library keeps what it read first. Of the older name it would warn at each use.
         endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or None
-        return hub.HubApi(token=self.token, endpoint=endpoint)
+        return hub.HubApi(hub.HubConfig(endpoint=endpoint, token=self.token))
 
     def _advice(self, hub: Any, error: BaseException) -> str:
         if isinstance(error, hub.NotExistError):
@@ -301,24 +317,3 @@ def _bars(progress: Progress, what: str) -> type[Any]:
             return lambda *_, **__: None
 
     return Bar
-
-
-def _told(progress: Progress, what: str, base: Any) -> type[Any]:
-    """Make a class that ModelScope's library tells of each file how far it is."""
-    lock = threading.Lock()
-    done = total = 0
-
-    class Told(base):  # type: ignore[misc] # a class that is known only now
-        def __init__(self, filename: str, file_size: int) -> None:
-            nonlocal total
-            super().__init__(filename, file_size)
-            with lock:
-                total += max(file_size, 0)
-
-        def update(self, size: int) -> None:
-            nonlocal done
-            with lock:
-                done += size
-                progress(done, total, what)
-
-    return Told

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,11 +73,10 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", *, progress: Prog
         import transformers
 
         config = config_of(checkpoint)
-        return Loaded(
-            checkpoint.name,
-            _weights(transformers.AutoModel, checkpoint, config, device),
-            _tokenizer(checkpoint),
-        )
+        reads_only = transformers.AutoModelForTextEncoding if config.is_encoder_decoder else transformers.AutoModel
+        # What pools in another way than ours is often not among the weights, and not needed.
+        model = _weights(reads_only, checkpoint, config, device, needless=("pooler.",))
+        return Loaded(checkpoint.name, model, _tokenizer(checkpoint))
 
 
 def config_of(checkpoint: Checkpoint) -> Any:
@@ -108,12 +108,19 @@ def _loading(checkpoint: Checkpoint, progress: Progress | None) -> Iterator[None
 
 @contextmanager
 def _told(logging_of_library: Any, report: Progress, name: str) -> Iterator[None]:
-    """Let the library's bars tell how far loading is, in place of drawing themselves."""
+    """Let the library's bars tell how far loading is, in place of drawing themselves.
+
+    What it warns of is told by errors here, or is no concern of who only calls a model.
+    """
     earlier = logging_of_library.set_tqdm_hook(lambda make, given, named: _Bar(report, name, *given, **named))
+    level = logging_of_library.get_verbosity()
+    if level == logging.WARNING:
+        logging_of_library.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
         logging_of_library.set_tqdm_hook(earlier)
+        logging_of_library.set_verbosity(level)
 
 
 class _Bar:
@@ -174,7 +181,9 @@ def _names_of(classes: Any) -> list[str]:
     return [found.__name__ for found in several if found is not None]
 
 
-def _weights(auto_class: Any, checkpoint: Checkpoint, config: Any, device: str) -> Any:
+def _weights(
+    auto_class: Any, checkpoint: Checkpoint, config: Any, device: str, *, needless: tuple[str, ...] = ()
+) -> Any:
     spread = "device_map" in checkpoint.arguments
     place = None if spread else first_device() if device == "auto" else device
     arguments = dict(checkpoint.arguments)
@@ -192,7 +201,7 @@ def _weights(auto_class: Any, checkpoint: Checkpoint, config: Any, device: str) 
     model, report = auto_class.from_pretrained(
         checkpoint.folder, config=config, output_loading_info=True, **_files(checkpoint), **arguments
     )
-    _check_whole(checkpoint, report)
+    _check_whole(checkpoint, [name for name in report["missing_keys"] if not name.startswith(needless)])
     if place == "mps":
         model = model.to(place)
     model.requires_grad_(False)
@@ -205,13 +214,12 @@ def _quantization(given: Any) -> Any:
     return AutoQuantizationConfig.from_dict(given)
 
 
-def _check_whole(checkpoint: Checkpoint, report: Mapping[str, Any]) -> None:
+def _check_whole(checkpoint: Checkpoint, missing: Sequence[str]) -> None:
     """Refuse a model of which the library made some numbers up, because no file holds them."""
-    missing = sorted(report.get("missing_keys") or ())
     if missing:
-        shown_ones = ", ".join(missing[:3])
+        named = ", ".join(sorted(missing)[:3])
         raise ConfigError(
-            f"{checkpoint.name}: its files hold no weights for {shown_ones}{' and others' if missing[3:] else ''}; are "
+            f"{checkpoint.name}: its files hold no weights for {named}{' and others' if missing[3:] else ''}; are "
             "some missing, or is it a model for another task?"
         )
 

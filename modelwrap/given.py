@@ -1,0 +1,90 @@
+"""Models of objects that the caller holds, kept under names beside those of configs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwrap import factory, registry
+from modelwrap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from modelwrap.models.base import Model
+
+ENTRYPOINT_VARIABLE = "ENTRYPOINT"
+_USUAL_FILE = "model_entrypoint.py"
+_HOLDER = "model_info"
+
+_HOOKS = frozenset(
+    {
+        *("model_name", "model", "tokenizer", "processor", "encode", "encode_kwargs", "decode", "decode_kwargs"),
+        *("generate", "generate_kwargs", "apply_chat_template", "apply_chat_template_kwargs", "end_of_text"),
+        *("batchable", "inference"),
+    }
+)
+
+
+def from_transformers(
+    model_info: Any = None, /, *, name: str | None = None, replace: bool = False, **given: Any
+) -> Model:
+    """Make a model of objects that you hold, and keep it: `get_model(name)` finds it afterwards.
+
+    `given` are hooks by their names: `model`, `tokenizer` or `processor`, and any of `model_name`, `encode`, `decode`,
+    `generate`, `apply_chat_template`, their `…_kwargs`, `end_of_text` and `batchable`; `model_info` is a dict or an
+    object with the same. Where `model` is a text, it is loaded as a config's would be. Whatever else is given is a key
+    of configs of the type `transformers`, as in `batch_size=16`. The name is `model_name` if no other is given.
+
+    The same objects given twice are nothing; others under a name that is taken are a `ConfigError`, unless `replace`.
+    """
+    from modelwrap.local.transformers.entries import Given, attribute, brings_model
+
+    hooks = {key: given[key] for key in _HOOKS & given.keys() if given[key] is not None}
+    if model_info is not None and hooks:
+        hooks = {**_hooks_of(model_info), **hooks}
+    info: Any = hooks or model_info
+    if info is None:
+        raise ConfigError("from_transformers: give model=… and tokenizer=… or processor=…, or a model_info")
+    source = attribute(info, "model")
+    if isinstance(source, (str, os.PathLike)):
+        hooks = {key: value for key, value in _hooks_of(info).items() if key != "model"}
+        info, model = hooks, os.fspath(source)
+    else:
+        model = _name_of(info, source)
+        if not (isinstance(info, type) or brings_model(info)):
+            raise ConfigError("from_transformers: there is no model=… among what was given")
+    options = {key: value for key, value in given.items() if key not in _HOOKS}
+    config = {"config_name": name or model, "model_type": "transformers", "model": model, **options}
+    return factory.keep(config, Given(info), replace=replace)
+
+
+def from_entrypoint(
+    path: str | os.PathLike[str] | None = None, *, name: str | None = None, replace: bool = False
+) -> Model:
+    """Run a Python file that sets `model_info`, and make a model of that.
+
+    The file is `path`, else the one that the variable ENTRYPOINT names, else `model_entrypoint.py` in the working
+    folder.
+    """
+    file = Path(path or os.environ.get(ENTRYPOINT_VARIABLE) or _USUAL_FILE)
+    module = registry.load_plugin(file)
+    info = getattr(module, _HOLDER, None)
+    if info is None:
+        raise ConfigError(f"{file}: sets no {_HOLDER}, which holds the model and its hooks")
+    return from_transformers(info, name=name, replace=replace)
+
+
+def _hooks_of(info: Any) -> dict[str, Any]:
+    from modelwrap.local.transformers.entries import attribute
+
+    found = {key: attribute(info, key) for key in _HOOKS}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _name_of(info: Any, model: Any) -> str:
+    """Give the name that replies have for a model: the one given, or what the model itself says."""
+    from modelwrap.local.transformers.entries import attribute
+
+    own = getattr(getattr(model, "config", None), "name_or_path", None)
+    named = attribute(info, "model_name") or own or getattr(info, "__name__", None) or type(model or info).__name__
+    return str(named)

@@ -1,0 +1,181 @@
+"""What computes the jobs of a config: runners in threads of this process, or in processes of their own."""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from modelwrap.errors import ConfigError
+from modelwrap.local.messages import Recipe
+from modelwrap.local.process_worker import ProcessWorker
+from modelwrap.local.transformers import entries
+from modelwrap.local.transformers.config import TransformersConfig, TransformersEmbeddingConfig, WeightsConfig
+from modelwrap.local.transformers.hubs import checkpoint_of
+from modelwrap.local.transformers.loading import Checkpoint, Loaded, load, load_encoder
+from modelwrap.local.transformers.pooling import Reading
+from modelwrap.local.work import Runner
+from modelwrap.local.workers import ThreadWorker, Worker
+from modelwrap.runtime.lock import Lock
+
+
+class Builder(ABC):
+    """Make workers for one config. It knows nothing of the model whose jobs they compute, which may be forgotten."""
+
+    kind: str
+
+    def __init__(self, config: WeightsConfig) -> None:
+        self._config = config
+        self._lock = Lock()
+        self._checkpoint: Checkpoint | None = None
+        self._live: list[Callable[[], Any]] = []
+
+    def worker(self, device: str) -> Worker:
+        name = f"{self._config.config_name} on {device}"
+        if self._config.worker == "process":
+            return ProcessWorker(Recipe(self.kind, self.settings(), device), name)
+        return ThreadWorker(lambda: self.runner(device), name)
+
+    @abstractmethod
+    def runner(self, device: str) -> Runner:
+        """Load the model, and give what computes its jobs in the thread that asks."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Give what a process of its own needs to know to make a runner; fetches what is not here."""
+
+    def prepare(self) -> None:
+        """Fetch what is not here, as far as it is known."""
+        self.checkpoint()
+
+    def checkpoint(self) -> Checkpoint:
+        """Fetch what is not here, and say where it is."""
+        with self._lock:
+            if self._checkpoint is None:
+                self._checkpoint = checkpoint_of(self._config)
+            return self._checkpoint
+
+    def forget(self) -> None:
+        """Look anew, at the next time, for where everything is."""
+        with self._lock:
+            self._checkpoint = None
+            self._live = []
+
+    def remember(self, model: Any) -> None:
+        """Keep in mind a model that computes here, no longer than it lives."""
+        try:
+            live: Callable[[], Any] = weakref.ref(model)
+        except TypeError:
+            # Not everything that can be a model can be forgotten so; whoever gave it holds it anyway.
+            def live() -> Any:
+                return model
+
+        with self._lock:
+            self._live = [*(known for known in self._live if known() is not None), live]
+
+    def live(self) -> Any:
+        """Give a model that computes here; None where there is none."""
+        with self._lock:
+            return next((model for known in self._live if (model := known()) is not None), None)
+
+
+class ChatBuilder(Builder):
+    """Make what answers: of a config's weights, of what a plugin registered, or of objects that somebody holds."""
+
+    kind = "transformers"
+
+    def __init__(self, config: TransformersConfig, given: entries.Given | None = None) -> None:
+        super().__init__(config)
+        self._settings = config
+        self._given = given
+
+    def prepare(self) -> None:
+        if self._given is None and self._settings.entry is None:
+            super().prepare()
+
+    def settings(self) -> dict[str, Any]:
+        checkpoint = asdict(self.checkpoint()) | {"chat_template": self._template()}
+        return {"checkpoint": checkpoint, "batch_size": self._settings.batch_size, "context": self._settings.context}
+
+    def runner(self, device: str) -> Runner:
+        info = self._info(device)
+        if info is None:
+            info = self._loaded(device)
+        elif not entries.brings_model(info):
+            info = entries.laid_over(info, self._loaded(device))
+        if (model := entries.attribute(info, "model")) is not None:
+            self.remember(model)
+        return _chat_runner(info, self._settings.batch_size, self._settings.context)
+
+    def _info(self, device: str) -> Any:
+        """Give the objects that the model is made of, or a part of it; None where all comes from files."""
+        if self._settings.entry is not None:
+            target, name = entries.entry(self._settings.entry), f"entry {self._settings.entry!r}"
+        elif self._given is not None:
+            target, name = self._given.info, self._settings.config_name
+        else:
+            return None
+        try:
+            info = entries.made(target, self._settings.entry_args, device)
+            if (activate := entries.attribute(info, "activate")) is not None:
+                activate(device)
+        except ConfigError:
+            raise
+        except Exception as error:  # it is somebody else's code, and whatever it raises there is no model
+            raise ConfigError(f"{name}: {type(error).__name__}: {error}") from error
+        return info
+
+    def _loaded(self, device: str) -> Loaded:
+        return load(Checkpoint(**self.settings()["checkpoint"]), device)
+
+    def _template(self) -> str | None:
+        return self._settings.chat_template or self.checkpoint().chat_template
+
+
+class EmbeddingBuilder(Builder):
+    """Make what gives vectors of texts."""
+
+    kind = "transformers_embedding"
+
+    def __init__(self, config: TransformersEmbeddingConfig) -> None:
+        super().__init__(config)
+        self._settings = config
+
+    def settings(self) -> dict[str, Any]:
+        names = ("batch_size", "context", "pooling", "normalize")
+        return {"checkpoint": asdict(self.checkpoint()), **{name: getattr(self._settings, name) for name in names}}
+
+    def runner(self, device: str) -> Runner:
+        loaded = load_encoder(self.checkpoint(), device)
+        self.remember(loaded.model)
+        return _embedding_runner(loaded, self.settings())
+
+
+def chat_runner(settings: Mapping[str, Any], device: str) -> Runner:
+    """Make, in a process of its own, what answers."""
+    loaded = load(Checkpoint(**settings["checkpoint"]), device)
+    return _chat_runner(loaded, settings["batch_size"], settings["context"])
+
+
+def embedding_runner(settings: Mapping[str, Any], device: str) -> Runner:
+    """Make, in a process of its own, what gives vectors."""
+    return _embedding_runner(load_encoder(Checkpoint(**settings["checkpoint"]), device), settings)
+
+
+def _chat_runner(info: Any, batch_size: int, context: int | None) -> Runner:
+    from importlib import import_module
+
+    runner: Runner = import_module("modelwrap.local.transformers.runner").runner_of(
+        info, batch_size=batch_size, context=context
+    )
+    return runner
+
+
+def _embedding_runner(loaded: Loaded, settings: Mapping[str, Any]) -> Runner:
+    from modelwrap.local.transformers.embedding import EmbeddingRunner
+
+    wanted = (settings[name] for name in ("context", "pooling", "normalize"))
+    reading = Reading.of(settings["checkpoint"]["folder"], *wanted)
+    return EmbeddingRunner(loaded, reading, settings["batch_size"])

@@ -1,0 +1,114 @@
+"""The model type `transformers`: calls made into jobs, and what came of these made into replies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Self
+
+from modelwrap import runtime as runtimes
+from modelwrap.capabilities import Traits
+from modelwrap.errors import BadRequest, StreamTruncated
+from modelwrap.local.transformers import entries, hubs
+from modelwrap.local.transformers.building import ChatBuilder
+from modelwrap.local.transformers.config import TransformersConfig
+from modelwrap.local.transformers.parameters import KNOWN
+from modelwrap.local.transformers.replicated import ReplicatedModel
+from modelwrap.local.work import Job, Piece
+from modelwrap.models.attempts import Attempted, opened
+from modelwrap.models.call import Call, Chunks, Explanation
+from modelwrap.runtime.base import Runtime, run_sync
+from modelwrap.types import ChatChunk
+from modelwrap.wire.assembly import MOST_CHOICES
+from modelwrap.wire.chat_chunks import ChunkReader
+
+_IDENTITY = ("id", "object", "created", "model")
+
+
+class Transformers(ReplicatedModel):
+    """Run a model of the transformers library: loaded at the first call, or by `load()`, and freed by `close()`."""
+
+    Config = TransformersConfig
+
+    def __init__(self, config: TransformersConfig, given: entries.Given | None = None) -> None:
+        super().__init__(config, ChatBuilder(config, given), here=config.batching == "off")
+        self.generate_args = {**hubs.defaults_of(config.model).get("generate_args", {}), **config.generate_args}
+
+    @classmethod
+    def from_config(cls, config: TransformersConfig, given: entries.Given | None = None) -> Self:
+        cls.check_client_args(config)
+        if config.entry is None and not (given and given.brings_model):
+            hubs.check(config)
+        return cls(config, given)
+
+    async def open(self, call: Call, runtime: Runtime) -> Chunks:
+        await self.ready(runtime)
+        bodies = await self._bodies(call, runtime)
+        return await opened(self._chunks([self.job(body) for body in bodies], call, runtime))
+
+    def describe(self, call: Call) -> Explanation:
+        """Show what is computed for `call`; of several answers the first."""
+        body, *_ = run_sync(self._bodies(call, runtimes.of_thread()))
+        return Explanation("transformers", self.endpoint, {}, body, tuple(call.changes))
+
+    async def _bodies(self, call: Call, runtime: Runtime) -> list[dict[str, Any]]:
+        """Write a call down as what is computed for it: one body for each answer."""
+        messages = await self.to_messages(call, runtime)
+        call.parameters = {**call.parameters, **call.extra_body}
+        parameters = self.to_parameters(call, KNOWN | {"n"})
+        answers = parameters.pop("n", 1)
+        if type(answers) is not int or not 1 <= answers <= MOST_CHOICES:
+            raise BadRequest(f"n: must be a whole number from 1 to {MOST_CHOICES}, not {answers!r}", sent=False)
+        body = {"messages": messages, **parameters, "stream": call.stream}
+        return [{**body, **_seed_of(parameters, place)} for place in range(answers)]
+
+    async def _chunks(self, jobs: Sequence[Job], call: Call, runtime: Runtime) -> AsyncGenerator[ChatChunk, None]:
+        reader = ChunkReader(Traits(), call.changes)
+        answers = _Answers(jobs)
+        with Attempted(call, self.name, call.endpoint, runtime):
+            async with aclosing(self.pieces(jobs, call, runtime)) as pieces:
+                async for piece in pieces:
+                    data = answers.read(piece)
+                    yield reader.read(data, data)
+            if (rest := reader.rest()) is not None:
+                yield rest
+            if (usage := answers.usage()) is not None:
+                yield reader.read(usage, usage)
+            if not reader.complete:
+                raise StreamTruncated("the model stopped before its answer ended")
+        call.ended = True
+
+
+class _Answers:
+    """Make one reply of the answers of several jobs: they are numbered, and their tokens counted together."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._places = {job.number: place for place, job in enumerate(jobs)}
+        self._identity: dict[str, Any] = {}
+        self._usages: dict[int, dict[str, Any]] = {}
+
+    def read(self, piece: Piece) -> dict[str, Any]:
+        if len(self._places) == 1:
+            return piece.data
+        data = dict(piece.data)
+        place = self._places[piece.number]
+        if (usage := data.pop("usage", None)) is not None:
+            self._usages[place] = usage
+        if not self._identity:
+            self._identity = {name: data[name] for name in _IDENTITY if name in data}
+        return {**data, **self._identity, "choices": [{**one, "index": place} for one in data.get("choices", ())]}
+
+    def usage(self) -> dict[str, Any] | None:
+        """Count what all took; the prompt counts once, as it does at OpenAI."""
+        if not self._usages:
+            return None
+        prompt = max(usage["prompt_tokens"] for usage in self._usages.values())
+        made = sum(usage["completion_tokens"] for usage in self._usages.values())
+        usage = {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
+        return {**self._identity, "choices": [], "usage": usage}
+
+
+def _seed_of(parameters: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """Give each of several answers a seed of its own: with the same they would be the same."""
+    seed = parameters.get("seed")
+    return {"seed": seed + place} if type(seed) is int and place else {}

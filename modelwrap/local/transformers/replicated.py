@@ -1,0 +1,107 @@
+"""What the model types of the transformers library share: replicas that are loaded, asked, added and freed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from modelwrap.errors import ConfigError
+from modelwrap.local.base import LocalModel, Taken, taken
+from modelwrap.local.here import Here
+from modelwrap.local.replicas import Replicas
+from modelwrap.local.transformers import hubs
+from modelwrap.local.transformers.building import Builder
+from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
+from modelwrap.local.work import Event, Failed, Job, Piece
+from modelwrap.models.call import Call
+from modelwrap.runtime.base import Runtime
+
+_numbers = count(1)
+
+
+class ReplicatedModel(LocalModel):
+    """Be a model of the transformers library, on one device or on several."""
+
+    loading_args = frozenset(LoadingArgs.__annotations__)
+
+    def __init__(self, config: WeightsConfig, builder: Builder, *, here: bool = False) -> None:
+        super().__init__(config)
+        self.settings = config
+        self._builder = builder
+        self._engine: Replicas | Here
+        devices = config.devices or [config.client_args.device or "auto"]
+        if here:
+            # It must not hold the model itself, which may be forgotten while it computes.
+            device = devices[0]
+            self._engine = Here(lambda: builder.runner(device), config.config_name)
+        else:
+            self._engine = Replicas(builder.worker, devices, config.config_name)
+        self._ready_in = 0
+
+    def fetch(self) -> list[Path]:
+        return [hubs.fetched(self.settings)]
+
+    def load(self) -> None:
+        """Fetch the weights if they are not here, and load them on every device."""
+        self._builder.prepare()
+        self._engine.load()
+        self._ready_in = os.getpid()
+
+    def close(self) -> None:
+        self._ready_in = 0
+        self._engine.close()
+        self._builder.forget()
+
+    @property
+    def live(self) -> Any:
+        """The model object itself, which is loaded if it is not; `ConfigError` where it computes elsewhere."""
+        if self.settings.worker == "process":
+            raise ConfigError(f'{self.name} computes in a process of its own; "worker": "thread" keeps it in this one')
+        if self._builder.live() is None:
+            self.load()
+        return self._builder.live()
+
+    @property
+    def devices(self) -> list[str]:
+        """Where it computes, one for each replica."""
+        return self._replicas.devices
+
+    def add_replica(self, device: str = "auto") -> None:
+        """Load the model once more, on another device, and wait until it is ready; others compute meanwhile."""
+        self._builder.prepare()
+        self._replicas.add(device)
+
+    def remove_replica(self, device: str | None = None) -> None:
+        """Free the replica that was added last, there or anywhere, when what it computes is done."""
+        self._replicas.remove(device)
+
+    @property
+    def _replicas(self) -> Replicas:
+        if isinstance(self._engine, Here):
+            raise ConfigError(f'{self.name} computes in the threads of its callers, where "batching" is "off"')
+        return self._engine
+
+    def job(self, body: dict[str, Any]) -> Job:
+        return Job(next(_numbers), body)
+
+    async def ready(self, runtime: Runtime) -> None:
+        if self._ready_in != os.getpid():
+            await runtime.run(self.load)
+
+    async def pieces(self, jobs: Sequence[Job], call: Call, runtime: Runtime) -> AsyncGenerator[Piece, None]:
+        """Have jobs computed, and give what comes of them until all are done."""
+        async with aclosing(taken(self._submitted(jobs, call), call, runtime)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise event.error.with_traceback(None)
+                if isinstance(event, Piece) and event.data:
+                    yield event
+
+    def _submitted(self, jobs: Sequence[Job], call: Call) -> Taken[Event]:
+        if isinstance(self._engine, Here):
+            return self._engine.submit(jobs, call.deadline, at_once=call.stream)
+        return self._engine.submit(jobs, at_once=call.stream)

@@ -1,0 +1,232 @@
+"""From the name of a model to its files on this machine, by way of two hubs and whatever happens on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import modelwrap
+from modelwrap.errors import ConfigError, WeightsUnavailable
+from modelwrap.local.transformers import hubs
+from modelwrap.local.transformers.config import TransformersConfig
+from tests.local.transformers import tiny
+from tests.local.transformers.fake_hubs import COMMIT, FakeHub, HuggingFaceHub, ModelScopeHub
+from tests.loopback import Loopback
+
+pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.timeout(60)]
+
+REPO = "tiny/llama"
+
+
+class Hub(NamedTuple):
+    name: str
+    fake: FakeHub
+
+
+@pytest.fixture(params=["huggingface", "modelscope"])
+def hub(request: pytest.FixtureRequest, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Be a hub that its own library finds by its own variable."""
+    fake: FakeHub
+    if request.param == "huggingface":
+        constants = pytest.importorskip("huggingface_hub").constants
+        fake = HuggingFaceHub(tiny.llama(), REPO)
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # A piece at a time is written; the tiny weights would else be one piece.
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)
+        monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    else:
+        pytest.importorskip("modelscope_hub")
+        fake = ModelScopeHub(tiny.llama(), REPO)
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{server.port}")
+        monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "hub"))
+    server.script(fake)
+    return Hub(request.param, fake)
+
+
+def config(model: str, hub: str = "huggingface", **client_args: Any) -> TransformersConfig:
+    return TransformersConfig.model_validate(
+        {"config_name": "x", "model_type": "transformers", "model": model, "hub": hub, "client_args": client_args}
+    )
+
+
+def silent(done: int, total: int | None, what: str, /) -> None:
+    pass
+
+
+def test_fetches_a_repository_and_finds_it_afterwards(hub: Hub, server: Loopback) -> None:
+    wanted = config(REPO, hub.name)
+    before = hubs.place_of(wanted).find()
+
+    folder = hubs.fetched(wanted)
+    asked = len(server.asked)
+    again = hubs.fetched(wanted)
+
+    assert before is None
+    assert again == folder
+    assert len(server.asked) == asked
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == hub.fake.files
+
+
+def test_goes_on_where_a_download_broke_off(hub: Hub) -> None:
+    hub.fake.breaking = {"model.safetensors"}
+
+    folder = hubs.fetched(config(REPO, hub.name))
+
+    began = [start for name, start in hub.fake.sent if name == "model.safetensors"]
+    assert began[0] == 0
+    assert began[-1] > 0
+    assert (folder / "model.safetensors").read_bytes() == hub.fake.files["model.safetensors"]
+
+
+def test_half_a_download_is_no_model_and_is_finished_at_the_next_try(hub: Hub, server: Loopback) -> None:
+    weights = hub.fake.files.pop("model.safetensors")
+    with pytest.raises(WeightsUnavailable, match="holds no weights in safetensors"):
+        hubs.fetched(config(REPO, hub.name))
+    hub.fake.files["model.safetensors"] = weights
+    half_way = hubs.place_of(config(REPO, hub.name)).find()
+    if isinstance(hub.fake, HuggingFaceHub):
+        # Another commit, because of one that was listed the library knows all files.
+        hub.fake.commit = COMMIT[::-1]
+
+    folder = hubs.fetched(config(REPO, hub.name))
+
+    assert half_way is None
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_fetches_nothing_but_what_is_loaded(hub: Hub) -> None:
+    extra = {"pytorch_model.bin": b"pickle", "onnx/model.onnx": b"x", "code.py": b"import os", "README.md": b"#"}
+    hub.fake.files |= extra
+
+    folder = hubs.fetched(config(REPO, hub.name))
+
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found.isdisjoint(extra)
+    assert found == hub.fake.files.keys() - extra.keys()
+
+
+def test_pickled_weights_are_refused_by_name_and_taken_where_the_config_says_so(hub: Hub) -> None:
+    hub.fake.files["pytorch_model.bin"] = hub.fake.files.pop("model.safetensors")
+
+    with pytest.raises(WeightsUnavailable, match=r'"use_safetensors": false in client_args takes those'):
+        hubs.fetched(config(REPO, hub.name))
+
+
+def test_a_token_opens_what_is_not_for_everyone(hub: Hub) -> None:
+    hub.fake.token = "secret-token"
+
+    with pytest.raises(WeightsUnavailable, match="not for everyone") as refused:
+        hubs.fetched(config(REPO, hub.name))
+    folder = hubs.fetched(config(REPO, hub.name, token="secret-token"))
+
+    assert "secret-token" not in f"{refused.value} {config(REPO, token='secret-token')!r}"
+    assert (folder / "config.json").is_file()
+
+
+def test_a_repository_that_is_not_there_is_named(hub: Hub) -> None:
+    with pytest.raises(WeightsUnavailable, match="tiny/nothing: there is no such repository"):
+        hubs.fetched(config("tiny/nothing", hub.name))
+
+
+def test_where_nobody_answers_it_says_what_can_be_done(
+    hub: Hub, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+
+    with pytest.raises(WeightsUnavailable, match="what has come is kept; connect to a network, name .* in "):
+        hubs.fetched(config(REPO, hub.name))
+
+
+def test_nothing_is_fetched_where_the_config_forbids_it(hub: Hub, server: Loopback) -> None:
+    with pytest.raises(WeightsUnavailable, match="local_files_only forbids to fetch it"):
+        hubs.fetched(config(REPO, hub.name, local_files_only=True))
+
+    assert server.asked == []
+
+
+def test_an_older_name_of_the_variable_is_taken(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("modelscope_hub")
+    monkeypatch.setenv("MODELSCOPE_DOMAIN", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "hub"))
+    server.script(ModelScopeHub(tiny.llama(), REPO))
+
+    folder = hubs.fetched(config(REPO, "modelscope"))
+
+    assert (folder / "config.json").is_file()
+
+
+def test_a_revision_is_asked_for_by_either_way_to_write_it(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = hubs.place_of(config("org/name@v2"))
+    beside = hubs.place_of(config("org/name", revision="v2"))
+
+    assert at.revision == beside.revision == "v2"  # type: ignore[attr-defined] # both are repositories
+    with pytest.raises(ConfigError, match=r'another revision than "client_args\.revision"'):
+        hubs.place_of(config("org/name@v2", revision="v3"))
+
+
+@pytest.mark.parametrize(
+    "model, said",
+    [
+        ("./nothing", "no such folder"),
+        ("~/nothing", "no such folder"),
+        ("two words", "no folder here, and no repository"),
+        ("a/b/c", "no folder here, and no repository"),
+        ("https://huggingface.co/org/name", "no folder here, and no repository"),
+    ],
+)
+def test_what_is_no_place_is_said(model: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        hubs.fetched(config(model))
+
+
+def test_a_folder_is_taken_as_it_is_before_any_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "name").mkdir(parents=True)
+
+    assert hubs.fetched(config("org/name")) == Path("org/name")
+
+
+def test_a_file_that_holds_no_weights_is_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+
+    with pytest.raises(WeightsUnavailable, match="is a file; give the folder"):
+        hubs.fetched(config(str(path)))
+
+
+def test_progress_is_told_in_bytes(hub: Hub) -> None:
+    if hub.name == "modelscope":
+        pytest.skip("its library draws bars of its own")
+    told: list[tuple[int, int | None]] = []
+
+    hubs.place_of(config(REPO)).fetch(lambda done, total, what: told.append((done, total)))
+
+    whole = sum(map(len, hub.fake.files.values()))
+    assert told[-1] == (whole, whole)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_the_command_line_fetches_by_a_configs_name(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from modelwrap.cli import main
+
+    path = tmp_path / "config.json"
+    path.write_text(f'{{"config_name": "x", "model_type": "transformers", "model": "{REPO}", "hub": "{hub.name}"}}')
+
+    code = main(["download", "-c", str(path), "x"])
+
+    out = capsys.readouterr().out.strip()
+    assert code == 0
+    assert Path(out).joinpath("model.safetensors").is_file()
+    assert modelwrap.load(path)["x"].explain("Hi").url == REPO
