@@ -6,24 +6,41 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import modelwrap
 from modelwrap.testing import FakeModel
+from tests import claude_wire, gemini_wire, responses_wire
 from tests.loopback import Loopback, chat_answer
+from tests.moving.stage import Stage
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-@pytest.fixture
-def agent() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("agent_example", EXAMPLES / "agent.py")
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_example", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def agent() -> ModuleType:
+    return example("agent")
+
+
+@pytest.fixture
+def relay(agent: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setitem(sys.modules, "agent", agent)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.setenv(name, "some-key-of-mine")
+    relay = example("relay")
+    monkeypatch.setattr(relay, "HISTORY", tmp_path / "history.json")
+    return relay
 
 
 def tool_call(name: str, arguments: str, identity: str = "call-1") -> dict[str, Any]:
@@ -107,3 +124,39 @@ def test_the_agents_own_config_is_right(monkeypatch: pytest.MonkeyPatch) -> None
 
     with modelwrap.load(EXAMPLES / "agent.json") as models:
         assert list(models) == ["agent"]
+
+
+def test_the_relay_carries_a_conversation_over_providers_while_tools_are_called(
+    relay: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage()
+    thought = {"type": "thinking", "thinking": "Hm", "signature": "c2lnbmVk"}
+    days = {"first": "2026-01-01", "last": "2026-03-01"}
+    used = {"type": "tool_use", "id": "toolu_1", "name": "days_between", "input": days}
+    stage.answers += [
+        responses_wire.response_answer(responses_wire.called(1, "today", "{}")),
+        claude_wire.message_answer(thought, used, stop="tool_use"),
+        gemini_wire.whole_answer("59 days."),
+        responses_wire.response_answer(responses_wire.said("Welcome.")),
+    ]
+
+    with stage.set_up():
+        for question in ("How long is it?", "Thanks."):
+            monkeypatch.setattr(sys, "argv", ["relay.py", question])
+            relay.main()
+
+    printed = capsys.readouterr()
+    assert printed.out == "59 days.\nWelcome.\n"
+    assert "(gemini) extra_content.anthropic: dropped, another provider's" in printed.err
+    hosts = [urlsplit(request.url).hostname for request in stage.sent]
+    assert [str(host).split(".")[1] for host in hosts] == ["openai", "anthropic", "googleapis", "openai"]
+    roles = [message["role"] for message in json.loads(relay.HISTORY.read_text(encoding="utf-8"))]
+    assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant", "user", "assistant"]
+    last = stage.sent[-1].json["input"]
+    assert [item["call_id"] for item in last if item.get("type") == "function_call"] == ["call_1", "toolu_1"]
+
+
+@pytest.mark.usefixtures("relay")
+def test_the_relays_own_config_is_right() -> None:
+    with modelwrap.load(EXAMPLES / "relay.json") as models:
+        assert list(models) == ["gpt", "claude", "gemini"]
