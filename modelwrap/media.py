@@ -53,8 +53,10 @@ def content_part(item: Any, where: str, changes: list[Change]) -> Any:
     if isinstance(item, Mapping):
         part = _with_media_read(item, where)
         return part if part is not item else checked(item, where, changes)
+    advice = "; of an open file give what it reads" if hasattr(item, "read") else ""
     raise BadRequest(
-        f"{where}: {type(item).__name__} is no content part; give text, a dict, a pathlib.Path, bytes or a PIL image",
+        f"{where}: {type(item).__name__} is no content part; give text, a dict, a pathlib.Path, bytes or a PIL image"
+        f"{advice}",
         sent=False,
     )
 

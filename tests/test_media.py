@@ -230,6 +230,7 @@ def test_pil_is_not_imported_for_it() -> None:
         (Path("no/such/cat.png"), "here: no/such/cat.png: no such file"),
         (Path("/"), "here: /: not a file"),
         (7, "here: int is no content part"),
+        (io.BytesIO(PNG), "here: BytesIO is no content part.*of an open file give what it reads"),
     ],
 )
 def test_what_cannot_be_sent_is_named(given: Any, message: str) -> None:

@@ -108,6 +108,18 @@ def azure_like_at(server: Loopback) -> dict[str, Any]:
     return {**config, "client_args": {**config["client_args"], "default_headers": {"api-key": CANARY}}}
 
 
+def azure_at(server: Loopback) -> dict[str, Any]:
+    """Carry a token, and the key of a gateway beside it."""
+    client_args = {
+        "azure_endpoint": f"http://127.0.0.1:{server.port}",
+        "azure_ad_token": CANARY,
+        "api_version": "2024-10-21",
+        "default_headers": {"Ocp-Apim-Subscription-Key": CANARY},
+        "max_retries": 1,
+    }
+    return {"config_name": "gpt", "model_type": "azure_openai", "model": "gpt-4o", "client_args": client_args}
+
+
 def claude_at(server: Loopback) -> dict[str, Any]:
     config = {**openai_at(server), "config_name": "gpt", "model_type": "claude", "model": "claude-opus-5"}
     config["client_args"]["default_headers"] = {"Proxy-Authorization": f"Basic {CANARY}"}
@@ -122,7 +134,7 @@ def openai_sdk_at(server: Loopback) -> dict[str, Any]:
     return {**openai_at(server), "model": "gpt-4o", "transport": "sdk"}
 
 
-CONFIGS: list[Config] = [openai_at, post_api_at, azure_like_at, claude_at, responses_at, openai_sdk_at]
+CONFIGS: list[Config] = [openai_at, post_api_at, azure_like_at, azure_at, claude_at, responses_at, openai_sdk_at]
 
 SCENES: dict[str, Answer] = {
     "ok": chat_answer(),

@@ -50,7 +50,8 @@ class EmbeddingModel(HttpModel):
         await runtime.each(embed, batches)
         if failed:
             failed.sort(key=lambda error: error.retry_after or 0.0)
-            # Out of the list, which this frame holds as the error holds the frame.
+            # Out of the list, which is held by the frames that the errors hold.
+            del failed[:-1]
             raise failed.pop()
         # The codecs of these models give no other replies.
         return [cast("EmbeddingReply", call.answered[self, number]) for number, _ in batches]
