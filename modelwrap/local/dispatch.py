@@ -6,16 +6,16 @@ import copy
 import os
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 
 from modelwrap.errors import ConfigError, ModelwrapError, ServerFailed
 from modelwrap.local.clerk import Clerk
 from modelwrap.local.engine import Feed
+from modelwrap.local.replica import Replica
+from modelwrap.local.tickets import Call, Suspects, Ticket
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failure, words
 
@@ -23,92 +23,6 @@ from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failur
 _MOST_DEATHS = 3
 _FIRST_PAUSE = 0.5
 _REST = 5.0
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """Be the jobs of one caller and where their events go."""
-
-    numbers: list[int]
-    feed: Feed[list[Event]]
-    at_once: bool
-    open: int
-    held: list[Event] = field(default_factory=list)
-
-    def flush(self) -> None:
-        if self.held and (self.at_once or not self.open):
-            self.feed.put(self.held)
-            self.held = []
-        if not self.open:
-            self.feed.end()
-
-
-@dataclass(eq=False, slots=True)
-class _Ticket:
-    """Be a job on its way."""
-
-    job: Job
-    call: _Call
-    made: list[int]
-    """All tokens of its answer so far, which go with it to another worker if this one is lost."""
-    replica: _Replica | None = None
-    place: int = 0
-    """Which of the jobs it is that this worker was given."""
-    group: list[_Ticket] | None = None
-    """With which others it waits to be tried again."""
-    alone: bool = False
-    """Whether it was given to a worker that had nothing else, because it may be to blame for a failure."""
-
-    def resumed(self) -> Job:
-        return Job(self.job.number, self.job.body, tuple(self.made)) if self.made else self.job
-
-
-@dataclass(eq=False, slots=True)
-class _Replica:
-    """Be the model on one device: the worker that has it now, and what is in there."""
-
-    device: str
-    worker: Worker | None = None
-    ready: bool = False
-    given: int = 0
-    begun: int = 0
-    room: int = 0
-    empty: bool = True
-    """Whether nothing is in the worker, by its own word: what was cancelled stays for a moment."""
-    inside: dict[int, _Ticket] = field(default_factory=dict)
-    on_trial: bool = False
-    """Whether it computes suspects, and nothing else shall be in there with them."""
-    broken: bool = False
-    """Whether it takes nothing new before all suspects were tried."""
-    deaths: int = 0
-    pausing: bool = False
-    error: ModelwrapError | None = None
-    """Why it could not be started when that was last tried."""
-    rests_until: float = 0.0
-    waiting: list[Future[None]] = field(default_factory=list)
-    """Those who wait until it is ready."""
-    leaving: list[Future[None]] | None = None
-    """Those who wait until it is gone; None if it stays."""
-    stopped: bool = False
-
-    @property
-    def starting(self) -> bool:
-        return not self.ready and (self.worker is not None or self.pausing)
-
-    @property
-    def hopeful(self) -> bool:
-        """Whether it will take jobs, now or later."""
-        return (self.ready or self.starting) and (self.leaving is None or self.broken)
-
-    @property
-    def places(self) -> int:
-        """How many jobs it takes."""
-        return self.room - (self.given - self.begun) if self.ready else 0
-
-    @property
-    def open(self) -> bool:
-        """Whether it takes a job from the queue."""
-        return self.places > 0 and not (self.on_trial or self.broken or self.leaving is not None)
 
 
 class Dispatch:
@@ -123,10 +37,10 @@ class Dispatch:
         self._make_worker = make_worker
         self._name = name
         self._lock = threading.Lock()
-        self._tickets: dict[int, _Ticket] = {}
-        self._queue: OrderedDict[int, _Ticket] = OrderedDict()
-        self._trials: deque[list[_Ticket]] = deque()
-        self._replicas = [_Replica(device) for device in devices]
+        self._tickets: dict[int, Ticket] = {}
+        self._queue: OrderedDict[int, Ticket] = OrderedDict()
+        self._suspects = Suspects()
+        self._replicas = [Replica(device) for device in devices]
         self._closed = False
         self._clerk = Clerk(f"modelwrap-{name}-clerk")
 
@@ -140,10 +54,10 @@ class Dispatch:
     def submit(self, jobs: Sequence[Job], *, at_once: bool) -> Feed[list[Event]]:
         numbers = [job.number for job in jobs]
         feed: Feed[list[Event]] = Feed(partial(self._clerk.do, partial(self.cancel, numbers)))
-        call = _Call(numbers, feed, at_once, len(jobs))
+        call = Call(numbers, feed, at_once, len(jobs))
         with self._lock:
             for job in jobs:
-                self._tickets[job.number] = self._queue[job.number] = _Ticket(job, call, list(job.done))
+                self._tickets[job.number] = self._queue[job.number] = Ticket(job, call, list(job.done))
             call.flush()
             self._go_on()
         return feed
@@ -170,7 +84,7 @@ class Dispatch:
 
     def add(self, device: str) -> None:
         """Start another replica, and wait until it is ready; one that cannot be started is not kept."""
-        replica = _Replica(device)
+        replica = Replica(device)
         with self._lock:
             self._check_open()
             self._replicas.append(replica)
@@ -229,44 +143,42 @@ class Dispatch:
         self._try_suspects()
         while self._queue and (replica := self._freest()) is not None:
             self._give(replica, self._queue.popitem(last=False)[1])
-        if self._queue or self._trials:
+        if self._queue or self._suspects:
             self._wake()
             if not any(replica.hopeful for replica in self._replicas):
-                waiting = [*self._queue.values(), *chain.from_iterable(self._trials)]
-                self._fail_all(waiting, self._nobody)
+                self._fail_all([*self._queue.values(), *self._suspects], self._nobody)
 
-    def _freest(self) -> _Replica | None:
+    def _freest(self) -> Replica | None:
         free = [replica for replica in self._replicas if replica.open]
         return min(free, key=lambda replica: len(replica.inside), default=None)
 
-    def _give(self, replica: _Replica, ticket: _Ticket) -> None:
+    def _give(self, replica: Replica, ticket: Ticket) -> None:
         assert replica.worker is not None
         replica.given += 1
         replica.empty = False
-        ticket.replica, ticket.place, ticket.group = replica, replica.given, None
+        ticket.replica, ticket.place = replica, replica.given
         replica.inside[ticket.job.number] = ticket
         replica.worker.begin(ticket.resumed())
 
-    def _withdraw(self, ticket: _Ticket) -> None:
+    def _withdraw(self, ticket: Ticket) -> None:
         """Take a job back from wherever it is."""
         if ticket.replica is not None and ticket.replica.worker is not None:
             ticket.replica.worker.cancel(ticket.job.number)
         self._end(ticket)
 
-    def _end(self, ticket: _Ticket) -> None:
+    def _end(self, ticket: Ticket) -> None:
         """Know a job no more."""
         number, replica = ticket.job.number, ticket.replica
         del self._tickets[number]
         self._queue.pop(number, None)
         ticket.call.open -= 1
-        if ticket.group is not None:
-            ticket.group.remove(ticket)
+        self._suspects.discard(ticket)
         if replica is not None:
             del replica.inside[number]
             ticket.replica = None
             self._settle(replica)
 
-    def _fail(self, ticket: _Ticket, error: ModelwrapError) -> None:
+    def _fail(self, ticket: Ticket, error: ModelwrapError) -> None:
         """End a job with an error, and with it the others of its call, whose answer nobody can use."""
         call = ticket.call
         call.held.append(Failed(ticket.job.number, error))
@@ -276,7 +188,7 @@ class Dispatch:
                 self._withdraw(sibling)
         call.flush()
 
-    def _fail_all(self, tickets: list[_Ticket], error: Callable[[], ModelwrapError]) -> None:
+    def _fail_all(self, tickets: list[Ticket], error: Callable[[], ModelwrapError]) -> None:
         for ticket in tickets:
             if ticket.job.number in self._tickets:
                 self._fail(ticket, error())
@@ -292,7 +204,7 @@ class Dispatch:
 
     # What workers report.
 
-    def _reported(self, replica: _Replica, worker: Worker, report: Report) -> None:
+    def _reported(self, replica: Replica, worker: Worker, report: Report) -> None:
         with self._lock:
             if replica.worker is not worker:
                 return
@@ -305,13 +217,13 @@ class Dispatch:
                     self._gone(replica, report)
             self._go_on()
 
-    def _stepped(self, replica: _Replica, report: Stepped) -> None:
+    def _stepped(self, replica: Replica, report: Stepped) -> None:
         replica.begun, replica.room = report.begun, report.room
         replica.empty = not report.inside and report.begun == replica.given
         if not replica.ready:
             replica.ready, replica.error = True, None
             self._tell_waiting(replica, None)
-        calls: dict[_Call, None] = {}
+        calls: dict[Call, None] = {}
         for event in report.events:
             ticket = replica.inside.get(event.number)
             if ticket is not None:
@@ -321,7 +233,7 @@ class Dispatch:
         for call in calls:
             call.flush()
 
-    def _take(self, ticket: _Ticket, event: Event) -> None:
+    def _take(self, ticket: Ticket, event: Event) -> None:
         match event:
             case Piece():
                 ticket.made += event.tokens
@@ -333,11 +245,11 @@ class Dispatch:
             case Failed():
                 self._fail(ticket, event.error)
 
-    def _broke(self, replica: _Replica, report: Broke) -> None:
+    def _broke(self, replica: Replica, report: Broke) -> None:
         doubtful = [ticket for ticket in replica.inside.values() if ticket.place <= report.begun]
         self._doubt(replica, doubtful, failure(report.error))
 
-    def _gone(self, replica: _Replica, report: Gone) -> None:
+    def _gone(self, replica: Replica, report: Gone) -> None:
         was_ready, replica.ready, replica.worker = replica.ready, False, None
         replica.given = replica.begun = replica.room = 0
         replica.empty = True
@@ -348,13 +260,13 @@ class Dispatch:
         self._doubt(replica, list(replica.inside.values()), report.error)
         if replica.deaths >= _MOST_DEATHS or not (was_ready or report.abrupt):
             self._rest(replica, report.error)
-        elif self._queue or self._trials or replica.waiting:
+        elif self._queue or self._suspects or replica.waiting:
             self._start_soon(replica)
 
     # Whom to blame.
 
-    def _doubt(self, replica: _Replica, tickets: list[_Ticket], error: ModelwrapError) -> None:
-        """Have jobs tried again that were in something that failed: in halves, and the last alone once more."""
+    def _doubt(self, replica: Replica, tickets: list[Ticket], error: ModelwrapError) -> None:
+        """Have jobs tried again that were in something that failed; the one that was alone in it is to blame."""
         for ticket in tickets:
             del replica.inside[ticket.job.number]
             ticket.replica = None
@@ -362,36 +274,19 @@ class Dispatch:
             self._fail(tickets[0], _blame(error))
         elif tickets:
             replica.broken = True
-            middle = (len(tickets) + 1) // 2
-            for group in (tickets[:middle], tickets[middle:]):
-                self._trials.append(group)
-                for ticket in group:
-                    ticket.group = group
+            self._suspects.add(tickets)
         self._settle(replica)
 
     def _try_suspects(self) -> None:
         for replica in self._replicas:
-            if replica.broken or replica.leaving is None:
-                self._try_next_suspects(replica)
-        if not any(self._trials):
-            self._trials.clear()
+            if replica.empty and replica.places > 0 and (replica.broken or replica.leaving is None):
+                for ticket in self._suspects.take(replica.places):
+                    replica.on_trial = True
+                    self._give(replica, ticket)
+        if not self._suspects:
             for replica in [replica for replica in self._replicas if replica.broken]:
                 replica.broken = False
                 self._settle(replica)
-
-    def _try_next_suspects(self, replica: _Replica) -> None:
-        if not replica.empty or replica.places <= 0:
-            return
-        while self._trials and not self._trials[0]:
-            self._trials.popleft()
-        if self._trials:
-            group = self._trials[0]
-            replica.on_trial = True
-            alone = len(group) == 1
-            for ticket in group[: replica.places]:
-                ticket.alone = alone
-                group.remove(ticket)
-                self._give(replica, ticket)
 
     # Replicas.
 
@@ -402,7 +297,7 @@ class Dispatch:
             if not (replica.ready or replica.starting) and (replica.error is None or now >= replica.rests_until):
                 self._start(replica)
 
-    def _awaited(self, replica: _Replica) -> Future[None]:
+    def _awaited(self, replica: Replica) -> Future[None]:
         """Start a replica if it is not ready, and promise that it will be."""
         future: Future[None] = Future()
         if replica.ready:
@@ -413,7 +308,7 @@ class Dispatch:
             self._start(replica)
         return future
 
-    def _start(self, replica: _Replica) -> None:
+    def _start(self, replica: Replica) -> None:
         if self._closed or (replica.leaving is not None and not replica.broken):
             return
         try:
@@ -426,21 +321,21 @@ class Dispatch:
             replica.worker = None
             self._rest(replica, ConfigError(f"{self._name} cannot be started: {words(error)}"))
 
-    def _start_soon(self, replica: _Replica) -> None:
+    def _start_soon(self, replica: Replica) -> None:
         if not replica.deaths:
             self._start(replica)
             return
         replica.pausing = True
         self._clerk.do(partial(self._start_after_pause, replica), _FIRST_PAUSE * 2 ** (replica.deaths - 1))
 
-    def _start_after_pause(self, replica: _Replica) -> None:
+    def _start_after_pause(self, replica: Replica) -> None:
         with self._lock:
             replica.pausing = False
             if replica in self._replicas:
                 self._start(replica)
                 self._go_on()
 
-    def _rest(self, replica: _Replica, error: ModelwrapError) -> None:
+    def _rest(self, replica: Replica, error: ModelwrapError) -> None:
         """Leave a replica alone that cannot be started."""
         replica.error = error
         replica.rests_until = time.monotonic() + _REST
@@ -449,7 +344,7 @@ class Dispatch:
         if replica.leaving is not None:
             self._leave(replica)
 
-    def _tell_waiting(self, replica: _Replica, error: ModelwrapError | None) -> None:
+    def _tell_waiting(self, replica: Replica, error: ModelwrapError | None) -> None:
         waiting, replica.waiting = replica.waiting, []
         for future in waiting:
             if error is None:
@@ -457,14 +352,14 @@ class Dispatch:
             else:
                 future.set_exception(_fresh(error))
 
-    def _last(self, device: str | None) -> _Replica:
+    def _last(self, device: str | None) -> Replica:
         for replica in reversed(self._replicas):
             if replica.leaving is None and device in (None, replica.device):
                 return replica
         where = "" if device is None else f" on {device}"
         raise ConfigError(f"{self._name} has no replica{where}; it has {', '.join(self.devices) or 'none'}")
 
-    def _settle(self, replica: _Replica) -> None:
+    def _settle(self, replica: Replica) -> None:
         """Let a replica that has nothing in it take other jobs, or go."""
         if replica.inside:
             return
@@ -477,7 +372,7 @@ class Dispatch:
             replica.stopped = True
             replica.worker.stop()
 
-    def _leave(self, replica: _Replica) -> None:
+    def _leave(self, replica: Replica) -> None:
         """Know a replica no more."""
         if replica in self._replicas:
             self._replicas.remove(replica)

@@ -52,7 +52,11 @@ class ProcessWorker:
         self._stopping = False
 
     def start(self, report: Callable[[Report], None]) -> None:
-        self._reader = self._thread("reader", self._live, report)
+        try:
+            recipe = recipe_line(self._recipe)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self._name} cannot be computed in a process of its own: {error}") from None
+        self._reader = self._thread("reader", self._live, report, recipe)
 
     def begin(self, job: Job) -> None:
         self._outbox.put(job)
@@ -87,18 +91,19 @@ class ProcessWorker:
         thread.start()
         return thread
 
-    def _live(self, report: Callable[[Report], None]) -> None:
+    def _live(self, report: Callable[[Report], None], recipe: bytes) -> None:
         """Start the process, hand on what it reports, and tell its end."""
         try:
             process = self._process = subprocess.Popen(  # noqa: S603  this interpreter, or what a test names
                 self._program(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
-        except (OSError, ValueError) as error:
+            _started.add(self)
+            listener = self._thread("stderr", self._listen, process.stderr)
+            writer = self._thread("writer", self._write, process.stdin, recipe)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._end(0.0)
             report(Gone(ConfigError(f"no process can be started for {self._name}: {words(error)}")))
             return
-        _started.add(self)
-        listener = self._thread("stderr", self._listen, process.stderr)
-        writer = self._thread("writer", self._write, process.stdin)
         told = self._read(process, report)
         self._end(_SHORT_GRACE)
         self._outbox.put(None)
@@ -122,9 +127,11 @@ class ProcessWorker:
                 return f"it wrote what is no report: {error}"
         return ""
 
-    def _write(self, pipe: IO[bytes]) -> None:
+    def _write(self, pipe: IO[bytes], recipe: bytes) -> None:
         try:
             with pipe:
+                pipe.write(recipe)
+                pipe.flush()
                 for line in self._lines():
                     pipe.write(line)
                     pipe.flush()
@@ -133,7 +140,6 @@ class ProcessWorker:
             pass
 
     def _lines(self) -> Iterator[bytes]:
-        yield recipe_line(self._recipe)
         while (message := self._outbox.get()) is not None:
             yield message_line(message)
             if isinstance(message, Stop):

@@ -145,7 +145,7 @@ def nothing_left(replicas: Replicas) -> None:
     """Wait until the engine knows no job any more."""
     engine = replicas._dispatch
     assert isinstance(engine, Dispatch)
-    wait_until(lambda: not (engine._tickets or engine._queue or any(engine._trials)))
+    wait_until(lambda: not (engine._tickets or engine._queue or engine._suspects))
     wait_until(lambda: not any(replica.inside or replica.broken for replica in engine._replicas))
 
 

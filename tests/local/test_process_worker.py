@@ -17,6 +17,8 @@ import pytest
 
 from modelwrap.errors import BadRequest, ConfigError, ServerFailed
 from modelwrap.local import dispatch
+from modelwrap.local.messages import Recipe
+from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.work import Event, Failed, Finished
 from modelwrap.secrets import Secret
@@ -184,6 +186,8 @@ def test_secrets_of_a_recipe_show_nowhere(
 def test_a_process_ends_when_its_parent_is_killed() -> None:
     script = """
 import os, time
+from modelwrap.local.messages import Recipe
+from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.replicas import Replicas
 from tests.local.fake_runner import job, processes
 replicas = Replicas(processes(step=0.2), ["cpu"], "fake")
@@ -214,6 +218,8 @@ def test_a_forked_child_has_processes_of_its_own_and_holds_none_of_its_parents(
 ) -> None:
     script = """
 import os, signal, sys, time
+from modelwrap.local.messages import Recipe
+from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.replicas import Replicas
 from tests.local.fake_runner import job, processes, read, told
 replicas = Replicas(processes(), ["cpu"], "fake")
@@ -261,6 +267,8 @@ def test_closing_ends_a_process_that_does_not_listen(make: Make, monkeypatch: py
 
 def test_an_interpreter_that_ends_takes_its_processes_along() -> None:
     script = """
+from modelwrap.local.messages import Recipe
+from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.replicas import Replicas
 from tests.local.fake_runner import job, processes
 replicas = Replicas(processes(step=0.01), ["cpu"], "fake")
@@ -272,3 +280,31 @@ print(replicas._dispatch._replicas[0].worker._process.pid, flush=True)
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not Path(f"/proc/{int(ended.stdout)}").exists()
+
+
+def test_a_recipe_that_cannot_be_sent_is_refused_in_words(make: Make) -> None:
+    replicas = make(odd={1, 2})
+
+    error = error_of(read(replicas.submit([job(1)])))
+
+    assert isinstance(error, ConfigError)
+    assert "a set is nothing that can be sent" in str(error)
+
+
+def test_a_process_that_cannot_be_started_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.local.fake_runner.program", lambda: ["/nowhere/python"])
+
+    error = error_of(read(make().submit([job(1)])))
+
+    assert isinstance(error, ConfigError)
+    assert "no process can be started" in str(error)
+
+
+def test_an_unknown_kind_of_recipe_is_refused() -> None:
+    replicas = Replicas(lambda device: ProcessWorker(Recipe("strange", {}, device), "modelwrap-fake"), ["cpu"], "fake")
+
+    error = error_of(read(replicas.submit([job(1)])))
+
+    replicas.close()
+    assert isinstance(error, ConfigError)
+    assert "'strange' is no kind of model" in str(error)
