@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from modelwrap.local.transformers.call_texts import ToolCall, Tools, arguments_of, call_of
 from modelwrap.local.transformers.text import Marks
-from modelwrap.local.transformers.tool_calls import Form, form_of
+from modelwrap.local.transformers.tool_calls import HARMONY, Form, form_of
 
 
 @dataclass(slots=True)
@@ -30,6 +30,10 @@ class Said:
 class AnswerReader(Protocol):
     """Read the text of one answer."""
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Texts that it has to see, also where they are special tokens."""
+
     def feed(self, text: str) -> Said:
         """Tell what this piece adds, as far as it is certain."""
 
@@ -37,8 +41,13 @@ class AnswerReader(Protocol):
         """Tell what was held back."""
 
 
+_THINK = ("<think>", "</think>")
+
+
 class PlainReader:
     """Take all text as said; `opening` is what the prompt began of it."""
+
+    marks = _THINK
 
     def __init__(self, opening: str = "") -> None:
         self._opening = opening
@@ -55,6 +64,7 @@ class CallReader:
     """Hold back what may be calls, and tell in the end what they are: calls, or text that only looked like it."""
 
     def __init__(self, form: Form, tools: Tools, opening: str = "") -> None:
+        self.marks = (*_THINK, *form.marks)
         self._form = form
         self._tools = tools
         self._markers = Marks(form.markers)
@@ -101,6 +111,8 @@ class CallReader:
 class ForcedReader:
     """Read a call that the answer was bound to be; `name` where the text holds its arguments only."""
 
+    marks: tuple[str, ...] = ()
+
     def __init__(self, name: str | None) -> None:
         self._name = name
         self._pieces: list[str] = []
@@ -118,6 +130,8 @@ class ForcedReader:
 class HarmonyReader:
     """Read the channels of gpt-oss: https://cookbook.openai.com/articles/openai-harmony."""
 
+    marks = HARMONY.marks
+
     def __init__(self) -> None:
         self._pending = ""
         self._header: list[str] = []
@@ -131,11 +145,11 @@ class HarmonyReader:
     def feed(self, text: str) -> Said:
         self._pending += text
         said = Said()
-        while found := _HARMONY.search(self._pending):
+        while found := _MARK.search(self._pending):
             said += self._take(self._pending[: found.start()])
             self._pending = self._pending[found.end() :]
             said += self._turn(found[1])
-        if not _HARMONY_BEGUN.search(self._pending):
+        if not _MARK_BEGUN.search(self._pending):
             said += self._take(self._pending)
             self._pending = ""
         return said
@@ -182,10 +196,8 @@ class HarmonyReader:
         return Said(calls=[call]) if call else Said(text)
 
 
-HARMONY = "<|channel|>"
-"""What stands in the templates of models that answer in channels."""
-_HARMONY = re.compile(r"<\|(start|channel|constrain|message|end|call|return)\|>")
-_HARMONY_BEGUN = re.compile(r"<(\|\w*\|?)?\Z")
+_MARK = re.compile(r"<\|(start|channel|constrain|message|end|call|return)\|>")
+_MARK_BEGUN = re.compile(r"<(\|\w*\|?)?\Z")
 _RECIPIENT = re.compile(r"\bto=functions\.([\w-]+)")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 
@@ -193,8 +205,10 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 class TemplateReader:
     """Read an answer by the description that the model's own tokenizer brings along.
 
-    `parser` is what `get_response_parser` of transformers gives.
+    `parser` is what `get_response_parser` of transformers gives. It wants to see every special token.
     """
+
+    marks: tuple[str, ...] = ()
 
     def __init__(self, parser: Any) -> None:
         self._parser = parser
@@ -255,8 +269,9 @@ class TemplateReader:
 _REASONING = frozenset({"thinking", "reasoning", "reasoning_content"})
 
 
-def reader_of(template: str, tools: Tools) -> AnswerReader:
+def reader_of(template: str, tools: Tools, opening: str = "") -> AnswerReader:
     """Choose by a chat template how the answers of its model are read."""
-    if HARMONY in template:
+    form = form_of(template)
+    if form is HARMONY:
         return HarmonyReader()
-    return CallReader(form_of(template), tools) if tools else PlainReader()
+    return CallReader(form, tools, opening) if tools else PlainReader(opening)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeAlias
 
 from modelwrap.errors import ConfigError, MissingPackage
+from modelwrap.local.transformers.parameters import GENERATION
 from modelwrap.suggestions import nearest
 
 Hook: TypeAlias = Callable[..., Any]
@@ -57,6 +58,15 @@ class ModelParts:
         if tokenizer is None and None in (hooks["encode"], hooks["decode"], hooks["apply_chat_template"]):
             tokenizer = _default_tokenizer(given["model_name"])
         return cls(**{**given, **hooks, "processor": processor, "tokenizer": tokenizer})
+
+    @property
+    def generates_itself(self) -> bool:
+        """Whether answers come from `generate`, the hook's or the model's, and not from the batches made here."""
+        from torch import nn
+
+        is_known = isinstance(self.model, nn.Module) and hasattr(self.model, "config")
+        more = self.generate_kwargs.keys() - GENERATION
+        return self.generate is not None or bool(more) or not is_known or self.tokenizer is None
 
     @property
     def sees(self) -> bool:

@@ -99,6 +99,8 @@ _READ = (
     *("do_sample", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens", "max_length"),
     "suppress_tokens",
 )
+GENERATION = frozenset((*_READ, "eos_token_id", "pad_token_id", "bos_token_id"))
+"""What of the arguments of `generate` is done here."""
 _NOT_DONE: dict[str, Any] = {
     "num_beams": 1,
     "penalty_alpha": None,
@@ -108,7 +110,6 @@ _NOT_DONE: dict[str, Any] = {
     "bad_words_ids": None,
     "min_length": 0,
     "min_new_tokens": None,
-    "forced_bos_token_id": None,
     "begin_suppress_tokens": None,
     "sequence_bias": None,
     "guidance_scale": 1.0,

@@ -78,21 +78,33 @@ class Prompts:
         return Prompt(written, reading.images, goes_on, reading.last_text if goes_on else "")
 
     def encode(self, prompt: Prompt) -> Encoded:
+        """Give the tokens of one prompt."""
         if not isinstance(prompt.written, str):
             return Encoded(ids_of(prompt.written))
-        if self._parts.encode is not None:
-            return encoded(self._encode_by_hook(prompt))
-        given = self._parts.encode_kwargs
-        if prompt.images:
-            named = {"return_tensors": "pt", **self._specials(prompt.text), **given}
-            images = {"text": [prompt.text], "images": [prompt.images]}
-            return encoded(self._parts.processor(**images, **named), of_images=True)
-        return encoded(self._parts.tokenizer(prompt.text, **{**self._specials(prompt.text), **given}))
+        if self._parts.encode is None and not prompt.images:
+            # Without a tensor, which would only be read back.
+            return encoded(
+                self._parts.tokenizer(prompt.text, **self._specials(prompt.text), **self._parts.encode_kwargs)
+            )
+        return encoded(self.inputs([prompt]), of_images=bool(prompt.images))
 
-    def _encode_by_hook(self, prompt: Prompt) -> Any:
-        assert self._parts.encode is not None
-        images = {"images": prompt.images} if prompt.images else {}
-        return self._parts.encode(prompt.text, **{"return_tensors": "pt", **images, **self._parts.encode_kwargs})
+    def inputs(self, prompts: Sequence[Prompt]) -> Any:
+        """Encode prompts as `generate` takes them: a batch, filled up on the left where they are several."""
+        first = prompts[0]
+        if not isinstance(first.written, str):
+            return {"input_ids": _tensor([ids_of(first.written)])}
+        several = len(prompts) > 1
+        texts = [prompt.text for prompt in prompts]
+        named = {"return_tensors": "pt", **({"padding": True} if several else {})}
+        images = {"images": [prompt.images for prompt in prompts]} if first.images else {}
+        if self._parts.encode is not None:
+            seen = {"images": first.images} if images and not several else images
+            return self._parts.encode(
+                texts if several else first.text, **{**named, **seen, **self._parts.encode_kwargs}
+            )
+        named |= {**self._specials(first.text), **({"padding_side": "left"} if several else {})}
+        reader = self._parts.processor if images else self._parts.tokenizer
+        return reader(text=texts, **{**named, **images, **self._parts.encode_kwargs})
 
     def _specials(self, text: str) -> dict[str, bool]:
         """Say whether the tokenizer adds its own marks: not where the template wrote them.
@@ -125,6 +137,12 @@ def ids_of(value: Any) -> list[int]:
     if len(value) != 1:
         raise BadRequest(f"messages: one prompt was to be encoded, and {len(value)} came back", sent=False)
     return ids_of(value[0])
+
+
+def _tensor(ids: list[list[int]]) -> Any:
+    import torch
+
+    return torch.tensor(ids, dtype=torch.long)
 
 
 class _Reading:

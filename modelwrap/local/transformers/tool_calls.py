@@ -73,7 +73,16 @@ _PYTHON = Form(
 # What most models fall into that were told of tools and of no form.
 _ANY = Form(("<tool_call>",), read_any, leading=("{", "["), opening="")
 
+# Read by a reader of its own: what is no call stands in channels as well.
+HARMONY = Form(
+    (),
+    read_any,
+    tokens=("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"),
+    opening="<|channel|>commentary to=functions.{} <|constrain|>json<|message|>",
+)
+
 _BY_MARK = (
+    ("<|channel|>", HARMONY),
     ("[ARGS]", _MISTRAL_NAMED),
     ("[TOOL_CALLS]", _MISTRAL),
     ("<｜tool▁call▁begin｜>", _DEEPSEEK),
@@ -108,7 +117,7 @@ def forced_schema(form: Form, tools: Tools) -> Schema:
     """
     if form.names_first:
         (schema,) = tools.values()
-        return schema
+        return _closed(schema)
     definitions: Schema = {}
     calls = []
     for number, (name, parameters) in enumerate(tools.items()):
@@ -116,11 +125,16 @@ def forced_schema(form: Form, tools: Tools) -> Schema:
         for key in _DEFINITIONS:
             for inner, schema in (parameters.get(key) or {}).items():
                 definitions[f"{number}.{inner}"] = _moved(schema, number)
-        properties = {"name": {"const": name}, form.arguments: _moved(own, number)}
+        properties = {"name": {"const": name}, form.arguments: _moved(_closed(own), number)}
         required = ["name", form.arguments]
         calls.append({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
     schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
     return {**schema, "$defs": definitions} if definitions else schema
+
+
+def _closed(schema: Schema) -> Schema:
+    """Let a tool be called with the arguments that it names, unless it says that it takes others."""
+    return {"additionalProperties": False, **schema} if "properties" in schema else schema
 
 
 _DEFINITIONS = ("$defs", "definitions")

@@ -132,7 +132,7 @@ def test_a_form_that_names_the_tool_first_asks_for_its_arguments() -> None:
     schema = forced_schema(form, {"get_weather": TOOLS["get_weather"]})
 
     assert form.names_first
-    assert schema == TOOLS["get_weather"]
+    assert schema == {**TOOLS["get_weather"], "additionalProperties": False}
 
 
 @pytest.mark.parametrize(

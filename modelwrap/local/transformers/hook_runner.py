@@ -1,0 +1,263 @@
+"""Chats of models that generate by themselves: through hooks, or through an entry that gives whole texts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from modelwrap.errors import BadRequest, UnsupportedParameter
+from modelwrap.local.transformers.answers import PlainReader
+from modelwrap.local.transformers.chats import Chat, Chats, failure
+from modelwrap.local.transformers.hooks import ModelParts, taken
+from modelwrap.local.transformers.parameters import LIMITS, Defaults, read
+from modelwrap.local.transformers.prompts import ids_of
+from modelwrap.local.transformers.rows import free_memory
+from modelwrap.local.transformers.telling import Answer, HookedText, Limits
+from modelwrap.local.work import Event, Failed, Finished, Job, Piece
+
+# What `generate` has no place for, and nothing here can do in its stead.
+_NOT_TOLD = ("presence_penalty", "frequency_penalty", "logprobs", "response_format")
+_AS_THEY_ARE = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+_DRAWN_BY = frozenset(_AS_THEY_ARE) - {"repetition_penalty"}
+
+_ENTRY_TAKES = frozenset({"messages", "temperature", "stop", "stream", "stream_options"})
+_ENTRY_TEMPERATURE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Be a chat that is to be computed, and what those have in common that may be computed with it."""
+
+    number: int
+    chat: Any
+    alike: Any = None
+
+
+W = TypeVar("W", bound=_Waiting)
+
+
+class _WholeAnswers(ABC, Generic[W]):
+    """Compute chats that are alike together, and where that fails in halves, each alone in the end."""
+
+    def __init__(self, model_name: str, batch_size: int) -> None:
+        self._name = model_name
+        self._size = batch_size
+        self._waiting: list[W] = []
+
+    @abstractmethod
+    def _answered(self, together: Sequence[W]) -> list[list[Event]]:
+        """Give what there is to tell of each."""
+
+    @property
+    def room(self) -> int:
+        return self._size - len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    def cancel(self, number: int) -> None:
+        self._waiting = [waiting for waiting in self._waiting if waiting.number != number]
+
+    def step(self) -> list[Event]:
+        if not self._waiting:
+            return []
+        first = self._waiting[0]
+        together = [
+            one for one in self._waiting if one is first or (one.alike is not None and one.alike == first.alike)
+        ]
+        taken_now = {one.number for one in together}
+        self._waiting = [one for one in self._waiting if one.number not in taken_now]
+        return self._in_halves(together)
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+    def _in_halves(self, together: Sequence[W]) -> list[Event]:
+        try:
+            return [event for events in self._answered(together) for event in events]
+        except torch.AcceleratorError:
+            # A device in this state computes nothing any more, for nobody.
+            raise
+        except Exception as error:  # hooks and entries may raise anything, which is the matter of these chats
+            if len(together) == 1:
+                return [Failed(together[0].number, failure(self._name, error))]
+        free_memory()
+        middle = len(together) // 2
+        return self._in_halves(together[:middle]) + self._in_halves(together[middle:])
+
+
+class HookRunner(_WholeAnswers[_Waiting]):
+    """Have `generate` make whole answers, of one chat at a time or of several alike."""
+
+    def __init__(self, parts: ModelParts, *, batch_size: int, context: int | None = None) -> None:
+        super().__init__(parts.model_name, batch_size)
+        self._parts = parts
+        self._chats = Chats(parts, context)
+
+    def begin(self, job: Job) -> None:
+        for name in _NOT_TOLD:
+            if job.body.get(name) not in (None, False, 0, {"type": "text"}):
+                raise _unsupported(name)
+        chat = self._chats.read(job)
+        if chat.asked.forced:
+            raise _unsupported("tool_choice")
+        named = self._named(chat, job.body)
+        # Chance is one for a whole batch, so a chat with a seed is computed alone.
+        alike = None if chat.asked.sampling.seed is not None or chat.prompt.images else sorted(named.items())
+        self._waiting.append(_Waiting(job.number, (chat, named), alike))
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = self._parts.generate or self._parts.model.generate
+        return function
+
+    def _named(self, chat: Chat, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what a call says in the names that `generate` has for it; those it does not take are refused."""
+        sampling = chat.asked.sampling
+        said = {name: getattr(sampling, name) for name in _AS_THEY_ARE if body.get(name) is not None}
+        if said.keys() & _DRAWN_BY or body.get("do_sample") is not None:
+            draws = sampling.temperature > 0
+            # The library warns of a temperature that changes nothing.
+            said = {name: value for name, value in said.items() if draws or name not in _DRAWN_BY}
+            said["do_sample"] = draws
+        if body.get("logit_bias"):
+            said["sequence_bias"] = {(token,): bias for token, bias in sampling.logit_bias.items()}
+        for name in said.keys() - taken(self._function, said).keys():
+            raise _unsupported("logit_bias" if name == "sequence_bias" else name)
+        limit = next((name for name in LIMITS if body.get(name) is not None), None)
+        if limit is not None and not taken(self._function, {"max_new_tokens": 1}):
+            raise _unsupported(limit)
+        return said
+
+    def _answered(self, together: Sequence[_Waiting]) -> list[list[Event]]:
+        chats = [waiting.chat[0] for waiting in together]
+        inputs = self._chats.prompts.inputs([chat.prompt for chat in chats])
+        device = getattr(self._parts.model, "device", None)
+        if hasattr(inputs, "to") and device is not None:
+            inputs = inputs.to(device)
+        is_mapping = hasattr(inputs, "keys")
+        prompts = _rows(inputs["input_ids"] if is_mapping else inputs)
+        if len(prompts) != len(chats):
+            raise BadRequest(f"messages: encode made {len(prompts)} prompts of {len(chats)} chats", sent=False)
+        mask = inputs.get("attention_mask") if is_mapping else None
+        sizes = [len(ids_of(prompt)) for prompt in prompts] if mask is None else [sum(ids_of(row)) for row in mask]
+        limits = [self._chats.most_tokens(size, chat.asked) for chat, size in zip(chats, sizes, strict=True)]
+        named = {**self._parts.generate_kwargs, **taken(self._function, {"max_new_tokens": max(limits)})}
+        if "max_new_tokens" in named:
+            # That length is a limit already.
+            named.pop("max_length", None)
+        named |= together[0].chat[1]
+        with _seeded(chats[0].asked.sampling.seed):
+            output = self._function(**inputs, **named) if is_mapping else self._function(inputs, **named)
+        answers = _rows(getattr(output, "sequences", output))
+        if len(answers) != len(chats):
+            raise ValueError(f"generate gave {len(answers)} answers for {len(chats)} chats")
+        told = zip(chats, answers, prompts, sizes, limits, strict=True)
+        return [self._told(chat, made, prompt, size, most) for chat, made, prompt, size, most in told]
+
+    def _told(self, chat: Chat, made: Any, prompt: Any, size: int, most: int) -> list[Event]:
+        before = ids_of(prompt)
+        answer = self._chats.answer(chat, size, most, streams=False, before=before)
+        pieces: list[Piece] = []
+        if isinstance(made, str):
+            pieces = answer.take_text(made, self._count(made))
+        else:
+            tokens = ids_of(made)
+            for token in tokens[len(before) :] if tokens[: len(before)] == before else tokens:
+                pieces += answer.take(token)
+                if answer.finish_reason is not None:
+                    break
+            else:
+                answer.finish_reason = "stop"
+                pieces += answer.end()
+        return [*pieces, Finished(chat.number)]
+
+    def _count(self, text: str) -> int:
+        tokenizer = self._parts.tokenizer
+        return 0 if tokenizer is None else len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+class EntryRunner(_WholeAnswers[_Waiting]):
+    """Have an entry's `inference(batch, temperature)` give the texts of chats that have the same temperature."""
+
+    def __init__(self, entry: Any, *, batch_size: int) -> None:
+        super().__init__(str(getattr(entry, "model_name", None) or type(entry).__name__), batch_size)
+        self._entry = entry
+
+    def begin(self, job: Job) -> None:
+        for name in sorted(job.body.keys() - _ENTRY_TAKES):
+            if job.body[name] is not None:
+                raise UnsupportedParameter(f"{name}: an entry takes messages and a temperature only", sent=False)
+        asked = read(job.body, Defaults())
+        given = job.body.get("temperature")
+        temperature = float(_ENTRY_TEMPERATURE if given is None else given)
+        messages = [_turn(message, f"messages[{place}]") for place, message in enumerate(job.body["messages"])]
+        answer = Answer(
+            job.number,
+            self._name,
+            0,
+            Limits(most=2**31, stops=asked.stops),
+            HookedText(lambda _: ""),
+            PlainReader(),
+            # Nobody has counted tokens.
+            tells_usage=False,
+        )
+        self._waiting.append(_Waiting(job.number, (messages, answer), temperature))
+
+    def close(self) -> None:
+        super().close()
+        deactivate = getattr(self._entry, "deactivate", None)
+        if deactivate is not None:
+            deactivate()
+
+    def _answered(self, together: Sequence[_Waiting]) -> list[list[Event]]:
+        texts = self._entry.inference([waiting.chat[0] for waiting in together], together[0].alike)
+        if not isinstance(texts, (list, tuple)) or len(texts) != len(together):
+            raise ValueError(f"inference gave {texts!r:.80} for {len(together)} chats")
+        return [
+            [*waiting.chat[1].take_text(str(text), 0), Finished(waiting.number)]
+            for waiting, text in zip(together, texts, strict=True)
+        ]
+
+
+def _turn(message: Mapping[str, Any], where: str) -> dict[str, str]:
+    if message["role"] not in ("user", "assistant"):
+        raise BadRequest(f"{where}: an entry takes the roles user and assistant, not {message['role']}", sent=False)
+    content = message.get("content")
+    parts = content if isinstance(content, (list, tuple)) else [content]
+    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequest(f"{where}.content: an entry takes text only", sent=False)
+    return {"role": message["role"], "content": "".join(map(str, texts))}
+
+
+def _rows(value: Any) -> list[Any]:
+    """Give what there is of each chat: a text, or tokens."""
+    if isinstance(value, str):
+        return [value]
+    rows = list(value)
+    is_flat = bool(rows) and (isinstance(rows[0], int) or (hasattr(rows[0], "dim") and rows[0].dim() == 0))
+    return [value] if is_flat else rows
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Let chance be what a seed makes of it, and leave it to others as it was."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _unsupported(name: str) -> UnsupportedParameter:
+    return UnsupportedParameter(
+        f"{name}: a model that generates by its own function cannot be asked for it", sent=False
+    )
