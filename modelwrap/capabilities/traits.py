@@ -36,6 +36,8 @@ class Traits:
     """Whether Chat Completions refuse what OpenAI's refuse: other letters in names, long ids, unknown fields."""
     drops_stale_thinking: bool = False
     """Whether the server is asked to leave out thinking whose conversation has changed since, where it can be."""
+    system_apart: bool = True
+    """Whether Gemini's API takes the system's text apart from the conversation."""
     facts: Facts = field(default_factory=Facts)
     """What the model accepts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -26,13 +27,13 @@ from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, gemini_list, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, continued, index_of, token_of
-from modelwrap.wire.gemini_messages import to_conversation
+from modelwrap.wire.gemini_messages import said_by_user, to_conversation
 from modelwrap.wire.gemini_parameters import camel, to_parameters
 from modelwrap.wire.gemini_stream import StreamReader
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
-from modelwrap.wire.repair import validated
+from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.structured import check_answer
 from modelwrap.wire.turns import given_names
 from modelwrap.wire.urls import join
@@ -61,7 +62,11 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     body: dict[str, Any] = {"contents": contents}
     body.update(to_parameters(call, traits.facts))
     if instruction := _instruction(body.pop("systemInstruction", None), system):
-        body["systemInstruction"] = instruction
+        if traits.system_apart:
+            body["systemInstruction"] = instruction
+        else:
+            tell(call.changes, _NO_SYSTEM)
+            contents[0] = {**contents[0], "parts": [said_by_user(_parts_of(instruction)), *contents[0]["parts"]]}
     if call.resumes is not None:
         body["continuationToken"] = token_of(call.resumes)
     for given, value in call.extra_body.items():
@@ -71,14 +76,17 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
     return body
 
 
-def _instruction(own: Any, system: dict[str, Any] | None) -> Any:
+def _instruction(own: Any, system: dict[str, Any] | None) -> dict[str, Any] | None:
     """Put the system messages behind an instruction that was given in Gemini's own form, or as a mere text."""
-    own = {"parts": [{"text": own}]} if isinstance(own, str) and own else own
-    if not own or system is None:
-        return own or system
-    content = own if isinstance(own, dict) else {"parts": own}
-    parts = content.get("parts") or []
-    return {**content, "parts": [*([parts] if isinstance(parts, dict) else parts), *system["parts"]]}
+    if not own:
+        return system
+    content = own if isinstance(own, dict) else {"parts": [{"text": own}] if isinstance(own, str) else own}
+    return content if system is None else {**content, "parts": [*_parts_of(content), *system["parts"]]}
+
+
+def _parts_of(content: dict[str, Any]) -> list[Any]:
+    parts = content.get("parts")
+    return parts if isinstance(parts, list) else [parts] if parts else []
 
 
 def model_path(model: str) -> str:
@@ -225,8 +233,14 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
 
 
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
-    """Learn nothing: what Gemini refuses has no other name."""
-    return None
+    """Tell what a refusal teaches about the endpoint: that a model takes no system instruction, as some of Google's."""
+    refused = "Developer instruction is not enabled" in error.message and isinstance(request, dict)
+    if not refused or "systemInstruction" not in request:
+        return None
+    return replace(traits, system_apart=False), Change("learned", "systemInstruction", "this model takes none")
+
+
+_NO_SYSTEM = Change("emulated", "messages", "the system's text goes out as <system> text of the user")
 
 
 # Streams.

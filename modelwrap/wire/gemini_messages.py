@@ -71,6 +71,12 @@ def _system_parts(message: Message, where: str, changes: list[Change]) -> list[P
     return parts
 
 
+def said_by_user(parts: list[Part]) -> Part:
+    """Write what the system says as text of the user."""
+    text = "\n".join(str(part.get("text") or "") for part in parts)
+    return text_part(f"<system>\n{text}\n</system>")
+
+
 class _Writer:
     """Write the turns one after another; what the next one must hold is remembered here."""
 
@@ -139,8 +145,7 @@ class _Writer:
     def _later_system(self, message: Message, where: str) -> None:
         parts = _system_parts(message, f"{where}.content", self._call.changes)
         if parts:
-            text = "\n".join(part["text"] for part in parts)
-            self._say("user", [text_part(f"<system>\n{text}\n</system>")])
+            self._say("user", [said_by_user(parts)])
             detail = "a later system message goes out as <system> text of the user"
             tell(self._call.changes, Change("emulated", "messages", detail))
 

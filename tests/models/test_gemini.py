@@ -304,6 +304,23 @@ def test_an_image_on_the_web_is_fetched_and_sent_as_bytes(colour: Colour, server
     assert [change.kind for change in reply.meta.changes] == ["converted"]
 
 
+def test_a_model_that_takes_no_system_instruction_is_told_by_the_user(colour: Colour, server: Loopback) -> None:
+    words = "Developer instruction is not enabled for models/gemma-3-27b-it"
+    server.script(refusal(400, words, "INVALID_ARGUMENT"), whole_answer("So."), stream_answer(pieces_of("So", ".")))
+    model = model_at(server, model="gemma-3-27b-it")
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A river?"}]
+
+    reply = colour.call(model, messages)
+    _, streamed = colour.stream(model, messages)
+
+    assert reply.text == streamed.text == "So."
+    assert [change.kind for change in reply.meta.changes] == ["learned", "emulated"]
+    assert len(server.asked) == 3
+    for asked in server.asked[1:]:
+        parts = [{"text": "<system>\nBe brief.\n</system>"}, {"text": "A river?"}]
+        assert asked.body == {"contents": [{"role": "user", "parts": parts}]}
+
+
 def test_a_film_on_youtube_is_not_fetched(colour: Colour, server: Loopback) -> None:
     server.script(whole_answer("A film."))
     look = [{"type": "video_url", "video_url": {"url": "https://youtu.be/9hE5-98ZeCg"}}]
