@@ -128,27 +128,38 @@ class EventReader:
     # Its items.
 
     def _item_added(self, event: dict[str, Any]) -> list[ChatChunk]:
-        item, key = event.get("item"), self._key(event)
+        item, key = event.get("item"), self._key(event, None)
         if not isinstance(item, dict):
             return []
         opened = self._open.get(key)
         if opened is None:
             return self._begin(key, item)[1]
-        if _name(item) in ("", _name(opened.start)):
+        if kind_of(item) == kind_of(opened.start) and _name(item) in ("", _name(opened.start)):
             # Its pieces came before it, or it is told twice.
             opened.start = {**opened.start, **item}
             return self._introduced(opened)
         # Proxies give two items the same place.
-        return self._begin(_name(item), item)[1]
+        return self._begin(_name(item) or (key, len(self._known)), item)[1]
 
     def _item_done(self, event: dict[str, Any]) -> list[ChatChunk]:
         item = event.get("item")
-        return self._close(self._key(event), item if isinstance(item, dict) else None)
+        if not isinstance(item, dict):
+            return self._close(self._key(event, None), None)
+        return self._close(self._key(event, kind_of(item)), item)
 
-    def _key(self, event: Mapping[str, Any]) -> Any:
-        """Tell by what the item of an event is known: its place, or where that is told of none or of two, its name."""
+    def _key(self, event: Mapping[str, Any], kind: str | None) -> Any:
+        """Tell by what the item of an event is known: its place, or where that is told of none or of two, its name.
+
+        An event that tells neither is about the last one of its kind that has not ended.
+        """
         index, name = event.get("output_index"), _name_in(event)
-        return index if isinstance(index, int) and name not in self._open else name
+        if name and name in self._open:
+            return name
+        if isinstance(index, int):
+            return index
+        by, wanted = ("call_id", name) if name else ("type", kind)
+        fitting = (key for key, opened in reversed(self._open.items()) if opened.start.get(by) == wanted)
+        return next(fitting, name)
 
     def _begin(self, key: Any, item: Item) -> tuple[OpenItem, list[ChatChunk]]:
         if len(self._open) + len(self._items) >= MOST_ITEMS:
@@ -329,7 +340,7 @@ class EventReader:
 
     def _at(self, event: dict[str, Any], kind: str) -> tuple[OpenItem, list[ChatChunk]]:
         """Give the item that a piece belongs to; some servers leave out where one begins."""
-        key = self._key(event)
+        key = self._key(event, kind)
         opened = self._open.get(key)
         if opened is not None:
             return opened, []
@@ -337,17 +348,18 @@ class EventReader:
 
     def _told_whole(self, event: dict[str, Any]) -> list[ChatChunk]:
         """Give what no piece brought of a text, as one piece."""
-        kind, key = str(event["type"]), self._key(event)
+        told = str(event["type"])
+        kind, name, field = _WHOLES[told]
+        key = self._key(event, kind)
         opened = self._open.get(key)
         if opened is None and not self._known.isdisjoint((key, _name_in(event) or key)):
             return []
-        name, field = _WHOLES[kind]
         opened, place = opened or OpenItem({}), _place(event)
         rest = opened.missing((name, place), event.get(field))
         if not rest or opened.thought not in ("", name):
             return []
         tokens = logprobs_of(event)[opened.tokens.get(place, 0) :]
-        piece = {**event, "type": kind.replace(".done", ".delta"), "delta": rest, "logprobs": tokens}
+        piece = {**event, "type": told.replace(".done", ".delta"), "delta": rest, "logprobs": tokens}
         return _HANDLERS[piece["type"]](self, piece)
 
     # Chunks.
@@ -387,13 +399,13 @@ _HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], list[ChatChunk]]] =
     "response.incomplete": EventReader._ended,
 }
 _WHOLES = {
-    "response.output_text.done": ("text", "text"),
-    "response.refusal.done": ("refusal", "refusal"),
-    "response.reasoning_text.done": ("content", "text"),
-    "response.function_call_arguments.done": ("arguments", "arguments"),
-    "response.custom_tool_call_input.done": ("arguments", "input"),
+    "response.output_text.done": ("message", "text", "text"),
+    "response.refusal.done": ("message", "refusal", "refusal"),
+    "response.reasoning_text.done": ("reasoning", "content", "text"),
+    "response.function_call_arguments.done": ("function_call", "arguments", "arguments"),
+    "response.custom_tool_call_input.done": ("custom_tool_call", "arguments", "input"),
 }
-"""Of an event that tells a text as a whole: what has grown, and its field."""
+"""Of an event that tells a text as a whole: the kind of its item, what has grown there, and the event's field."""
 
 
 def _place(event: Mapping[str, Any], field: str = "content_index") -> int:
@@ -409,5 +421,6 @@ def _name_in(event: Mapping[str, Any]) -> str:
 
 
 def _name(item: Item) -> str:
-    name = item.get("id")
+    # llama.cpp gives calls no other name than that of the call.
+    name = item.get("id") or item.get("call_id")
     return name if isinstance(name, str) else ""
