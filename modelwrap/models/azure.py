@@ -115,7 +115,7 @@ class HostedByAzure(HostedByOpenAI):
     @property
     def name_in_requests(self) -> str:
         """The model's name in requests: where no path says it, it is the deployment's."""
-        return self.deployment if azure_urls.names_all(self.base_url()) else self.model
+        return self.deployment if azure_urls.serves_all(self.base_url()) else self.model
 
     def is_at_home(self) -> bool:
         # Whoever names his endpoint in the environment has put the key beside it.

@@ -36,8 +36,8 @@ def base_url(given: str, version: str | None, deployment: str) -> str:
     >>> base_url("mine.openai.azure.com/", "2025-01-01-preview", "gpt")
     'https://mine.openai.azure.com/openai/deployments/gpt'
     """
-    base = _path_of(given)
-    if names_all(base) or "/deployments/" in base:
+    base = _base_of(given)
+    if serves_all(base) or "/deployments/" in base:
         return base
     root = base if base.endswith("/openai") else f"{base}/openai"
     if version is None or version in _VERSIONS_OF_V1:
@@ -45,7 +45,7 @@ def base_url(given: str, version: str | None, deployment: str) -> str:
     return f"{root}/deployments/{quote(deployment, safe='')}"
 
 
-def names_all(base: str) -> bool:
+def serves_all(base: str) -> bool:
     """Tell whether a URL is that of every deployment, so that the body has to name the one that is meant."""
     return _is_v1(base) or _is_models(base)
 
@@ -77,13 +77,13 @@ def version_in(given: str) -> str | None:
 
 def usual_version(given: str, in_environment: str | None) -> str | None:
     """Say which version is meant where nothing states one; the environment's is that of deployments."""
-    base = _path_of(given)
+    base = _base_of(given)
     if _is_models(base):
         return _VERSION_OF_MODELS
     return None if _is_v1(base) else in_environment
 
 
-def _path_of(given: str) -> str:
+def _base_of(given: str) -> str:
     """Give a URL without its version, and without the lists that are asked for beside the operations."""
     return re.sub(r"(?<=/openai)/(?:deployments|models)$", "", normalised_azure_base(given).partition("?")[0])
 

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 import modelwrap
+from tests.judge.test_image_judge import PNG, form
 from tests.loopback import Asked, Loopback, chat_answer, json_answer
 from tests.models.test_azure import VARIABLES
 
@@ -160,6 +161,24 @@ def test_both_ask_for_images_in_the_same_way(place: str, server: Loopback) -> No
         client.images.generate(model=MODEL, prompt="A cat.", n=1)
 
     assert_same(server)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_both_edit_images_in_the_same_way(place: str, several: bool, server: Loopback) -> None:
+    server.script(json_answer({"created": 1, "data": [{"b64_json": "iVBOAAAA"}]}))
+    file, listed = ("image.png", PNG, "image/png"), ("image0.png", PNG, "image/png")
+
+    model = ours(server, "azure_openai_dall_e", **PLACES[place])
+    model("Red.", image=[PNG] if several else PNG, mask=PNG, n=2)
+    with theirs(server, **PLACES[place]) as client:
+        mask = ("mask.png", PNG, "image/png")
+        client.images.edit(model=MODEL, prompt="Red.", image=[listed] if several else file, mask=mask, n=2)
+
+    mine, their = server.asked
+    assert (mine.path.partition("?")[0], query(mine)) == (their.path.partition("?")[0], query(their))
+    assert mine.headers["api-key"] == their.headers["api-key"]
+    assert form(mine) == form(their)
 
 
 @pytest.mark.parametrize("place", ["deployment by the model", "deployment of its own"])
