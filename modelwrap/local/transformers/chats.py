@@ -18,7 +18,7 @@ from modelwrap.errors import (
 )
 from modelwrap.local.transformers import parameters
 from modelwrap.local.transformers.answers import AnswerReader, ForcedReader, PlainReader, TemplateReader, reader_of
-from modelwrap.local.transformers.hooks import ModelParts
+from modelwrap.local.transformers.hooks import ModelParts, taken
 from modelwrap.local.transformers.logprobs import Logprobs
 from modelwrap.local.transformers.parameters import Asked, Defaults
 from modelwrap.local.transformers.prompts import Prompt, Prompts
@@ -133,8 +133,9 @@ class Chats:
         shown = [mark for mark in marks if mark is not None]
         detokenizer = Detokenizer(self.vocabulary, skip_special=skip, shown=shown, before=before)
         if decode is not None or named.keys() - {"skip_special_tokens"}:
-            function = partial(decoded, decode or self.parts.tokenizer.decode, {"skip_special_tokens": skip, **named})
-            return HookedText(function), detokenizer if stops else None
+            decode = decode or self.parts.tokenizer.decode
+            named = {**taken(decode, {"skip_special_tokens": skip}), **named}
+            return HookedText(partial(decoded, decode, named)), detokenizer if stops else None
         if streams or stops or chat.asked.sampling.logprobs is not None:
             return detokenizer, None
         return HookedText(detokenizer.whole), None

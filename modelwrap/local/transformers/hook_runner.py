@@ -145,9 +145,11 @@ class HookRunner(_WholeAnswers[_Waiting]):
         prompts = _rows(inputs["input_ids"] if is_mapping else inputs)
         if len(prompts) != len(chats):
             raise BadRequest(f"messages: encode made {len(prompts)} prompts of {len(chats)} chats", sent=False)
+        prompts = [[] if isinstance(prompt, str) else ids_of(prompt) for prompt in prompts]
         mask = inputs.get("attention_mask") if is_mapping else None
-        sizes = [len(ids_of(prompt)) for prompt in prompts] if mask is None else [sum(ids_of(row)) for row in mask]
-        limits = [self._chats.most_tokens(size, chat.asked) for chat, size in zip(chats, sizes, strict=True)]
+        sizes = list(map(len, prompts)) if mask is None else [sum(ids_of(row)) for row in mask]
+        # A hook may hand on what is no token at all, which nobody has counted.
+        limits = [self._chats.most_tokens(size or 1, chat.asked) for chat, size in zip(chats, sizes, strict=True)]
         named = {**self._parts.generate_kwargs, **taken(self._function, {"max_new_tokens": max(limits)})}
         if "max_new_tokens" in named:
             # That length is a limit already.
@@ -161,15 +163,14 @@ class HookRunner(_WholeAnswers[_Waiting]):
         told = zip(chats, answers, prompts, sizes, limits, strict=True)
         return [self._told(chat, made, prompt, size, most) for chat, made, prompt, size, most in told]
 
-    def _told(self, chat: Chat, made: Any, prompt: Any, size: int, most: int) -> list[Event]:
-        before = ids_of(prompt)
+    def _told(self, chat: Chat, made: Any, before: list[int], size: int, most: int) -> list[Event]:
         answer = self._chats.answer(chat, size, most, streams=False, before=before)
         pieces: list[Piece] = []
         if isinstance(made, str):
             pieces = answer.take_text(made, self._count(made))
         else:
             tokens = ids_of(made)
-            for token in tokens[len(before) :] if tokens[: len(before)] == before else tokens:
+            for token in tokens[len(before) :] if before and tokens[: len(before)] == before else tokens:
                 pieces += answer.take(token)
                 if answer.finish_reason is not None:
                     break

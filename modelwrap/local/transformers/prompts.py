@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelwrap.errors import BadRequest, UnsupportedParameter
-from modelwrap.local.transformers.hooks import ModelParts
+from modelwrap.local.transformers.hooks import Hook, ModelParts, taken
 from modelwrap.local.transformers.images import image_of
 from modelwrap.local.transformers.templates import Template, template_of
 from modelwrap.types import Message
@@ -95,16 +95,22 @@ class Prompts:
             return {"input_ids": _tensor([ids_of(first.written)])}
         several = len(prompts) > 1
         texts = [prompt.text for prompt in prompts]
-        named = {"return_tensors": "pt", **({"padding": True} if several else {})}
+        named: dict[str, Any] = {"return_tensors": "pt", **({"padding": True} if several else {})}
         images = {"images": [prompt.images for prompt in prompts]} if first.images else {}
         if self._parts.encode is not None:
-            seen = {"images": first.images} if images and not several else images
-            return self._parts.encode(
-                texts if several else first.text, **{**named, **seen, **self._parts.encode_kwargs}
-            )
+            return self._by_hook(self._parts.encode, texts if several else first.text, named, first.images)
         named |= {**self._specials(first.text), **({"padding_side": "left"} if several else {})}
         reader = self._parts.processor if images else self._parts.tokenizer
         return reader(text=texts, **{**named, **images, **self._parts.encode_kwargs})
+
+    def _by_hook(self, encode: Hook, text: Any, named: Mapping[str, Any], images: list[Any]) -> Any:
+        given = self._parts.encode_kwargs
+        if images:
+            named = {**named, "images": images}
+        named = taken(encode, named)
+        if images and "images" not in named:
+            raise BadRequest("messages: the hook that encodes takes no images", sent=False)
+        return encode(text, **{**named, **given})
 
     def _specials(self, text: str) -> dict[str, bool]:
         """Say whether the tokenizer adds its own marks: not where the template wrote them.

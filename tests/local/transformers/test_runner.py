@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,18 +14,14 @@ pytest.importorskip("torch")
 import torch
 import transformers
 
-from modelwrap.capabilities import Traits
 from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapError, ModelwrapWarning, UnsupportedParameter
 from modelwrap.local.transformers.runner import ChatRunner, runner_of
-from modelwrap.local.work import Event, Failed, Finished, Job, Piece
-from modelwrap.types import ChatReply
-from modelwrap.wire.assembly import Assembly
-from modelwrap.wire.chat_chunks import ChunkReader
+from modelwrap.local.work import Failed, Finished, Piece
 from tests.local.transformers import tiny
+from tests.local.transformers.chatting import HELLO, answer, job, reply_of, run, tokens_of
 
 pytestmark = pytest.mark.xdist_group("torch")
 
-HELLO = [{"role": "user", "content": "Name three rivers."}]
 CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
 CLOSED = {**CITY, "additionalProperties": False}
 TOOLS = [
@@ -49,45 +44,6 @@ def runner(template: str | None = None, *, batch_size: int = 8, context: int | N
     return runner_of(
         {name: value for name, value in given.items() if value is not None}, batch_size=batch_size, context=context
     )
-
-
-def run(made: Any, *jobs: Job) -> dict[int, list[Event]]:
-    """Compute jobs to their ends."""
-    events: dict[int, list[Event]] = {job.number: [] for job in jobs}
-    waiting = list(jobs)
-    while waiting or made.busy:
-        while waiting and made.room:
-            made.begin(waiting.pop(0))
-        for event in made.step():
-            events[event.number].append(event)
-    assert all(isinstance(each[-1], (Finished, Failed)) for each in events.values())
-    return events
-
-
-def reply_of(events: Sequence[Event]) -> ChatReply:
-    reader, assembly = ChunkReader(Traits(), []), Assembly()
-    for event in events:
-        if isinstance(event, Piece) and event.data:
-            assembly.add(reader.read(event.data, event.data))
-    if (rest := reader.rest()) is not None:
-        assembly.add(rest)
-    assert reader.complete
-    reply = assembly.reply()
-    assert isinstance(reply, ChatReply)
-    return reply
-
-
-def job(number: int = 1, messages: Any = None, *, done: tuple[int, ...] = (), **parameters: Any) -> Job:
-    body = {"messages": messages or HELLO, "max_tokens": 12, **parameters}
-    return Job(number, body, done)
-
-
-def answer(made: Any, **parameters: Any) -> ChatReply:
-    return reply_of(run(made, job(**parameters))[1])
-
-
-def tokens_of(events: Sequence[Event]) -> list[int]:
-    return [token for event in events if isinstance(event, Piece) for token in event.tokens]
 
 
 def plain_ids(messages: Any = HELLO, **named: Any) -> list[int]:
