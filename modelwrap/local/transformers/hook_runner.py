@@ -128,12 +128,15 @@ class HookRunner(_WholeAnswers[_Waiting]):
             said["do_sample"] = draws
         if body.get("logit_bias"):
             said["sequence_bias"] = {(token,): bias for token, bias in sampling.logit_bias.items()}
-        for name in said.keys() - taken(self._function, said).keys():
-            raise _unsupported("logit_bias" if name == "sequence_bias" else name)
+        takes = taken(self._function, said)
+        for name in said.keys() - takes.keys():
+            name = "logit_bias" if name == "sequence_bias" else name
+            if name in body:
+                raise _unsupported(name)
         limit = next((name for name in LIMITS if body.get(name) is not None), None)
         if limit is not None and not taken(self._function, {"max_new_tokens": 1}):
             raise _unsupported(limit)
-        return said
+        return takes
 
     def _answered(self, together: Sequence[_Waiting]) -> list[list[Event]]:
         chats = [waiting.chat[0] for waiting in together]
