@@ -330,6 +330,7 @@ async def _events(response: HttpResponse, idle: float, decoder: Decoder) -> Asyn
                 raise limit.passed()
     for event in decoder.finish():
         yield event
+    decoder.check()
 
 
 async def _drain(events: AsyncIterator[sse.Event], response: HttpResponse) -> None:

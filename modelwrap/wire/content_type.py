@@ -47,11 +47,12 @@ class ContentType:
         """Read a text; `InvalidResponse` where it is not in the charset that was named."""
         try:
             return body.decode(self.encoding)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise self.unreadable(error) from None
 
-    def unreadable(self, error: UnicodeDecodeError) -> InvalidResponse:
-        return InvalidResponse(f"the text is not {self.charset.upper()}: {error.reason} at byte {error.start}")
+    def unreadable(self, error: UnicodeError) -> InvalidResponse:
+        why = f"{error.reason} at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
+        return InvalidResponse(f"the text is not {self.charset.upper()}: {why}")
 
 
 def content_type_of(headers: Mapping[str, str]) -> ContentType:

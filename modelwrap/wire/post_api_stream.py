@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from codecs import getincrementaldecoder
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, TypeAlias
@@ -44,56 +45,91 @@ def decoder_for(headers: Mapping[str, str], knows: Callable[[JSON], bool]) -> ss
     return sse.Decoder() if content_type.name == "text/event-stream" else Sniffed(content_type, knows)
 
 
-class Lines:
+class _Pieces(ABC):
+    """Read a body piece by piece; what is good comes out before what is wrong behind it is raised."""
+
+    def __init__(self) -> None:
+        self._failed: InvalidResponse | None = None
+
+    def feed(self, data: bytes) -> list[sse.Event]:
+        return self._careful(data)
+
+    def check(self) -> None:
+        """Raise what is wrong behind the last event."""
+        if self._failed is not None:
+            raise self._failed
+
+    def finish(self) -> list[sse.Event]:
+        return self._careful(b"", final=True)
+
+    def _careful(self, data: bytes, *, final: bool = False) -> list[sse.Event]:
+        self.check()
+        events: list[sse.Event] = []
+        try:
+            self._read(data, events, final=final)
+        except InvalidResponse as error:
+            if not events:
+                raise
+            self._failed = error
+        return events
+
+    @abstractmethod
+    def _read(self, data: bytes, events: list[sse.Event], *, final: bool) -> None: ...
+
+
+class Lines(_Pieces):
     """Read a body of one JSON a line."""
 
     def __init__(self, largest: int = sse.LARGEST_EVENT) -> None:
+        super().__init__()
         self._largest = largest
         self._line = bytearray()
 
-    def feed(self, data: bytes) -> list[sse.Event]:
+    def _read(self, data: bytes, events: list[sse.Event], *, final: bool) -> None:
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
         self._line += rest
+        for line in lines:
+            _add_line(events, line)
         if len(self._line) > self._largest:
             raise ResponseTooLarge(f"one line of the stream is larger than {self._largest} bytes")
-        return [event for line in lines if (event := _event(line)) is not None]
-
-    def check(self) -> None:
-        """Hold nothing back: what is wrong is raised as it comes."""
-
-    def finish(self) -> list[sse.Event]:
-        event = _event(bytes(self._line), unfinished=True)
-        return [] if event is None else [event]
+        if final:
+            _add_line(events, bytes(self._line), unfinished=True)
 
 
-class Text:
+class Text(_Pieces):
     """Read a body of plain text."""
 
     def __init__(self, content_type: ContentType) -> None:
+        super().__init__()
         self._content_type = content_type
         self._decoder = getincrementaldecoder(content_type.encoding)()
 
-    def feed(self, data: bytes, *, final: bool = False) -> list[sse.Event]:
+    def _read(self, data: bytes, events: list[sse.Event], *, final: bool) -> None:
+        failed: InvalidResponse | None = None
         try:
             text = self._decoder.decode(data, final)
-        except UnicodeDecodeError as error:
-            raise self._content_type.unreadable(error) from None
-        return [sse.Event(TEXT, text)] if text else []
+        except UnicodeError as error:
+            failed = self._content_type.unreadable(error)
+            text = self._before(error)
+        if text:
+            events.append(sse.Event(TEXT, text))
+        if failed is not None:
+            raise failed
 
-    def check(self) -> None:
-        """Hold nothing back: what is wrong is raised as it comes."""
-
-    def finish(self) -> list[sse.Event]:
-        return self.feed(b"", final=True)
+    def _before(self, error: UnicodeError) -> str:
+        """Give what could be read."""
+        if not isinstance(error, UnicodeDecodeError):
+            return ""
+        return error.object[: error.start].decode(self._content_type.encoding, "ignore")
 
 
 _Reader: TypeAlias = sse.Decoder | Lines | Text
 
 
-class Sniffed:
+class Sniffed(_Pieces):
     """Find out by its first bytes what a body is that does not say so, or says what many do.
 
     A line of JSON is held until something follows: one alone is a whole answer.
@@ -102,6 +138,7 @@ class Sniffed:
     def __init__(
         self, content_type: ContentType, knows: Callable[[JSON], bool], largest: int = sse.LARGEST_EVENT
     ) -> None:
+        super().__init__()
         self._content_type = content_type
         self._knows = knows
         self._largest = largest
@@ -112,16 +149,24 @@ class Sniffed:
         self._line_end = -1
         self._reader: _Reader | None = None
 
-    def feed(self, data: bytes) -> list[sse.Event]:
+    def check(self) -> None:
+        super().check()
         if self._reader is not None:
-            return self._reader.feed(data)
-        self._held += data
-        if len(self._held) > self._largest:
-            raise ResponseTooLarge(f"one line of the stream is larger than {self._largest} bytes")
-        if not self._enough(data):
-            return []
-        self._reader = self._chosen()
-        return [] if self._reader is None else self._take_held(self._reader)
+            self._reader.check()
+
+    def _read(self, data: bytes, events: list[sse.Event], *, final: bool) -> None:
+        if self._reader is None:
+            self._held += data
+            if len(self._held) > self._largest:
+                raise ResponseTooLarge(f"one line of the stream is larger than {self._largest} bytes")
+            self._reader = self._chosen(final=final) if final or self._enough(data) else None
+            if self._reader is None:
+                return
+            data = bytes(self._held)
+            self._held.clear()
+        events += self._reader.feed(data)
+        if final:
+            events += self._reader.finish()
 
     def _enough(self, data: bytes) -> bool:
         """Tell whether there is something to choose by; only new bytes are looked at, for there may be very many."""
@@ -137,22 +182,7 @@ class Sniffed:
             self._line_end = self._held.find(b"\n", max(self._start, known))
         return self._line_end >= 0 and bool(self._held[max(self._line_end, known) :].strip())
 
-    def check(self) -> None:
-        if self._reader is not None:
-            self._reader.check()
-
-    def finish(self) -> list[sse.Event]:
-        if self._reader is not None:
-            return self._reader.finish()
-        self._reader = self._chosen(final=True) or Text(self._content_type)
-        return [*self._take_held(self._reader), *self._reader.finish()]
-
-    def _take_held(self, reader: _Reader) -> list[sse.Event]:
-        held = bytes(self._held)
-        self._held.clear()
-        return reader.feed(held)
-
-    def _chosen(self, *, final: bool = False) -> _Reader | None:
+    def _chosen(self, *, final: bool) -> _Reader | None:
         """Choose the reader; None where more must come to know."""
         begins = bytes(self._held).removeprefix(_BOM).lstrip()
         if begins.startswith(self._events):
@@ -178,14 +208,15 @@ class Sniffed:
         return sse.Decoder() if final else Lines()
 
 
-def _event(line: bytes, *, unfinished: bool = False) -> sse.Event | None:
+def _add_line(events: list[sse.Event], line: bytes, *, unfinished: bool = False) -> None:
     try:
         text = line.removeprefix(_BOM).decode("utf-8").strip()
     except UnicodeDecodeError as error:
         if unfinished:
-            return None
+            return
         raise InvalidResponse(f"a line of the stream is not UTF-8: {error.reason} at byte {error.start}") from None
-    return sse.Event(None, text, unfinished) if text else None
+    if text:
+        events.append(sse.Event(None, text, unfinished))
 
 
 # From events to OpenAI's.
@@ -293,12 +324,7 @@ class Pieces:
                 if isinstance(value.get(end), bool):
                     return self._of_marked(value, last=value[end])
         chat = self._whole(value)
-        if chat is None:
-            return self._event(None, value)
-        choice = chat["choices"][0]
-        reason = choice.get("finish_reason")
-        # DashScope's word for "not yet".
-        return self._event({"delta": choice["message"], "finish_reason": None if reason == "null" else reason}, value)
+        return self._event(None, value) if chat is None else self._event_of(_deltas(chat), value)
 
     def _of_token(self, value: dict[str, Any]) -> sse.Event | None:
         """Tell a token of text-generation-inference, whose last comes with the whole text."""
@@ -311,20 +337,33 @@ class Pieces:
     def _of_marked(self, value: dict[str, Any], *, last: bool) -> sse.Event | None:
         """Tell a piece that says whether it is the last."""
         self._open = not last
-        chat = answers.chat_in(value)
-        choice = chat["choices"][0] if chat else {"message": {}}
-        reason = choice.get("finish_reason") or "stop" if last else None
-        return self._event({"delta": choice["message"], "finish_reason": reason}, value)
+        choices = _deltas(answers.chat_in(value) or {"choices": [{"index": 0, "message": {}}]})
+        if last:
+            choices = [{**choice, "finish_reason": choice.get("finish_reason") or "stop"} for choice in choices]
+        return self._event_of(choices, value)
 
     def _event(self, choice: dict[str, Any] | None, value: JSON = None) -> sse.Event | None:
+        return self._event_of([] if choice is None else [{"index": 0, **choice}], value)
+
+    def _event_of(self, choices: list[dict[str, Any]], value: JSON) -> sse.Event | None:
         """Make an event of what a piece says and what it counts; None where it does neither."""
         known = {"model": value["model"]} if isinstance(value, dict) and isinstance(value.get("model"), str) else {}
         usage = None if value is None else self._counts(value)
-        if choice is None and usage is None:
+        if not choices and usage is None:
             return None
         cost = {} if usage is None else {"usage": usage}
-        choices = [] if choice is None else [{"index": 0, **choice}]
         return sse.Event(None, json.dumps({**known, "choices": choices, **cost}))
+
+
+def _deltas(chat: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tell the choices of an answer as those of a piece."""
+    return [_delta(choice) for choice in chat["choices"] if isinstance(choice, dict)]
+
+
+def _delta(choice: dict[str, Any]) -> dict[str, Any]:
+    told = {"delta" if name == "message" and "delta" not in choice else name: item for name, item in choice.items()}
+    # DashScope's word for "not yet".
+    return {**told, "finish_reason": None} if told.get("finish_reason") == "null" else told
 
 
 def refusal_at(place: Place, said: JSON, raw: JSON) -> failures.Refusal:

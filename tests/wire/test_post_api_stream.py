@@ -28,6 +28,7 @@ def read(pieces: list[bytes], headers: dict[str, str]) -> tuple[list[sse.Event],
             events += decoder.feed(piece)
             decoder.check()
         events += decoder.finish()
+        decoder.check()
     except CallError as error:
         failed = str(error)
     if all(event.event == TEXT for event in events):
@@ -73,6 +74,12 @@ def test_a_charset_that_nobody_knows_is_an_error() -> None:
     _, failed = read([b"Bonn"], {"content-type": "text/plain; charset=zlib"})
 
     assert "nobody knows the charset" in failed
+
+
+def test_a_charset_that_wants_a_mark_and_has_none_is_an_error() -> None:
+    _, failed = read([b"Bonn"], {"content-type": "text/plain; charset=utf-16"})
+
+    assert "the text is not UTF-16: UTF-16 stream does not start with BOM" in failed
 
 
 def test_half_a_letter_at_the_end_is_an_error() -> None:
