@@ -13,6 +13,9 @@ from modelwrap.wire.turns import without_cache_mark
 Item: TypeAlias = dict[str, Any]
 """An item of a response's input or output, or a part of one's content."""
 
+_CALLS = ("function_call", "custom_tool_call")
+# What xAI's own tool `x_search` does is told as calls of custom tools, which nobody else is to answer.
+_RUN_AT_XAI = frozenset({"x_keyword_search", "x_semantic_search", "x_user_search", "x_thread_fetch"})
 _HELD = frozenset({"url", "detail", "filename", "file_data", "file_id"})
 
 
@@ -43,6 +46,12 @@ def to_text(content: Any, where: str, changes: list[Change]) -> str:
 def kind_of(item: Mapping[str, Any]) -> str:
     """Name an item's type, which messages need not say."""
     return str(item.get("type") or ("message" if "role" in item else ""))
+
+
+def is_call(item: Mapping[str, Any]) -> bool:
+    """Tell whether an item is the call of a tool that the caller is to answer."""
+    kind, name = kind_of(item), item.get("name")
+    return kind in _CALLS and not (kind == "custom_tool_call" and isinstance(name, str) and name in _RUN_AT_XAI)
 
 
 def texts_of(items: list[Item], *, final: bool = False) -> list[str]:

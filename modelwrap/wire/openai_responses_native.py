@@ -13,13 +13,13 @@ from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import Change, Message
 from modelwrap.wire import body as bodies
-from modelwrap.wire.openai_responses_content import Item, kind_of, parts_of, refusals_of, texts_of
+from modelwrap.wire.openai_responses_content import Item, is_call, kind_of, parts_of, refusals_of, texts_of
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import native_extra
 
 PROVIDER = "openai"
 
-_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+_CALLED_WITH = {"function_call": "arguments", "custom_tool_call": "input"}
 _MESSAGE_KEYS = frozenset({"id", "type", "role", "status", "content"})
 _TEXT_KEYS = frozenset({"type", "text", "annotations", "logprobs"})
 _CALL_KEYS = frozenset({"id", "type", "status", "call_id", "name", "arguments", "input"})
@@ -88,7 +88,7 @@ def fitted(native: list[Item], text: str, calls: list[Item], changes: list[Chang
             follows = [item] if same_text else [_said(text)] if text_waits else []
             text_waits = False
             agrees = same_text
-        elif kind_of(item) in _CALLS:
+        elif is_call(item):
             call = left.pop(str(item.get("call_id")), None)
             agrees = call is not None and _is_same_call(call, item)
             follows = [item] if agrees else [call] if call is not None else []
@@ -121,7 +121,7 @@ def sendable(items: list[Item], changes: list[Change], *, replay_reasoning: bool
         return cut
     tell(changes, _UNREADABLE if replay_reasoning else _UNWANTED)
     # A tool of the server's has no other form than the one that refers to the reasoning.
-    return [_unnamed(item) for item in without if kind_of(item) in ("message", *_CALLS)]
+    return [_unnamed(item) for item in without if kind_of(item) == "message" or is_call(item)]
 
 
 def _unnamed(item: Item) -> Item:
@@ -156,13 +156,13 @@ def _is_plain_message(item: Item) -> bool:
 
 def _is_plain_call(item: Item) -> bool:
     said = {name for name, value in item.items() if value is not None}
-    return kind_of(item) in _CALLS and said <= _CALL_KEYS
+    return is_call(item) and said <= _CALL_KEYS
 
 
 def _is_same_call(call: Item, item: Item) -> bool:
     if call["type"] != kind_of(item) or call["name"] != item.get("name"):
         return False
-    field = _CALLS[call["type"]]
+    field = _CALLED_WITH[call["type"]]
     one, other = call[field], item.get(field)
     return bool(one == other) or (field == "arguments" and _value(one) == _value(other))
 

@@ -12,6 +12,7 @@ from modelwrap.wire import failures
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.openai_responses_content import (
     Item,
+    is_call,
     is_text,
     kind_of,
     parts_of,
@@ -160,10 +161,6 @@ def _thought(response: Mapping[str, Any], items: list[Item]) -> str:
     # mistral.rs has it beside the items.
     alone = response.get("reasoning")
     return BETWEEN_THOUGHTS.join(thoughts) or (alone if isinstance(alone, str) and alone.strip() else "")
-
-
-def is_call(item: Item) -> bool:
-    return kind_of(item) in ("function_call", "custom_tool_call")
 
 
 def to_call(item: Item, names: Mapping[str, str]) -> dict[str, Any]:

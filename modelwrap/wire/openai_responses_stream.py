@@ -9,7 +9,7 @@ from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, is_text, kind_of, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import Item, is_call, is_text, kind_of, parts_of, thoughts_of
 from modelwrap.wire.openai_responses_item import ARGUMENTS, OpenItem
 from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
@@ -19,7 +19,6 @@ from modelwrap.wire.openai_responses_reply import (
     ending,
     identity,
     images_of,
-    is_call,
     logprobs_of,
     to_annotation,
     to_call,
@@ -328,7 +327,9 @@ class EventReader:
         piece = event.get("delta")
         custom = str(event["type"]).startswith("response.custom")
         opened, chunks = self._at(event, "custom_tool_call" if custom else "function_call")
-        return [*chunks, self._arguments(opened, piece)] if isinstance(piece, str) and piece else chunks
+        if not isinstance(piece, str) or not piece or not is_call(opened.start):
+            return chunks
+        return [*chunks, self._arguments(opened, piece)]
 
     def _arguments(self, opened: OpenItem, piece: Any) -> ChatChunk:
         if isinstance(piece, str):
