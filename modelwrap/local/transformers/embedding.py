@@ -90,13 +90,16 @@ class EmbeddingRunner:
 
     def step(self) -> list[Event]:
         batch = [self._ahead.popleft() for _ in range(min(self._batch_size, len(self._ahead)))]
+        failed: dict[int, ModelwrapError] = {}
         for text, vector in zip(batch, self._computed(batch), strict=True):
-            request = text.request
             if isinstance(vector, ModelwrapError):
-                return [*self._finished(), *self._failed(request, vector)]
-            request.vectors[text.place] = vector
-            request.missing -= 1
-        return self._finished()
+                failed.setdefault(text.request.number, vector)
+            else:
+                text.request.vectors[text.place] = vector
+                text.request.missing -= 1
+        for number in failed:
+            self.cancel(number)
+        return [*self._finished(), *(Failed(number, error) for number, error in failed.items())]
 
     def close(self) -> None:
         self._ahead.clear()
@@ -110,10 +113,6 @@ class EmbeddingRunner:
             del self._requests[request.number]
             events += [Piece(request.number, self._told(request)), Finished(request.number)]
         return events
-
-    def _failed(self, request: _Request, error: ModelwrapError) -> list[Event]:
-        self.cancel(request.number)
-        return [Failed(request.number, error)]
 
     def _told(self, request: _Request) -> dict[str, Any]:
         return {

@@ -109,8 +109,9 @@ class _Pooling:
 
 
 def _modes(said: Mapping[str, Any]) -> tuple[str, ...]:
-    if isinstance(mode := said.get("pooling_mode"), str):
-        return (mode,) if mode in _MODES else ()
+    if (named := said.get("pooling_mode")) is not None:
+        several = (named,) if isinstance(named, str) else tuple(named)
+        return several if all(mode in _MODES for mode in several) else ()
     return tuple(mode for mode, written in _MODES.items() if said.get(f"pooling_mode_{written}"))
 
 

