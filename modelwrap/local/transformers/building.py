@@ -165,12 +165,9 @@ def embedding_runner(settings: Mapping[str, Any], device: str) -> Runner:
 
 
 def _chat_runner(info: Any, batch_size: int, context: int | None) -> Runner:
-    from importlib import import_module
+    from modelwrap.local.transformers.runner import runner_of
 
-    runner: Runner = import_module("modelwrap.local.transformers.runner").runner_of(
-        info, batch_size=batch_size, context=context
-    )
-    return runner
+    return runner_of(info, batch_size=batch_size, context=context)
 
 
 def _embedding_runner(loaded: Loaded, settings: Mapping[str, Any]) -> Runner:

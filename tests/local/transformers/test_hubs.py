@@ -138,7 +138,8 @@ def test_a_repository_that_is_not_there_is_named(hub: Hub) -> None:
 def test_where_nobody_answers_it_says_what_can_be_done(
     hub: Hub, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *asked: None)
+    if hub.name == "modelscope":
+        monkeypatch.setattr("modelscope_hub._download_control._DownloadControl.sleep", lambda *asked: None)
     for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
 
