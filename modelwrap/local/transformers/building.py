@@ -105,6 +105,8 @@ class ChatBuilder(Builder):
             info = self._loaded(device)
         elif not entries.brings_model(info):
             info = entries.laid_over(info, self._loaded(device))
+        elif self._settings.chat_template is not None:
+            info = entries.laid_over({"chat_template": self._settings.chat_template}, info)
         if (model := entries.attribute(info, "model")) is not None:
             self.remember(model)
         return _chat_runner(info, self._settings.batch_size, self._settings.context)
