@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.media_parts import Media, held, media_of, wrong
 from modelwrap.wire.repair import tell
@@ -105,6 +104,6 @@ def _document(source: dict[str, Any], media: Media) -> Block:
 
 
 def _own_file(file_id: str, where: str) -> str:
-    if file_id.startswith("file-"):
-        raise BadRequest(f"{where}: {file_id} is a file at OpenAI, which Claude cannot read", sent=False)
+    if file_id.startswith(("file-", "files/")) or "://" in file_id:
+        raise wrong(where, f"{file_id} is a file at another provider, which Claude cannot read")
     return file_id

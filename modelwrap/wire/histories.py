@@ -78,16 +78,22 @@ def with_images_shown(messages: list[Message], changes: list[Change]) -> list[Me
     """Let the user show the images that models made, to wires that take none from an assistant."""
 
     def take(message: Message) -> tuple[Message, list[Any]]:
-        images = message.get("images")
-        if message.get("role") != "assistant" or not isinstance(images, list) or not images:
+        images, content = message.get("images"), message.get("content")
+        if message.get("role") != "assistant":
+            return message, []
+        beside = images if isinstance(images, list) else []
+        parts = content if isinstance(content, list) else []
+        among = [part for part in parts if _is_image(part)]
+        if not (beside or among):
             return message, []
         tell(changes, _SHOWN)
-        if not all(isinstance(image, Mapping) and image.get("image_url") for image in images):
+        if not all(isinstance(image, Mapping) and image.get("image_url") for image in [*beside, *among]):
             raise BadRequest("messages.images: must be parts of type image_url", sent=False)
-        for name in sorted({name for image in images for name in native_names(image)}):
+        for name in sorted({name for image in beside for name in native_names(image)}):
             tell(changes, Change("dropped", f"extra_content.{name}", "another provider's"))
-        shown = [{"type": "image_url", "image_url": image["image_url"]} for image in images]
-        return {name: value for name, value in message.items() if name != "images"}, shown
+        shown = [{"type": "image_url", "image_url": image["image_url"]} for image in [*among, *beside]]
+        rest = {name: value for name, value in message.items() if name != "images"}
+        return ({**rest, "content": [part for part in parts if part not in among]} if among else rest), shown
 
     return handed_over(messages, take)
 
@@ -120,6 +126,10 @@ def in_words(message: Message, where: str, changes: list[Change]) -> Message:
         raise BadRequest(f"{where}: this wire does not take back what a model said aloud", sent=False)
     tell(changes, _IN_WORDS)
     return {**{name: value for name, value in message.items() if name != "audio"}, "content": words}
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "image_url"
 
 
 def said_of(message: Mapping[str, Any]) -> Any:

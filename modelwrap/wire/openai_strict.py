@@ -16,6 +16,7 @@ from modelwrap.wire.histories import (
     with_images_shown,
     with_own_ids,
 )
+from modelwrap.wire.media_parts import media_of, wrong
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import REASONING, arguments_text, spelled, tell_of_unknown, tool_name, without_cache_mark
 
@@ -24,6 +25,9 @@ _LONGEST_ID = 40
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
 _NOT_IN_SPEAKERS = re.compile(r"[\s<|\\/>]")
 _ANY_LETTER = re.compile(r"(?!)")
+
+_FILES = ("file", "document_url")
+_FOREIGN_FILE = re.compile(r"file_|files/|\w+://")
 
 _KEYS = {
     "user": {"role", "content", "name"},
@@ -149,7 +153,7 @@ def _message(message: Message, where: str, changes: list[Change]) -> Message:
         if (name in known or name in _OF_OTHERS) and (value is not None or name == "content")
     }
     if "content" in written:
-        written["content"] = _content(written["content"], changes)
+        written["content"] = _content(written["content"], f"{where}.content", changes)
     if isinstance(name := written.get("name"), str):
         written["name"] = tool_name(name, function_name, changes) if role == "tool" else _speaker(name, changes)
     if role == "assistant":
@@ -160,11 +164,21 @@ def _message(message: Message, where: str, changes: list[Change]) -> Message:
     return written
 
 
-def _content(content: Any, changes: list[Change]) -> Any:
+def _content(content: Any, where: str, changes: list[Change]) -> Any:
     if not isinstance(content, (list, Mapping)):
         return content
-    parts = as_parts(content)
-    return [without_cache_mark(part, changes) if isinstance(part, Mapping) else part for part in parts] or None
+    return [_part(part, f"{where}[{number}]", changes) for number, part in enumerate(as_parts(content))] or None
+
+
+def _part(part: Any, where: str, changes: list[Change]) -> Any:
+    if not isinstance(part, Mapping):
+        return part
+    media = media_of(part, where) if part.get("type") in _FILES else None
+    if media is not None and media.url:
+        raise wrong(where, 'Chat Completions take no file by its URL; give its bytes, or "api": "responses"')
+    if media is not None and _FOREIGN_FILE.match(media.file_id):
+        raise wrong(where, f"{media.file_id} is a file at another provider, which OpenAI cannot read")
+    return without_cache_mark(part, changes)
 
 
 def _speaker(name: str, changes: list[Change]) -> str:
