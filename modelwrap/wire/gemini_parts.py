@@ -155,6 +155,8 @@ class PartsReader:
     # What the fields leave unsaid.
 
     def _own(self) -> dict[str, Any]:
+        if self._parts == [{"text": self.said}]:
+            return {}
         own: dict[str, Any] = {}
         signed = [part for part in self._parts if type(part.get("text")) is str and part.get("thoughtSignature")]
         if signed:

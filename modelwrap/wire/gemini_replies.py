@@ -153,9 +153,9 @@ def count(metadata: Mapping[str, Any], name: str) -> int:
     value = metadata.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    elif isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:15])
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 def _modalities(metadata: Mapping[str, Any], *names: str) -> dict[str, int]:
