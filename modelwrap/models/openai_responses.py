@@ -115,9 +115,10 @@ class OpenAIResponses(HttpModel):
                 async with aclosing(events):
                     async for event in events:
                         number = openai_responses.number_of(event)
-                        if rest is not None and number is not None and number <= last:
-                            continue
-                        last, waits = last if number is None else number, _waits_for_rest()
+                        if number is not None:
+                            if number <= last and rest is not None:
+                                continue
+                            last, waits = number, _waits_for_rest()
                         yield event
                         if rest is not None and end.marked:
                             return
