@@ -78,8 +78,15 @@ def test_a_call_carries_a_token_of_the_machine_s(colour: Colour, server: Loopbac
     assert "resource=https://cognitiveservices.azure.com" in unquote(machine.asked[0].path)
 
 
-def test_a_hundred_calls_of_either_colour_ask_for_one_token(server: Loopback, machine: Loopback) -> None:
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_hundred_calls_of_either_colour_ask_for_one_token(server: Loopback, machine: Loopback, expired: bool) -> None:
     server.script(chat_answer())
+    model: Any = azure(server)
+    if expired:
+        model("Hi")
+        model.model.credential._clock = lambda: time.monotonic() + 2 * 3600
+        server.asked.clear()
+        machine.asked.clear()
     give = tokens()[0]
 
     def slowly(asked: Asked) -> Answer:
@@ -87,7 +94,6 @@ def test_a_hundred_calls_of_either_colour_ask_for_one_token(server: Loopback, ma
         return give(asked)
 
     machine.script(slowly)
-    model = azure(server)
     start = threading.Barrier(51)
 
     def call() -> Reply:
