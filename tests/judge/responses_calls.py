@@ -306,6 +306,34 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
             ]
         },
     ),
+    "result with a file of theirs": (
+        [
+            user("Draw."),
+            assistant(tool_calls=[call(1)]),
+            user(
+                None,
+                extra_content={
+                    "openai": {
+                        "input": [own_result(1, [{"type": "input_image", "file_id": "file-1", "detail": "low"}])]
+                    }
+                },
+            ),
+        ],
+        {},
+        {
+            "input": [
+                user("Draw."),
+                own_call(1),
+                own_result(1, [{"type": "input_image", "file_id": "file-1", "detail": "low"}]),
+            ]
+        },
+    ),
+    "reasoning of xAI's": (
+        "Hi",
+        {"model": "grok-4.3", "reasoning_effort": "low"},
+        {"model": "grok-4.3", "input": HI, "reasoning": {"effort": "low"}, "include": ENCRYPTED},
+    ),
+    "small limit": ("Hi", {"max_tokens": 1}, {"input": HI, "max_output_tokens": 16}),
     "kept at the server": ("Hi", {"store": True}, {"input": HI, "store": True}),
     "previous response": (
         [result(1, "Sun.")],
