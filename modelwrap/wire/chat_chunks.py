@@ -136,7 +136,7 @@ class ChunkReader:
             return delta
         delta = {**delta, "content": said}
         if reasoning:
-            delta["reasoning_content"] = (delta.get("reasoning_content") or "") + reasoning
+            delta["reasoning_content"] = _text(delta.get("reasoning_content")) + reasoning
         if splitter.thought:
             tell(self._changes, THOUGHT)
         return delta

@@ -124,6 +124,8 @@ def _repair(data: Any, path: tuple[int | str, ...], kind: str, value: JSON, chan
         tell(changes, Change("repaired", name, f"null was read as {_UNKNOWN_LOGPROB}"))
     elif value is None:
         holder[key] = _NOTHING
+    elif kind == "string_type" and isinstance(holder[key], str):
+        return  # a part of the content has come to stand here
     elif key == "content" and kind == "string_type" and (parts := _parts(value)):
         _repair_content(holder, parts, changes)
     else:
@@ -177,9 +179,11 @@ def _repair_content(message: dict[str, Any], parts: list[Any], changes: list[Cha
     said, thought = content_text([part for part in parts if _image(part) is None], changes)
     message["content"] = said
     if images:
-        message["images"] = [*(message.get("images") or ()), *images]
+        known = message.get("images")
+        message["images"] = [*(known if isinstance(known, list) else ()), *images]
     if thought is not None:
-        message["reasoning_content"] = (message.get("reasoning_content") or "") + thought
+        before = message.get("reasoning_content")
+        message["reasoning_content"] = (before if isinstance(before, str) else "") + thought
     tell(changes, Change("converted", "content", "a list of parts was joined into text and reasoning_content"))
 
 

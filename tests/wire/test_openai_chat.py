@@ -314,6 +314,19 @@ def test_an_image_among_the_parts_stands_where_images_stand(place: Any) -> None:
     assert reply.raw == body
 
 
+@pytest.mark.parametrize("odd", [5, 1.5, True, [1], {"a": 1}])
+def test_what_stands_oddly_beside_a_thought_does_not_cost_it(odd: Any) -> None:
+    parts = [{"type": "thinking", "thinking": "so"}, {"type": "image_url", "image_url": "https://host/a.png"}]
+
+    whole = reply_of(answer({"content": parts, "reasoning_content": odd, "images": odd if type(odd) is int else []}))
+    read = Read(piece(delta={"content": "<think>so</think>Yes", "reasoning_content": odd}), STOP)
+
+    assert whole.choices[0].message.reasoning_content == "so"
+    assert whole.image_urls == ["https://host/a.png"]
+    assert read.error is None
+    assert (read.reply.choices[0].message.reasoning_content, read.reply.text) == ("so", "Yes")
+
+
 def test_think_tags_stay_where_they_are_no_tags() -> None:
     reply = reply_of(answer({"content": "<think>so</think>Yes"}), traits=Traits(think_tags=False))
 
