@@ -32,7 +32,7 @@ from modelwrap.wire.claude_thinking import BINDING_BETA, LEAVES_OUT, STALE, drop
 from modelwrap.wire.claude_tools import tools_of
 from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
-from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.openai_chat import to_post
 from modelwrap.wire.repair import tell
 from modelwrap.wire.structured import check_answer
 from modelwrap.wire.urls import join
@@ -53,20 +53,12 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
 
     An answer too long to be waited for in one piece is asked for as a stream, which `from_response` reads, too.
     """
-    body = to_body(call, traits)
-    headers = {"anthropic-version": API_VERSION, **to_headers(call, endpoint)}
+    request = to_post(join(endpoint.base_url, "/messages", endpoint.query), to_body(call, traits), call, endpoint)
+    headers = {"anthropic-version": API_VERSION, **request.headers}
     if traits.drops_stale_thinking:
         betas = str(headers.get("anthropic-beta", "")).split(",")
         headers["anthropic-beta"] = ",".join(dict.fromkeys(filter(None, [*betas, BINDING_BETA])))
-    return HttpRequest(
-        method="POST",
-        url=join(endpoint.base_url, "/messages", endpoint.query),
-        headers=headers,
-        json=body,
-        content=to_bytes(body),
-        connection=endpoint.connection,
-        stream=call.stream,
-    )
+    return replace(request, headers=headers)
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:

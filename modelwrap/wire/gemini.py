@@ -32,7 +32,7 @@ from modelwrap.wire.gemini_parameters import camel, to_parameters
 from modelwrap.wire.gemini_stream import StreamReader
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
-from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.openai_chat import to_post
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.structured import check_answer
 from modelwrap.wire.turns import given_names
@@ -44,17 +44,9 @@ from modelwrap.wire.usage import token_usage
 
 def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
     """Write the request; `BadRequest` names what Gemini cannot be told."""
-    body = to_body(call, traits)
     action, query = ("streamGenerateContent", {"alt": "sse"}) if call.stream else ("generateContent", {})
-    return HttpRequest(
-        method="POST",
-        url=operation_url(call, action, endpoint, {**query, **endpoint.query}),
-        headers=to_headers(call, endpoint),
-        json=body,
-        content=to_bytes(body),
-        connection=endpoint.connection,
-        stream=call.stream,
-    )
+    url = operation_url(call, action, endpoint, {**query, **endpoint.query})
+    return to_post(url, to_body(call, traits), call, endpoint)
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:

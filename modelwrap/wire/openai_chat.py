@@ -46,16 +46,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     A parameter goes out as it was given, None as null; only `stream_options=None` stands for itself: ask for no
     usage on a stream.
     """
-    body = to_body(call, traits)
-    return HttpRequest(
-        method="POST",
-        url=join(endpoint.base_url, "/chat/completions", endpoint.query),
-        headers=to_headers(call, endpoint),
-        json=body,
-        content=to_bytes(body),
-        connection=endpoint.connection,
-        stream=call.stream,
-    )
+    return to_post(join(endpoint.base_url, "/chat/completions", endpoint.query), to_body(call, traits), call, endpoint)
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
@@ -69,6 +60,19 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
             body["stream_options"] = {"include_usage": True}
     body.update(call.extra_body)
     return body
+
+
+def to_post(url: str, body: JSON, call: WireCall, endpoint: Endpoint) -> HttpRequest:
+    """Write a request that posts JSON."""
+    return HttpRequest(
+        method="POST",
+        url=url,
+        headers=to_headers(call, endpoint),
+        json=body,
+        content=to_bytes(body),
+        connection=endpoint.connection,
+        stream=call.stream,
+    )
 
 
 def to_headers(call: WireCall, endpoint: Endpoint) -> dict[str, str | Secret]:

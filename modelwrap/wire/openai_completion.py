@@ -34,15 +34,7 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     if body.get("stream_options") is None:
         body.pop("stream_options", None)
     body.update(call.extra_body)
-    return HttpRequest(
-        method="POST",
-        url=join(endpoint.base_url, "/completions", endpoint.query),
-        headers=openai_chat.to_headers(call, endpoint),
-        json=body,
-        content=openai_chat.to_bytes(body),
-        connection=endpoint.connection,
-        stream=call.stream,
-    )
+    return openai_chat.to_post(join(endpoint.base_url, "/completions", endpoint.query), body, call, endpoint)
 
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:

@@ -24,7 +24,7 @@ from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
 from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
-from modelwrap.wire.openai_chat import to_bytes, to_headers
+from modelwrap.wire.openai_chat import to_post
 from modelwrap.wire.openai_responses_input import to_input
 from modelwrap.wire.openai_responses_parameters import server_keeps_history, to_parameters
 from modelwrap.wire.openai_responses_reply import UNFINISHED, failure_of, items_of, to_reply
@@ -40,16 +40,7 @@ _PATH = "/responses"
 
 def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpRequest:
     """Write the request; `BadRequest` names what cannot be sent."""
-    body = to_body(call, traits)
-    return HttpRequest(
-        method="POST",
-        url=join(endpoint.base_url, _PATH, endpoint.query),
-        headers=to_headers(call, endpoint),
-        json=body,
-        content=to_bytes(body),
-        connection=endpoint.connection,
-        stream=call.stream,
-    )
+    return to_post(join(endpoint.base_url, _PATH, endpoint.query), to_body(call, traits), call, endpoint)
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
