@@ -71,41 +71,33 @@ class Dispatch:
                     ticket.call.flush()
             self._go_on()
 
-    def load(self) -> None:
-        """Start every replica, and wait until they are ready; raises what is in the way of the first that cannot."""
+    def load(self) -> list[Future[None]]:
+        """Start every replica, and promise for each that it will be ready."""
         with self._lock:
             self._check_open()
-            waiting = [self._awaited(replica) for replica in self._replicas if replica.leaving is None]
+            ready = [self._awaited(replica) for replica in self._replicas if replica.leaving is None]
             self._go_on()
-        for future in waiting:
-            future.exception()
-        for future in waiting:
-            future.result()
+        return ready
 
-    def add(self, device: str) -> None:
-        """Start another replica, and wait until it is ready; one that cannot be started is not kept."""
-        replica = Replica(device)
+    def add(self, device: str) -> Future[None]:
+        """Start another replica, and promise that it will be ready; one that cannot be started is not kept."""
+        replica = Replica(device, on_probation=True)
         with self._lock:
             self._check_open()
             self._replicas.append(replica)
             ready = self._awaited(replica)
             self._go_on()
-        try:
-            ready.result()
-        except ModelwrapError:
-            with self._lock:
-                self._leave(replica)
-            raise
+        return ready
 
-    def remove(self, device: str | None = None) -> None:
-        """Take away the replica that was added last, there or anywhere, when it has done what it does."""
+    def remove(self, device: str | None = None) -> Future[None]:
+        """Take away the replica that was added last, there or anywhere, and promise that it will be gone."""
         gone: Future[None] = Future()
         with self._lock:
             replica = self._last(device)
             replica.leaving = [gone]
             self._settle(replica)
             self._go_on()
-        gone.result()
+        return gone
 
     def close(self, timeout: float) -> bool:
         """Stop everything; False if something is still there after `timeout` seconds."""
@@ -147,6 +139,7 @@ class Dispatch:
             self._wake()
             if not any(replica.hopeful for replica in self._replicas):
                 self._fail_all([*self._queue.values(), *self._suspects], self._nobody)
+                self._forgive()
 
     def _freest(self) -> Replica | None:
         free = [replica for replica in self._replicas if replica.open]
@@ -221,7 +214,7 @@ class Dispatch:
         replica.begun, replica.room = report.begun, report.room
         replica.empty = not report.inside and report.begun == replica.given
         if not replica.ready:
-            replica.ready, replica.error = True, None
+            replica.ready, replica.on_probation, replica.error = True, False, None
             self._tell_waiting(replica, None)
         calls: dict[Call, None] = {}
         for event in report.events:
@@ -283,6 +276,10 @@ class Dispatch:
                 for ticket in self._suspects.take(replica.places):
                     replica.on_trial = True
                     self._give(replica, ticket)
+        self._forgive()
+
+    def _forgive(self) -> None:
+        """Let those take new jobs that broke, once no suspect is left."""
         if not self._suspects:
             for replica in [replica for replica in self._replicas if replica.broken]:
                 replica.broken = False
@@ -341,7 +338,7 @@ class Dispatch:
         replica.rests_until = time.monotonic() + _REST
         replica.deaths = 0
         self._tell_waiting(replica, error)
-        if replica.leaving is not None:
+        if replica.leaving is not None or replica.on_probation:
             self._leave(replica)
 
     def _tell_waiting(self, replica: Replica, error: ModelwrapError | None) -> None:

@@ -15,6 +15,8 @@ class Replica:
     """Be the model on one device: the worker that has it now, and what is in there."""
 
     device: str
+    on_probation: bool = False
+    """Whether it is not kept if it cannot be started."""
     worker: Worker | None = None
     ready: bool = False
     given: int = 0

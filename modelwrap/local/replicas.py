@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import wait
 from weakref import WeakSet, finalize
 
 from modelwrap.errors import WouldDeadlock
@@ -52,16 +53,19 @@ class Replicas:
         self._begun().cancel(numbers)
 
     def load(self) -> None:
-        """Start on every device, and wait until all are ready."""
-        self._begun().load()
+        """Start on every device, and wait until all are ready; raises what is in the way of the first that is not."""
+        ready = self._begun().load()
+        wait(ready)
+        for future in ready:
+            future.result()
 
     def add(self, device: str) -> None:
         """Start on another device, or on one a second time, and wait until that is ready."""
-        self._begun().add(device)
+        self._begun().add(device).result()
 
     def remove(self, device: str | None = None) -> None:
         """Leave the device that was added last, there or anywhere, when what is computed on it is done."""
-        self._begun().remove(device)
+        self._begun().remove(device).result()
 
     def close(self) -> None:
         """Stop; what was not answered fails. The next call starts anew."""
