@@ -291,7 +291,9 @@ class ImageAssembly:
         return bool(self._raw)
 
     def add(self, chunk: ChatChunk) -> None:
-        self._raw.append(chunk.raw)
+        # A body that came in place of a stream may hold several images.
+        if not self._raw or chunk.raw is not self._raw[-1]:
+            self._raw.append(chunk.raw)
         assert isinstance(chunk, ImageChunk)
         if chunk.partial:
             return

@@ -104,6 +104,16 @@ def test_previews_come_before_the_image(colour: Colour, server: Loopback, tmp_pa
     assert [path.read_bytes() for path in made.save(tmp_path)] == [PNG]
 
 
+def test_a_body_in_place_of_a_stream_is_kept_once(colour: Colour, server: Loopback) -> None:
+    body = {**MADE, "data": [{"b64_json": "iVBOAAAA"}, {"b64_json": "iVBOBBBB"}]}
+    server.script(json_answer(body))
+
+    chunks, reply = colour.stream(load(server), "a cat", n=2)
+
+    assert [len(chunk.image_urls) for chunk in chunks if isinstance(chunk, ImageChunk)] == [1, 1]
+    assert reply.raw == [body]
+
+
 def test_an_event_may_be_as_large_as_an_image(colour: Colour, server: Loopback) -> None:
     last = {"type": "image_generation.completed", "b64_json": "iVBO" + "A" * (17 * 2**20)}
     server.script(Answer(200, {"content-type": "text/event-stream"}, [event(last)]))
