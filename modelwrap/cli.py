@@ -163,7 +163,9 @@ def download(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     from modelwrap.factory import load_with_keys
 
-    models, keyless = load_with_keys(_config(options), plugins=options.plugins)
+    models, keyless = (
+        (_models(options), []) if options.entrypoint else load_with_keys(_config(options), plugins=options.plugins)
+    )
     with models:
         lacking = {one.name: one for one in keyless}
         if not models and not lacking:
@@ -303,8 +305,13 @@ def _endpoint(model: Model) -> str:
 
 
 def _models(options: argparse.Namespace, *, offer_embedded: bool = False) -> Models:
-    from modelwrap.factory import load
+    from modelwrap.factory import init, load
 
+    if options.entrypoint:
+        from modelwrap.given import from_entrypoint
+
+        from_entrypoint()
+        return init(options.config, plugins=options.plugins)
     models = load(_config(options, offer_embedded=offer_embedded), plugins=options.plugins)
     if not models:
         raise ConfigError(_EMPTY_CONFIG)

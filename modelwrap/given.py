@@ -16,14 +16,6 @@ ENTRYPOINT_VARIABLE = "ENTRYPOINT"
 _USUAL_FILE = "model_entrypoint.py"
 _HOLDER = "model_info"
 
-_HOOKS = frozenset(
-    {
-        *("model_name", "model", "tokenizer", "processor", "encode", "encode_kwargs", "decode", "decode_kwargs"),
-        *("generate", "generate_kwargs", "apply_chat_template", "apply_chat_template_kwargs", "end_of_text"),
-        *("batchable", "inference"),
-    }
-)
-
 
 def from_transformers(
     model_info: Any = None, /, *, name: str | None = None, replace: bool = False, **given: Any
@@ -37,23 +29,23 @@ def from_transformers(
 
     The same objects given twice are nothing; others under a name that is taken are a `ConfigError`, unless `replace`.
     """
-    from modelwrap.local.transformers.entries import Given, attribute, brings_model
+    from modelwrap.local.transformers.entries import HOOKS, Given, attribute, brings_model, hooks_of
 
-    hooks = {key: given[key] for key in _HOOKS & given.keys() if given[key] is not None}
-    if model_info is not None and hooks:
-        hooks = {**_hooks_of(model_info), **hooks}
-    info: Any = hooks or model_info
+    # A chat template is a key of configs as well, and is taken as one.
+    hooks = {key: given[key] for key in HOOKS & given.keys() - {"chat_template"} if given[key] is not None}
+    options = {key: value for key, value in given.items() if key not in HOOKS or key == "chat_template"}
+    info: Any = {**hooks_of(model_info), **hooks} if hooks and model_info is not None else hooks or model_info
     if info is None:
         raise ConfigError("from_transformers: give model=… and tokenizer=… or processor=…, or a model_info")
     source = attribute(info, "model")
     if isinstance(source, (str, os.PathLike)):
-        hooks = {key: value for key, value in _hooks_of(info).items() if key != "model"}
-        info, model = hooks, os.fspath(source)
+        info, model = {key: value for key, value in hooks_of(info).items() if key != "model"}, os.fspath(source)
+    elif isinstance(info, type) or brings_model(info):
+        model = _name_of(info, source) or name
+        if source is not None and attribute(info, "model_name") is None:
+            info = {**hooks_of(info), "model_name": model}
     else:
-        model = _name_of(info, source)
-        if not (isinstance(info, type) or brings_model(info)):
-            raise ConfigError("from_transformers: there is no model=… among what was given")
-    options = {key: value for key, value in given.items() if key not in _HOOKS}
+        raise ConfigError("from_transformers: there is no model=… among what was given")
     config = {"config_name": name or model, "model_type": "transformers", "model": model, **options}
     return factory.keep(config, Given(info), replace=replace)
 
@@ -72,13 +64,6 @@ def from_entrypoint(
     if info is None:
         raise ConfigError(f"{file}: sets no {_HOLDER}, which holds the model and its hooks")
     return from_transformers(info, name=name, replace=replace)
-
-
-def _hooks_of(info: Any) -> dict[str, Any]:
-    from modelwrap.local.transformers.entries import attribute
-
-    found = {key: attribute(info, key) for key in _HOOKS}
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _name_of(info: Any, model: Any) -> str:

@@ -105,7 +105,7 @@ class ChatBuilder(Builder):
             info = self._loaded(device)
         elif not entries.brings_model(info):
             info = entries.laid_over(info, self._loaded(device))
-        elif self._settings.chat_template is not None:
+        elif self._settings.chat_template is not None and entries.attribute(info, "inference") is None:
             info = entries.laid_over({"chat_template": self._settings.chat_template}, info)
         if (model := entries.attribute(info, "model")) is not None:
             self.remember(model)

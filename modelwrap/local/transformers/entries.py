@@ -11,6 +11,15 @@ from typing import Any
 from modelwrap.errors import ConfigError
 from modelwrap.suggestions import nearest
 
+HOOKS = frozenset(
+    {
+        *("model_name", "model", "tokenizer", "processor", "encode", "encode_kwargs", "decode", "decode_kwargs"),
+        *("generate", "generate_kwargs", "apply_chat_template", "apply_chat_template_kwargs", "end_of_text"),
+        *("batchable", "chat_template"),
+    }
+)
+"""The names under which hooks are looked for."""
+
 # What says nothing by its identity: a method is another object each time that somebody names it.
 _COMPARED = (str, int, dict, MethodType)
 
@@ -83,11 +92,15 @@ def brings_model(info: Any) -> bool:
     return attribute(info, "model") is not None or attribute(info, "inference") is not None
 
 
-def laid_over(hooks: Any, loaded: Any) -> dict[str, Any]:
-    """Take from hooks what they have, and the rest from what was loaded."""
-    names = {name for source in (hooks, loaded) for name in _names(source)}
-    found = {name: attribute(hooks, name) for name in names}
-    return {name: attribute(loaded, name) if value is None else value for name, value in found.items()}
+def laid_over(hooks: Any, info: Any) -> dict[str, Any]:
+    """Take from hooks what they have, and the rest from elsewhere."""
+    return {**hooks_of(info), **hooks_of(hooks)}
+
+
+def hooks_of(info: Any) -> dict[str, Any]:
+    """Give by their names the hooks that a dict or an object has."""
+    found = {name: attribute(info, name) for name in HOOKS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def attribute(info: Any, name: str) -> Any:
@@ -97,9 +110,3 @@ def attribute(info: Any, name: str) -> Any:
 
 def _is_called(target: Any) -> bool:
     return inspect.isclass(target) or inspect.isroutine(target)
-
-
-def _names(source: Any) -> list[str]:
-    if isinstance(source, Mapping):
-        return list(source)
-    return [name for name in dir(source) if not name.startswith("_")]
