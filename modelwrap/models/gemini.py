@@ -25,7 +25,7 @@ from modelwrap.secrets import Secret
 from modelwrap.types import Message, Reply
 from modelwrap.wire import gemini, gemini_list
 from modelwrap.wire.gemini_candidates import token_of
-from modelwrap.wire.gemini_content import fetches_itself
+from modelwrap.wire.gemini_content import fetches_itself, known_type
 from modelwrap.wire.gemini_replies import PAUSED
 from modelwrap.wire.media_parts import Media
 from modelwrap.wire.urls import normalised_gemini_base
@@ -140,8 +140,9 @@ class Gemini(PausingModel):
         return model
 
     def takes_url(self, media: Media) -> bool:
-        """Tell whether media go out as their URL: Google's own, and on Vertex all that is public."""
-        return fetches_itself(media.url) or self.traits.facts.platform == "vertex"
+        """Tell whether media go out as their URL: Google's own, and on Vertex all whose type is known."""
+        on_vertex = self.traits.facts.platform == "vertex"
+        return fetches_itself(media.url) or (on_vertex and bool(known_type(media)))
 
     async def to_input(self, call: Call, runtime: Runtime) -> list[Message]:
         take_response_format(call, strict=False)

@@ -77,7 +77,7 @@ def _parts(item: Any, where: str, changes: list[Change], *, takes_urls: bool) ->
         raise wrong(where, f"Gemini takes no part of type {kind!r}")
     if held(item).get("detail") not in (None, "auto"):
         tell(changes, Change("dropped", "image_url.detail", "Gemini has media_resolution, one for all media of a call"))
-    return [{**_media_part(media, held(item), where, takes_urls=takes_urls), **_beside(item)}]
+    return [{**_media_part(media, where, takes_urls=takes_urls), **_beside(item)}]
 
 
 def _without_hints(item: Mapping[str, Any], changes: list[Change]) -> Mapping[str, Any]:
@@ -93,13 +93,15 @@ def _beside(item: Mapping[str, Any]) -> Part:
     return {name: value for name, value in item.items() if name not in ("type", item["type"])}
 
 
-def _media_part(media: Media, inner: Mapping[str, Any], where: str, *, takes_urls: bool) -> Part:
+def _media_part(media: Media, where: str, *, takes_urls: bool) -> Part:
     if media.file_id:
-        return _file(_own_file(media.file_id, where), _declared(inner) or media.type)
+        return _file(_own_file(media.file_id, where), media.type)
     if not media.url:
         return _inline(media, where)
-    if fetches_itself(media.url) or (takes_urls and media.url.startswith(("http://", "https://"))):
-        return _file(media.url, _declared(inner) or _type_by_name(media.url))
+    if takes_urls and media.url.startswith(("gs://", "http://", "https://")):
+        return _file(media.url, known_type(media) or _untold(where))
+    if fetches_itself(media.url):
+        return _file(media.url, media.type or _type_by_name(media.url))
     raise wrong(where, "Gemini reads nothing from the web here; give the bytes, or a file that Google keeps")
 
 
@@ -112,10 +114,13 @@ def _file(uri: str, kind: str) -> Part:
     return {"fileData": {"fileUri": uri, **({"mimeType": kind} if kind else {})}}
 
 
-def _declared(inner: Mapping[str, Any]) -> str:
-    """Read a media type that somebody wrote beside a URL or the name of a file."""
-    found = inner.get("mime_type") or inner.get("media_type") or inner.get("format")
-    return found if isinstance(found, str) and "/" in found else ""
+def known_type(media: Media) -> str:
+    """Give the type of media elsewhere, which Vertex wants to know; empty where neither they nor their name tell it."""
+    return media.type or ("video/mp4" if _YOUTUBE.match(media.url) else _type_by_name(media.url))
+
+
+def _untold(where: str) -> str:
+    raise wrong(where, 'Vertex wants to know what this is; write its "mime_type" beside the URL')
 
 
 def _type_by_name(url: str) -> str:

@@ -117,7 +117,7 @@ def media_of(part: Mapping[str, Any], where: str) -> Media | None:
     name = inner.get("filename")
     name = name if isinstance(name, str) else None
     if kind == "file" and not value and isinstance(inner.get("file_id"), str):
-        return Media(kind, file_id=inner["file_id"], name=name)
+        return Media(kind, _declared(inner), file_id=inner["file_id"], name=name)
     where = f"{where}.{part['type']}.{field}"
     if not isinstance(value, str) or not value:
         raise wrong(where, "is missing" if not value else "must be a string")
@@ -126,7 +126,7 @@ def media_of(part: Mapping[str, Any], where: str) -> Media | None:
         _, text = ((), url.payload) if url.is_base64 else url.decoded(where)
         return Media(_kind_by_type(url.type, kind), url.type, text, name=name)
     if _is_url(value):
-        return Media(kind, url=value, name=name)
+        return Media(kind, _declared(inner), url=value, name=name)
     if part["type"] == "input_audio":
         return Media(kind, type_of_format(str(inner.get("format") or "")) or "", value)
     if part["type"] == "file":
@@ -179,6 +179,12 @@ def held(part: Mapping[str, Any]) -> dict[str, Any]:
     kind = part["type"]
     inner = part.get(kind)
     return dict(inner) if isinstance(inner, Mapping) else {_PLACES[kind][0]: inner}
+
+
+def _declared(inner: Mapping[str, Any]) -> str:
+    """Read a media type that somebody wrote beside a URL or the name of a file."""
+    found = inner.get("mime_type") or inner.get("media_type") or inner.get("format")
+    return found if isinstance(found, str) and "/" in found else ""
 
 
 def is_data_url(value: str) -> bool:

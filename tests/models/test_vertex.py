@@ -16,7 +16,7 @@ from modelwrap.errors import AuthenticationFailed, ConfigError, CredentialError,
 from modelwrap.models.google_login import _lifetime
 from tests.colours import Colour
 from tests.gemini_wire import answer, pieces_of, refusal, stream_answer, whole_answer
-from tests.loopback import Loopback, json_answer
+from tests.loopback import Answer, Loopback, json_answer
 
 HOME = "/v1beta1/projects/mine/locations/global/publishers/google"
 
@@ -216,6 +216,25 @@ def test_a_token_goes_over_plain_http_to_nobody(login: Login) -> None:
                 "client_args": {"vertexai": True, "project": "mine", "base_url": "http://gateway.example"},
             }
         )
+
+
+def test_media_whose_type_nobody_tells_go_out_as_bytes(colour: Colour, server: Loopback) -> None:
+    picture = b"\x89PNG\r\n\x1a\n"
+    sent = Answer(200, {"content-type": "image/png", "content-length": str(len(picture))}, [picture])
+    server.script(sent, whole_answer("A picture."))
+    host = f"127.0.0.1:{server.port}"
+    model = model_at(server, api_key="k", media={"private_hosts": [host]})
+    urls = (f"http://{host}/a", f"http://{host}/b.jpg")
+    look = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+
+    colour.call(model, [{"role": "user", "content": look}])
+
+    fetched, asked = server.asked
+    assert fetched.path == "/a"
+    assert asked.body["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}},
+        {"fileData": {"mimeType": "image/jpeg", "fileUri": urls[1]}},
+    ]
 
 
 def test_what_holds_on_vertex_holds_behind_a_gateway(server: Loopback, login: Login) -> None:
