@@ -8,7 +8,7 @@ from typing import Any
 
 from modelwrap.errors import BadRequest, InvalidResponse
 from modelwrap.types import JSON, EmbeddingReply
-from modelwrap.wire.usage import token_usage
+from modelwrap.wire.usage import tokens_read
 
 # Two thousand vectors of three thousand numbers, written out.
 LARGEST_ANSWER = 256 * 2**20
@@ -94,7 +94,7 @@ def joined(parts: Sequence[EmbeddingReply]) -> EmbeddingReply:
     reply._raw = [part.raw for part in parts]
     reply.meta.request_id = parts[-1].meta.request_id
     if "usage" in data:
-        reply.meta.usage = token_usage(reply.usage)
+        reply.meta.usage = tokens_read(reply.usage)
     return reply
 
 

@@ -17,7 +17,7 @@ from modelwrap.wire.gemini_content import to_parts
 from modelwrap.wire.gemini_parameters import HINTS, camel
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
-from modelwrap.wire.usage import token_usage
+from modelwrap.wire.usage import tokens_read
 
 __all__ = ["from_error", "from_response", "from_stream", "lesson", "to_request"]
 
@@ -134,7 +134,7 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
     reply._raw = data
     reply.meta.request_id = failures.request_id_of(headers)
     if "usage" in reply.model_fields_set:
-        reply.meta.usage = token_usage(reply.usage)
+        reply.meta.usage = tokens_read(reply.usage)
     return reply
 
 

@@ -18,7 +18,7 @@ from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.repair import validated
 from modelwrap.wire.urls import join
-from modelwrap.wire.usage import token_usage
+from modelwrap.wire.usage import tokens_read
 
 _ENCODING = "encoding_format"
 _BASE64 = "base64"
@@ -113,7 +113,7 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
     reply._raw = data
     reply.meta.request_id = failures.request_id_of(headers)
     if "usage" in reply.model_fields_set:
-        reply.meta.usage = token_usage(reply.usage)
+        reply.meta.usage = tokens_read(reply.usage)
     return reply
 
 

@@ -23,7 +23,7 @@ from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.places import Place, at, with_value, written
 from modelwrap.wire.post_api_stream import MUST_BE_JSON, SHAPES_OF_PIECES, Pieces, refusal_at
 from modelwrap.wire.urls import with_query
-from modelwrap.wire.usage import token_usage
+from modelwrap.wire.usage import tokens_read
 
 Kind: TypeAlias = Literal["any", "chat", "image", "embedding"]
 
@@ -207,7 +207,7 @@ class Service:
         cost = {} if usage is None else {"usage": usage}
         reply = EmbeddingReply.model_validate({"object": "list", "data": listed(vectors), "model": call.model, **cost})
         if usage is not None:
-            reply.meta.usage = token_usage(reply.usage)
+            reply.meta.usage = tokens_read(reply.usage)
         return reply
 
     # Answers in many pieces.

@@ -111,7 +111,8 @@ def counts_in(found: JSON) -> dict[str, int] | None:
     for prompt, completion in _COUNTS:
         if isinstance(found, dict) and (_is_count(found.get(prompt)) or _is_count(found.get(completion))):
             return _usage(found.get(prompt), found.get(completion), found.get("total_tokens"))
-    return None
+    total = found.get("total_tokens") if isinstance(found, dict) else None
+    return _usage(None, None, total) if _is_count(total) else None
 
 
 def images_in(raw: JSON, *, surely: bool = False) -> list[dict[str, str]] | None:

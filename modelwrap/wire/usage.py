@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from modelwrap.types import TokenUsage, Usage
@@ -48,6 +49,13 @@ def token_usage(usage: Usage) -> TokenUsage:
         cache_write=min(cache_write, prompt),
         reasoning=min(reasoning, completion),
     )
+
+
+def tokens_read(usage: Usage) -> TokenUsage:
+    """Read what vectors cost: what a server counts in its total alone (Voyage) was read, for nothing is written."""
+    counted = token_usage(usage)
+    written = min(max(usage.completion_tokens, 0), counted.total)
+    return replace(counted, prompt=counted.total - written, completion=written)
 
 
 def _first(*counts: Any) -> int:

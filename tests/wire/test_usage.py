@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwrap.types import TokenUsage, Usage
-from modelwrap.wire.usage import token_usage
+from modelwrap.wire.usage import token_usage, tokens_read
 
 count = st.none() | st.integers(-5, 2000)
 details = st.none() | st.dictionaries(
@@ -92,3 +92,20 @@ def test_algebra_holds_whatever_was_sent(sent: dict[str, Any]) -> None:
 )
 def test_counts_are_read_under_every_name(sent: dict[str, Any], expected: TokenUsage) -> None:
     assert token_usage(Usage.model_validate(sent)) == expected
+
+
+@pytest.mark.parametrize(
+    "usage, prompt, completion",
+    [
+        ({"total_tokens": 5}, 5, 0),
+        ({"prompt_tokens": 5, "total_tokens": 5}, 5, 0),
+        ({"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}, 5, 0),
+        ({"prompt_tokens": 5}, 5, 0),
+        ({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}, 3, 2),
+        ({}, 0, 0),
+    ],
+)
+def test_what_vectors_cost_was_read(usage: dict[str, int], prompt: int, completion: int) -> None:
+    counted = tokens_read(Usage.model_validate(usage))
+
+    assert (counted.prompt, counted.completion) == (prompt, completion)
