@@ -34,6 +34,7 @@ from tests.loopback import Loopback
 
 SEARCH = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "rivers"}}
 FOUND = {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": []}
+THINKS = {"type": "enabled", "budget_tokens": 1024}
 THOUGHT = {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"}
 LOOK = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Rome"}}
 
@@ -85,7 +86,7 @@ def test_a_stream_adds_up_to_the_whole_reply(colour: Colour, server: Loopback) -
 
 def test_what_came_goes_back_as_it_came(colour: Colour, server: Loopback) -> None:
     server.script(stream_answer(THOUGHT, "I look.", LOOK, stop="tool_use"), message_answer("Sun."))
-    model = model_at(server, generate_args={"max_tokens": 100})
+    model = model_at(server, generate_args={"max_tokens": 2000, "thinking": THINKS})
 
     _, first = colour.stream(model, "Weather?")
     result = {"role": "tool", "tool_call_id": "toolu_1", "content": "Sun."}
