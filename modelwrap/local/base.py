@@ -78,7 +78,7 @@ class LocalModel(Model):
         if "max_completion_tokens" in parameters and "max_completion_tokens" not in known and "max_tokens" in known:
             parameters.setdefault("max_tokens", parameters.pop("max_completion_tokens"))
             call.changes.append(Change("renamed", "max_completion_tokens", "given as max_tokens"))
-        if parameters.get("n") == 1:
+        if (answers := parameters.get("n")) == 1 and answers is not True:
             del parameters["n"]
         for name in ("extra_headers", "extra_query"):
             if getattr(call, name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -167,7 +167,7 @@ def test_an_entrypoint_that_is_missing_or_sets_nothing_is_said(tmp_path: Path, m
 class Parrot:
     """Be an entry class as Model Server has them."""
 
-    devices: list[str] = []
+    devices: ClassVar[list[str]] = []
 
     def __init__(self, prefix: str, mark: str = "!") -> None:
         self.prefix, self.mark = prefix, mark
