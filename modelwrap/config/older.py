@@ -31,6 +31,12 @@ _LITELLM_HOSTS = {
     "lm_studio": "lmstudio",
 }
 _LITELLM_TYPES = {"anthropic": "claude", "gemini": "gemini", "openai": "openai"}
+# What LiteLLM's other prefixes want, of which a name alone says too little.
+_LITELLM_ELSEWHERE = {
+    "azure": '"azure_openai" with its azure_endpoint',
+    "azure_ai": '"azure_openai" with its azure_endpoint',
+    "vertex_ai": '"gemini" with "client_args": {"vertexai": true}',
+}
 _LITELLM_FAMILIES = {"claude": "claude", "gemini": "gemini"}
 
 
@@ -136,8 +142,9 @@ def _litellm(result: Rewritten) -> None:
     elif preset in presets():
         result.become("openai", preset)
     else:
-        where = 'write "openai" with its base_url, or the type of its own'
-        result.mistakes.append(((key,), f"nothing here is known of LiteLLM's {host!r} as a host of models; {where}"))
+        where = _LITELLM_ELSEWHERE.get(host, '"openai" with its base_url, or the type of its own')
+        said = f"nothing here is known of LiteLLM's {host!r} as a host of models; write {where}"
+        result.mistakes.append(((key,), said))
         return
     result.data[key] = model
 

@@ -38,7 +38,7 @@ from modelwrap.wire.embeddings import batches, inputs_of
 from modelwrap.wire.http import Endpoint, HttpRequest, Timeouts, WireCall
 from modelwrap.wire.places import place_of
 from modelwrap.wire.post_api import Kind, Service
-from modelwrap.wire.post_api_stream import decoder_for
+from modelwrap.wire.post_api_bodies import decoder_for
 from modelwrap.wire.transcript import AS_TRANSCRIPT, CHAT_TEMPLATES, templated, texts_of, transcript
 from modelwrap.wire.urls import normalised_url, origin, with_query
 

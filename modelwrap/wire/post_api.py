@@ -21,7 +21,8 @@ from modelwrap.wire.embeddings import check_vectors, listed
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_bytes, to_headers
 from modelwrap.wire.places import Place, at, with_value, written
-from modelwrap.wire.post_api_stream import MUST_BE_JSON, SHAPES_OF_PIECES, Pieces, refusal_at
+from modelwrap.wire.post_api_bodies import MUST_BE_JSON
+from modelwrap.wire.post_api_stream import SHAPES_OF_PIECES, Pieces, refusal_at
 from modelwrap.wire.urls import with_query
 from modelwrap.wire.usage import tokens_read
 

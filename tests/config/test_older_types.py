@@ -150,6 +150,11 @@ def test_a_host_of_litellms_that_nobody_knows_is_named() -> None:
         load(model_type="litellm_chat", model_name="sagemaker/endpoint")
 
 
+def test_a_prefix_of_litellms_that_says_too_little_names_the_type_that_is_meant() -> None:
+    with pytest.raises(ConfigError, match=r'write "azure_openai" with its azure_endpoint'):
+        load(model_type="litellm_chat", model_name="azure/my-deployment")
+
+
 def test_the_key_of_an_older_type_comes_from_its_hosts_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-4Y7-of-the-host")
 

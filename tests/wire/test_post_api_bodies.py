@@ -11,7 +11,7 @@ from modelwrap.errors import CallError, InvalidResponse, ResponseTooLarge
 from modelwrap.wire import sse
 from modelwrap.wire.content_type import content_type_of
 from modelwrap.wire.post_api import Service
-from modelwrap.wire.post_api_stream import TEXT, Sniffed, decoder_for
+from modelwrap.wire.post_api_bodies import TEXT, Sniffed, decoder_for
 from tests.wire.cases import CASES
 
 STREAMS = sorted((CASES / "post_api").glob("*/stream.txt"))
