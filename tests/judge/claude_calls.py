@@ -307,9 +307,11 @@ CALLS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
             ),
             result(1, "Sun."),
         ],
-        {"tools": [WEATHER]},
+        {"tools": [WEATHER], "thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4000},
         {
             "tools": [OWN_WEATHER],
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "max_tokens": 4000,
             "messages": [
                 *HI,
                 assistant([THOUGHT, HIDDEN_THOUGHT, text("I look."), use(1, city="Rome")]),
