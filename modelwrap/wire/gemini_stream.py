@@ -69,7 +69,9 @@ class StreamReader:
 
     def read(self, data: dict[str, Any]) -> ChatChunk:
         """Read one piece."""
-        self._usage = data.get("usageMetadata") or self._usage
+        counted = data.get("usageMetadata")
+        # One without counts is one, too, where no piece had any.
+        self._usage = counted or self._usage or counted
         if not self._identity.keys() >= _IDENTITY:
             self._identity = {**replies.identity(data), **self._identity}
         seed = self._identity.get("id", "")

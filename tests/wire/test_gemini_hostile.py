@@ -266,6 +266,7 @@ def test_damaged_refusal_is_an_error_of_its_status(body: Any, status: int) -> No
 
 
 @given(st.dictionaries(st.sampled_from([*COUNTS, "cachedContentTokenCount"]), st.integers(-5, 100)))
+@example({})
 def test_usage_keeps_to_one_algebra(metadata: dict[str, int]) -> None:
     body = {**REPLY, "usageMetadata": metadata}
 
