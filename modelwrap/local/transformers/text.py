@@ -161,8 +161,6 @@ class Marks:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
-        self._starts = frozenset(text[:length] for text in texts for length in range(1, len(text)))
-        self._longest = max(map(len, texts), default=1) - 1
 
     def find(self, text: str) -> int | None:
         """Give where the one stands that is complete first, as if the text had come letter by letter."""
@@ -171,8 +169,14 @@ class Marks:
 
     def begun(self, text: str) -> int:
         """Measure how much of a text's end one may begin with."""
-        lengths = range(min(self._longest, len(text)), 0, -1)
-        return next((length for length in lengths if text[len(text) - length :] in self._starts), 0)
+        return max((_begun(text, mark) for mark in self._texts), default=0)
+
+
+def _begun(text: str, mark: str) -> int:
+    place = text.find(mark[0], max(0, len(text) - len(mark) + 1))
+    while place >= 0 and not mark.startswith(text[place:]):
+        place = text.find(mark[0], place + 1)
+    return len(text) - place if place >= 0 else 0
 
 
 class StopFinder:
