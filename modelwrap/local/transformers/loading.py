@@ -6,8 +6,9 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,16 @@ def _loading(checkpoint: Checkpoint, progress: Progress | None) -> Iterator[None
         raise MissingPackage(f"{checkpoint.name} needs torch and transformers: {_INSTALL}") from error
     with _alone, shown(progress) as report, _told(transformers.utils.logging, report, checkpoint.name):
         try:
-            yield
+            with _gguf_read(report, checkpoint.name) if checkpoint.gguf_file else nullcontext():
+                yield
         except ModelwrapError:
             raise
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise ConfigError(f"{checkpoint.name}: {_no_memory(checkpoint)}") from error
+            raise ConfigError(f"{checkpoint.name}: {_no_memory()}") from error
         except ImportError as error:
             raise MissingPackage(f"{checkpoint.name} needs another package: {_first_lines(error)}") from error
         except Exception as error:  # whatever the library or a model's own code raises, its files or its config are why
-            raise ConfigError(f"{checkpoint.name} cannot be loaded: {_explained(error, checkpoint)}") from error
+            raise ConfigError(f"{checkpoint.name} cannot be loaded: {_explained(error)}") from error
 
 
 @contextmanager
@@ -121,6 +123,22 @@ def _told(logging_of_library: Any, report: Progress, name: str) -> Iterator[None
     finally:
         logging_of_library.set_tqdm_hook(earlier)
         logging_of_library.set_verbosity(level)
+
+
+@contextmanager
+def _gguf_read(report: Progress, name: str) -> Iterator[None]:
+    """Have a GGUF file read once, where the library does so for config, tokenizer and weights, seconds each time."""
+    import gguf
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    own = gguf.GGUFReader, gguf.get_tensor_name_map, reading.tqdm
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(own[0]), cache(own[1])
+    # This bar alone has no hook.
+    reading.tqdm = partial(_Bar, report, name)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map, reading.tqdm = own
 
 
 class _Bar:
@@ -198,9 +216,8 @@ def _weights(
         arguments["max_memory"] = {int(name) if name.isdigit() else name: size for name, size in most.items()}
     if (quantization := arguments.get("quantization_config")) is not None:
         arguments["quantization_config"] = _quantization(quantization)
-    model, report = auto_class.from_pretrained(
-        checkpoint.folder, config=config, output_loading_info=True, **_files(checkpoint), **arguments
-    )
+    arguments |= _files(checkpoint)
+    model, report = auto_class.from_pretrained(checkpoint.folder, config=config, output_loading_info=True, **arguments)
     _check_whole(checkpoint, [name for name in report["missing_keys"] if not name.startswith(needless)])
     if place == "mps":
         model = model.to(place)
@@ -289,29 +306,29 @@ def _inner(checkpoint: Checkpoint) -> Path:
     return Path(checkpoint.folder, checkpoint.arguments.get("subfolder") or "")
 
 
-def _no_memory(checkpoint: Checkpoint) -> str:
+def _no_memory() -> str:
     return (
         'does not fit into the memory there is; in client_args, take a smaller "dtype" (bfloat16), a '
         '"quantization_config", or "device_map": "auto" for several devices'
     )
 
 
-def _explained(error: Exception, checkpoint: Checkpoint) -> str:
+def _explained(error: Exception) -> str:
     """Add to the library's words what can be done."""
-    words = _first_lines(error)
+    words = str(error)
     if "does not recognize this architecture" in words or "Unrecognized model" in words:
-        return f"{words} {_unknown_kind(checkpoint)}"
+        return f"{_first_lines(error)} {_unknown_kind()}"
     if "trust_remote_code" in words:
         return (
             "it brings code of its own, which runs only where its config says so: read that code, then write "
             '"trust_remote_code": true in client_args'
         )
     if "out of memory" in words.lower():
-        return _no_memory(checkpoint)
-    return words
+        return _no_memory()
+    return _first_lines(error)
 
 
-def _unknown_kind(checkpoint: Checkpoint) -> str:
+def _unknown_kind() -> str:
     import transformers
 
     return (
