@@ -30,6 +30,8 @@ def in_their_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
 
     for auto_class in (transformers.AutoModelForCausalLM, transformers.AutoTokenizer):
         monkeypatch.setattr(auto_class, "from_pretrained", stand_in(auto_class))
+    (tmp_path / "sentence-transformers").mkdir()
+    (tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2").symlink_to(tiny.bert())
     monkeypatch.chdir(tmp_path)
     yield
     modelwrap.clear()
