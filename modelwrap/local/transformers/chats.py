@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from modelwrap.errors import (
-    BadRequest,
-    ContextTooLong,
-    ModelwrapError,
-    ModelwrapWarning,
-    ServerFailed,
-    UnsupportedParameter,
-)
+from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapWarning, UnsupportedParameter
 from modelwrap.local.transformers import parameters
 from modelwrap.local.transformers.answers import AnswerReader, ForcedReader, PlainReader, TemplateReader, reader_of
 from modelwrap.local.transformers.hooks import ModelParts, taken
@@ -212,16 +205,6 @@ def decoded(decode: Any, named: Mapping[str, Any], ids: list[int]) -> str:
 
     text = decode(torch.tensor(ids, dtype=torch.long), **named)
     return str(text[0]) if isinstance(text, (list, tuple)) and text else str(text or "")
-
-
-def failure(name: str, error: Exception) -> ModelwrapError:
-    """Say what went wrong while an answer was computed."""
-    if isinstance(error, ModelwrapError):
-        return error
-    words = " ".join(str(error).split())[:500]
-    failed = ServerFailed(f"the model failed: {type(error).__name__}: {words}", model=name, retryable=False)
-    failed.__cause__ = error
-    return failed
 
 
 def context_of(model: Any, tokenizer: Any) -> int | None:

@@ -12,13 +12,14 @@ import torch
 
 from modelwrap.errors import BadRequest, UnsupportedParameter
 from modelwrap.local.transformers.answers import PlainReader
-from modelwrap.local.transformers.chats import Chat, Chats, failure
+from modelwrap.local.transformers.chats import Chat, Chats
 from modelwrap.local.transformers.hooks import ModelParts, taken
 from modelwrap.local.transformers.parameters import LIMITS, Defaults, read
 from modelwrap.local.transformers.prompts import ids_of
 from modelwrap.local.transformers.rows import free_memory
 from modelwrap.local.transformers.telling import Answer, HookedText, Limits
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
+from modelwrap.local.workers import failure
 
 # What `generate` has no place for, and nothing here can do in its stead.
 _NOT_TOLD = ("presence_penalty", "frequency_penalty", "logprobs", "response_format")
@@ -86,7 +87,7 @@ class _WholeAnswers(ABC, Generic[W]):
             raise
         except Exception as error:  # hooks and entries may raise anything, which is the matter of these chats
             if len(together) == 1:
-                return [Failed(together[0].number, failure(self._name, error))]
+                return [Failed(together[0].number, failure(error))]
         free_memory()
         middle = len(together) // 2
         return self._in_halves(together[:middle]) + self._in_halves(together[middle:])

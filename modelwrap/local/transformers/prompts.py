@@ -100,8 +100,14 @@ class Prompts:
         if self._parts.encode is not None:
             return self._by_hook(self._parts.encode, texts if several else first.text, named, first.images)
         named |= {**self._specials(first.text), **({"padding_side": "left"} if several else {})}
-        reader = self._parts.processor if images else self._parts.tokenizer
-        return reader(text=texts, **{**named, **images, **self._parts.encode_kwargs})
+        named |= {**images, **self._parts.encode_kwargs}
+        if not images:
+            return self._parts.tokenizer(text=texts, **named)
+        try:
+            return self._parts.processor(text=texts, **named)
+        except (ValueError, TypeError, IndexError) as error:
+            # Images of a size or a number that it has no way with.
+            raise BadRequest(f"messages: the processor of this model refuses them: {error}", sent=False) from error
 
     def _by_hook(self, encode: Hook, text: Any, named: Mapping[str, Any], images: list[Any]) -> Any:
         given = self._parts.encode_kwargs

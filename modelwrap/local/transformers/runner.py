@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelwrap.local.transformers.chats import Chat, Chats, failure
+from modelwrap.local.transformers.chats import Chat, Chats
 from modelwrap.local.transformers.constraints import Constraint, Grammars
 from modelwrap.local.transformers.decoding import Broken, Decoder, Token
 from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
@@ -13,6 +13,7 @@ from modelwrap.local.transformers.hooks import ModelParts
 from modelwrap.local.transformers.rows import Row
 from modelwrap.local.transformers.telling import Answer
 from modelwrap.local.work import Event, Failed, Finished, Job, Runner
+from modelwrap.local.workers import failure
 
 
 def runner_of(info: Any, *, batch_size: int, context: int | None = None) -> Runner:
@@ -102,13 +103,13 @@ class ChatRunner:
         answer = self._answers[number]
         if isinstance(outcome, Broken):
             del self._answers[number]
-            return [Failed(number, failure(self._parts.model_name, outcome.error))]
+            return [Failed(number, failure(outcome.error))]
         logprob = None if outcome.logprob is None else (outcome.logprob, outcome.top)
         try:
             pieces = answer.take(outcome.id, logprob)
         except Exception as error:  # a tokenizer or a hook may raise anything; the other answers go on
             self.cancel(number)
-            return [Failed(number, failure(self._parts.model_name, error))]
+            return [Failed(number, failure(error))]
         if answer.finish_reason is None:
             return list(pieces)
         self.cancel(number)

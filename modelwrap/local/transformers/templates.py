@@ -174,6 +174,11 @@ class LibraryTemplate:
         if any(message["role"] == "system" for message in messages) and not self.takes_system:
             raise BadRequest("messages: the chat template of this model has no place for a system message", sent=False)
         text = self._written(messages, tools, named, goes_on=goes_on)
+        for message in messages:
+            if not all(call["function"]["name"] in str(text) for call in message.get("tool_calls") or ()):
+                raise BadRequest(
+                    "messages: the chat template of this model has no place for calls of tools", sent=False
+                )
         if tools and text == self._written(messages, (), named, goes_on=goes_on):
             raise _no_tools()
         return text

@@ -146,6 +146,21 @@ def test_tools_are_refused_where_the_template_has_no_place_for_them(template: st
         prompts(template, chat_template=None if template else "plain").write(HELLO, [LOOK])
 
 
+def test_calls_that_a_template_would_pass_over_are_noticed() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+    with pytest.raises(BadRequest, match="no place for calls of tools"):
+        prompts().write([*HELLO, {"role": "assistant", "content": "Let me see.", "tool_calls": [call]}, *HELLO])
+
+
+def test_images_that_a_processor_has_no_way_with_are_refused() -> None:
+    template = "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}<image><image>"
+    made = seeing(chat_template=template)
+
+    with pytest.raises(BadRequest, match="the processor of this model refuses them"):
+        made.encode(made.write([SEEN]))
+
+
 def test_what_a_call_says_to_the_template_reaches_it_or_is_refused() -> None:
     made = prompts(tiny.CHATML + "{% if calm %}calmly{% endif %}")
 

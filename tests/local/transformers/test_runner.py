@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 import torch
 import transformers
 
-from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapError, ModelwrapWarning, UnsupportedParameter
-from modelwrap.local.transformers.runner import ChatRunner, runner_of
+from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapWarning, UnsupportedParameter
+from modelwrap.local.transformers.runner import runner_of
 from modelwrap.local.work import Failed, Finished, Piece
 from tests.local.transformers import tiny
 from tests.local.transformers.chatting import HELLO, answer, job, reply_of, run, tokens_of
@@ -460,14 +460,3 @@ def test_a_wrong_parameter_is_refused_before_anything_is_computed() -> None:
 
     assert not made.busy
     assert made.room == 8
-
-
-def test_an_error_of_ours_keeps_its_class() -> None:
-    made = runner()
-    assert isinstance(made, ChatRunner)
-    error = ModelwrapError("as it is")
-
-    from modelwrap.local.transformers.chats import failure
-
-    assert failure("m", error) is error
-    made.close()
