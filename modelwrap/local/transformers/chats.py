@@ -69,15 +69,16 @@ class Chats:
         """Say how many tokens an answer may have; `ContextTooLong` where there is room for none."""
         if not prompt:
             raise BadRequest("messages: nothing is left of them to be read", sent=False)
-        # An encoder has memory of its own.
-        taken = 0 if getattr(getattr(self.parts.model, "config", None), "is_encoder_decoder", False) else prompt
-        limits = [limit for limit in (self._context, asked.longest) if limit is not None]
-        for limit in limits:
-            if prompt > limit or taken >= limit:
+        own_memory = getattr(getattr(self.parts.model, "config", None), "is_encoder_decoder", False)
+        # What an encoder reads takes no room from the answer.
+        taken_up = 0 if own_memory else prompt
+        whole = [limit for limit in (self._context, asked.longest) if limit is not None]
+        for limit in whole if not own_memory else [self._context or prompt]:
+            if prompt > limit or taken_up >= limit:
                 raise ContextTooLong(
                     f"the prompt has {prompt} tokens, and prompt and answer together may have {limit}", sent=False
                 )
-        left = [limit - taken for limit in limits]
+        left = [limit - taken_up for limit in whole]
         usual = asked.most_tokens or (None if left else _LONGEST_ANSWER)
         return min([*left, usual] if usual else left)
 

@@ -22,7 +22,7 @@ from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 from modelwrap.local.workers import failure
 
 # What `generate` has no place for, and nothing here can do in its stead.
-_NOT_TOLD = ("presence_penalty", "frequency_penalty", "logprobs", "response_format")
+_NOT_TOLD = ("presence_penalty", "frequency_penalty", "logprobs", "response_format", "ignore_eos")
 _AS_THEY_ARE = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _DRAWN_BY = frozenset(_AS_THEY_ARE) - {"repetition_penalty"}
 

@@ -63,10 +63,10 @@ def template_of(parts: ModelParts) -> Template:
     owner = _owner(parts)
     if chosen is not None:
         return LibraryTemplate(owner, _text_of(chosen), given)
-    if getattr(owner, "chat_template", None):
-        return LibraryTemplate(owner, None, given)
     if "chat_template" in given:
         return LibraryTemplate(owner, given["chat_template"], given)
+    if getattr(owner, "chat_template", None) or _writes_itself(owner):
+        return LibraryTemplate(owner, None, given)
     name = BARE if getattr(getattr(parts.model, "config", None), "is_encoder_decoder", False) else PLAIN
     says = "the words of the conversation" if name == BARE else "lines like `User: …` and `Assistant: …`"
     warnings.warn(
@@ -82,6 +82,15 @@ def _owner(parts: ModelParts) -> Any:
     """Choose whose template it is: the processor's own knows where images stand."""
     readers = [reader for reader in (parts.processor, parts.tokenizer) if reader is not None]
     return next((reader for reader in readers if getattr(reader, "chat_template", None)), readers[-1])
+
+
+def _writes_itself(owner: Any) -> bool:
+    """Tell whether a tokenizer needs no template, because it writes conversations by code of its own."""
+    write = getattr(type(owner), "apply_chat_template", None)
+    return write is not None and write.__module__ not in _NEEDS_TEMPLATE
+
+
+_NEEDS_TEMPLATE = ("transformers.tokenization_utils_base", "transformers.processing_utils")
 
 
 def _text_of(chosen: str) -> str:
@@ -145,7 +154,7 @@ class LibraryTemplate:
 
     @cached_property
     def source(self) -> str:
-        template = self._text or self._owner.chat_template
+        template = self._text or getattr(self._owner, "chat_template", None) or ""
         return "\n".join(template.values()) if isinstance(template, Mapping) else str(template)
 
     @cached_property
@@ -169,7 +178,7 @@ class LibraryTemplate:
 
     def write(self, messages: Sequence[Message], tools: Tools, named: Mapping[str, Any], *, goes_on: bool) -> Any:
         for name in named:
-            if name not in self.source:
+            if self.source and name not in self.source:
                 raise _unread(name)
         if any(message["role"] == "system" for message in messages) and not self.takes_system:
             raise BadRequest("messages: the chat template of this model has no place for a system message", sent=False)

@@ -22,6 +22,7 @@ class Vocabulary:
         self.tokenizer = tokenizer
         added = getattr(tokenizer, "added_tokens_decoder", None) or {}
         self._added: dict[int, str] = {number: token.content for number, token in added.items()}
+        self._numbers = {content: number for number, content in self._added.items()}
         self.specials: frozenset[int] = frozenset(getattr(tokenizer, "all_special_ids", ())) | {
             number for number, token in added.items() if token.special
         }
@@ -50,9 +51,8 @@ class Vocabulary:
 
     def id_of(self, text: str) -> int | None:
         """Give the token that a mark is, where it is one."""
-        for number, content in self._added.items():
-            if content == text:
-                return number
+        if (number := self._numbers.get(text)) is not None:
+            return number
         found: Any = self.tokenizer.convert_tokens_to_ids(text)
         return int(found) if isinstance(found, int) and self._piece_of(found) == text else None
 

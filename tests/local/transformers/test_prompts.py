@@ -16,6 +16,7 @@ from modelwrap.local.transformers.prompts import Prompts, encoded, ids_of
 pytest.importorskip("torch")
 
 import torch
+import transformers
 
 from tests.local.transformers import tiny
 
@@ -221,6 +222,16 @@ def test_a_model_without_template_gets_a_plain_one_with_a_warning() -> None:
     assert made.write(HELLO).text == "User: Hello\n\nAssistant:"
 
 
+def test_a_tokenizer_that_writes_by_its_own_code_needs_no_template() -> None:
+    class Own(transformers.PreTrainedTokenizerFast):  # type: ignore[misc] # its package is not looked into
+        def apply_chat_template(self, messages: list[Any], **_: Any) -> str:
+            return "".join(f"<{message['content']}>" for message in messages)
+
+    tokenizer = Own(tokenizer_object=tiny.tokenizer(None).backend_tokenizer)
+
+    assert prompts(None, tokenizer=tokenizer).write(HELLO).text == "<Hello>"
+
+
 def test_a_model_that_turns_text_into_text_gets_the_words_and_the_end_that_it_wants() -> None:
     tokenizer = tiny._with_end(eos_token="</s>", pad_token="<pad>", bos_token="<pad>")
     model = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=True))
@@ -246,8 +257,6 @@ def test_a_thought_that_is_gone_on_with_is_noticed() -> None:
 
 
 def seeing(**info: Any) -> Prompts:
-    import transformers
-
     processor = transformers.AutoProcessor.from_pretrained(tiny.llava())
     return Prompts(ModelParts.of({"model_name": "seeing", "model": object(), "processor": processor, **info}))
 

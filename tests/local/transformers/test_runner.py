@@ -426,6 +426,9 @@ def test_a_model_with_an_encoder_is_told_the_words(family: str) -> None:
 
     assert reply.text == tokenizer.decode(plain, skip_special_tokens=True)
     assert reply.usage.prompt_tokens == inputs["input_ids"].shape[1]
+    # What the encoder reads does not count for the length of an answer.
+    short = reply_of(run(made, job(max_tokens=None, max_length=4, ignore_eos=True))[1])
+    assert short.usage.completion_tokens == 4 < short.usage.prompt_tokens
 
 
 def test_settings_of_a_model_that_are_not_followed_are_said() -> None:
