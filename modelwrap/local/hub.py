@@ -91,7 +91,7 @@ class HubSource:
         return targets[0]
 
     def _fetch(self, file: str, target: Path, access: _Access, progress: Progress) -> None:
-        if _is_true("HF_HUB_OFFLINE"):
+        if is_true("HF_HUB_OFFLINE"):
             raise WeightsUnavailable("is not on this machine, and HF_HUB_OFFLINE forbids to fetch it")
         part = Part(target.with_name(f"{target.name}.part"))
         url = f"{access.endpoint}/{self.repo}/resolve/{quote(self.revision, safe='')}/{quote(file)}"
@@ -151,11 +151,8 @@ class _Access:
     @classmethod
     def from_environment(cls) -> Self:
         endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-        if not endpoint.startswith(("http://", "https://")) or "@" in endpoint:
-            raise ConfigError("HF_ENDPOINT: begins with http:// or https://, and holds no user name")
-        token = _token()
-        if token and endpoint.startswith("http://") and not is_private_host(host_of(endpoint)):
-            raise ConfigError(f"HF_ENDPOINT: plain http would show the token to everyone on the way to {endpoint}")
+        token = token_of_environment()
+        check_endpoint("HF_ENDPOINT", endpoint, with_token=bool(token))
         return cls(endpoint, token)
 
     def connection(self, url: str) -> Connection:
@@ -165,9 +162,17 @@ class _Access:
         return self.token if origin(url) == origin(self.endpoint) else None
 
 
-def _token() -> Secret | None:
+def check_endpoint(variable: str, endpoint: str, *, with_token: bool) -> None:
+    """Refuse what is no address of a hub, or would show a token to everyone on the way there."""
+    if not endpoint.startswith(("http://", "https://")) or "@" in endpoint:
+        raise ConfigError(f"{variable}: begins with http:// or https://, and holds no user name")
+    if with_token and endpoint.startswith("http://") and not is_private_host(host_of(endpoint)):
+        raise ConfigError(f"{variable}: plain http would show the token to everyone on the way to {endpoint}")
+
+
+def token_of_environment() -> Secret | None:
     """Give the token of the environment, or the one with which the user logged in."""
-    if _is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+    if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         return None
     token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
     if not token:
@@ -192,5 +197,6 @@ def _hubs_cache() -> Path:
     return Path(named).expanduser() if named else _hubs_home() / "hub"
 
 
-def _is_true(variable: str) -> bool:
+def is_true(variable: str) -> bool:
+    """Tell whether a variable of the hub's says yes."""
     return os.environ.get(variable, "").lower() in _TRUE

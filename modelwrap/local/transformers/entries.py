@@ -62,6 +62,11 @@ class Given:
     def brings_model(self) -> bool:
         return inspect.isclass(self.info) or brings_model(self.info)
 
+    @property
+    def is_one_object(self) -> bool:
+        """Whether the model is there already, and there once."""
+        return not inspect.isclass(self.info) and brings_model(self.info)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Given):
             return NotImplemented

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from modelwrap import __version__
 from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError, WeightsUnavailable
 from modelwrap.local import weights
+from modelwrap.local.hub import check_endpoint, is_true, token_of_environment
 from modelwrap.local.progress import Progress, shown
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of
@@ -29,6 +30,8 @@ _PICKLED = "*.bin"
 _CODE = "*.py"
 # The same weights once more, for other programs.
 _FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*", "training_args.bin", "optimizer*"]
+
+_OFFLINE = "is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
 
 # What says where a model comes from or where it goes, and not how it is loaded.
 _ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_mem_usage", "device"}
@@ -176,8 +179,12 @@ class _HuggingFace(_Repository):
 
     def brought(self, progress: Progress) -> Path:
         hub = _library("huggingface_hub", "transformers")
-        # Read now: the library read it when it was imported.
+        # Read now: the library read them when it was imported.
+        if is_true("HF_HUB_OFFLINE") or is_true("TRANSFORMERS_OFFLINE"):
+            raise WeightsUnavailable(_OFFLINE)
         endpoint = os.environ.get("HF_ENDPOINT") or None
+        if endpoint is not None:
+            check_endpoint("HF_ENDPOINT", endpoint, with_token=bool(self.token or token_of_environment()))
         with _errors_of(lambda error: self._advice(hub.errors, error)):
             return Path(
                 hub.snapshot_download(
@@ -202,7 +209,7 @@ class _HuggingFace(_Repository):
         if isinstance(error, errors.HFValidationError):
             return "a repository is named as organisation/name"
         if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
-            return "is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
+            return _OFFLINE
         return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a folder instead"
 
 
@@ -223,6 +230,9 @@ class _ModelScope(_Repository):
     def _api(self, hub: Any) -> Any:
         # Read now: the library keeps what it read first. Of the older name it would warn at each use.
         endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or None
+        if endpoint is not None and "://" in endpoint:
+            with_token = bool(self.token or os.environ.get("MODELSCOPE_API_TOKEN"))
+            check_endpoint("MODELSCOPE_ENDPOINT", endpoint, with_token=with_token)
         return hub.HubApi(hub.HubConfig(endpoint=endpoint, token=self.token))
 
     def _advice(self, hub: Any, error: BaseException) -> str:

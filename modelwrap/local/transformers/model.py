@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
-from modelwrap.errors import BadRequest, StreamTruncated
+from modelwrap.errors import BadRequest, ConfigError, StreamTruncated
 from modelwrap.local.transformers import entries, hubs
 from modelwrap.local.transformers.building import ChatBuilder
 from modelwrap.local.transformers.config import TransformersConfig
@@ -22,6 +22,8 @@ from modelwrap.types import ChatChunk
 from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.chat_chunks import ChunkReader
 
+_ONE_OBJECT = "a model object is in one place; give the name of its weights, or a class, for replicas"
+
 _IDENTITY = ("id", "object", "created", "model")
 
 
@@ -32,6 +34,7 @@ class Transformers(ReplicatedModel):
 
     def __init__(self, config: TransformersConfig, given: entries.Given | None = None) -> None:
         super().__init__(config, ChatBuilder(config, given), here=config.batching == "off")
+        self._is_one_object = given is not None and given.is_one_object
         self.generate_args = {**hubs.defaults_of(config.model).get("generate_args", {}), **config.generate_args}
 
     @classmethod
@@ -39,7 +42,16 @@ class Transformers(ReplicatedModel):
         cls.check_client_args(config)
         if config.entry is None and not (given and given.brings_model):
             hubs.check(config)
+        if given is not None and config.worker == "process":
+            raise ConfigError("worker: objects in hand are in this process, and in none of its own")
+        if given is not None and given.is_one_object and len(config.devices) > 1:
+            raise ConfigError(f"devices: {_ONE_OBJECT}")
         return cls(config, given)
+
+    def add_replica(self, device: str = "auto") -> None:
+        if self._is_one_object:
+            raise ConfigError(f"{self.name}: {_ONE_OBJECT}")
+        super().add_replica(device)
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         await self.ready(runtime)

@@ -120,6 +120,17 @@ def test_what_is_no_hook_is_a_key_of_the_config() -> None:
         modelwrap.from_transformers(name="held")
 
 
+def test_an_object_is_in_one_place() -> None:
+    held: Any = modelwrap.from_transformers(**parts(), name="held")
+
+    with pytest.raises(ConfigError, match="a model object is in one place"):
+        held.add_replica("cpu")
+    with pytest.raises(ConfigError, match="devices: a model object is in one place"):
+        modelwrap.from_transformers(**parts(), name="two", devices=["cpu", "cpu"])
+    with pytest.raises(ConfigError, match="worker: objects in hand are in this process"):
+        modelwrap.from_transformers(**parts(), name="apart", worker="process")
+
+
 ENTRYPOINT = """
 from modelwrap.local.transformers.loading import Checkpoint, load
 

@@ -130,6 +130,14 @@ def test_a_token_opens_what_is_not_for_everyone(hub: Hub) -> None:
     assert (folder / "config.json").is_file()
 
 
+def test_a_token_is_not_given_to_a_mirror_that_would_show_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.setenv(variable, "http://mirror.example.com")
+
+    with pytest.raises(ConfigError, match="plain http would show the token to everyone"):
+        hubs.fetched(config(REPO, hub.name, token="secret-token"))
+
+
 def test_a_repository_that_is_not_there_is_named(hub: Hub) -> None:
     with pytest.raises(WeightsUnavailable, match="tiny/nothing: there is no such repository"):
         hubs.fetched(config("tiny/nothing", hub.name))
@@ -150,6 +158,17 @@ def test_where_nobody_answers_it_says_what_can_be_done(
 def test_nothing_is_fetched_where_the_config_forbids_it(hub: Hub, server: Loopback) -> None:
     with pytest.raises(WeightsUnavailable, match="local_files_only forbids to fetch it"):
         hubs.fetched(config(REPO, hub.name, local_files_only=True))
+
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_nothing_is_asked(variable: str, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv(variable, "1")
+
+    with pytest.raises(WeightsUnavailable, match="is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"):
+        hubs.fetched(config(REPO))
 
     assert server.asked == []
 
