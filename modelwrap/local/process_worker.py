@@ -49,6 +49,7 @@ class ProcessWorker:
         self._scrub = Scrubber(_secrets_in(recipe.settings))
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._ender: threading.Thread | None = None
         self._stopping = False
 
     def start(self, report: Callable[[Report], None]) -> None:
@@ -67,7 +68,7 @@ class ProcessWorker:
     def stop(self) -> None:
         self._stopping = True
         self._outbox.put(Stop())
-        self._thread("end", self._end, _GRACE)
+        self._ender = self._thread("end", self._end, _GRACE)
 
     def join(self, timeout: float) -> bool:
         if self._reader is None:
@@ -76,6 +77,8 @@ class ProcessWorker:
         if self._reader.is_alive():
             self._end(0.0)
             self._reader.join(_SHORT_GRACE)
+        if self._ender is not None:
+            self._ender.join(_SHORT_GRACE)
         return not self._reader.is_alive()
 
     def hide_from_fork(self) -> None:
