@@ -112,7 +112,7 @@ def read_json(text: str, tools: Tools) -> Read:
 
 
 def read_tagged(text: str, tools: Tools) -> Read:
-    """Read `<tool_call>…</tool_call>`, in which JSON stands, or one of two kinds of tags."""
+    """Read `<tool_call>…</tool_call>`, in which JSON stands, or one of three kinds of tags."""
     calls: list[ToolCall] = []
     rest: list[str] = []
     place = 0
@@ -131,16 +131,23 @@ def read_tagged(text: str, tools: Tools) -> Read:
 
 
 _TAGGED = re.compile(
-    r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)|(<function=.*?(?:</function>|\Z))", re.DOTALL
+    r"<(?:minimax:)?tool_call>(.*?)(?:</(?:minimax:)?tool_call>|(?=<tool_call>)|\Z)"
+    r"|(<function=.*?(?:</function>|\Z))",
+    re.DOTALL,
 )
-_FUNCTION = re.compile(r"<function=\s*([^>\s]+)\s*>(.*?)(?:</function>|\Z)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=\s*([^>\s]+)\s*>\n?(.*?)(?:\n?</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_FUNCTION = re.compile(
+    r"<(?:function=|invoke\s+name=)\s*\"?([^>\s\"]+)\"?\s*>(.*?)(?:</(?:function|invoke)>|\Z)", re.DOTALL
+)
+_PARAMETER = re.compile(
+    r"<parameter(?:=|\s+name=)\s*\"?([^>\s\"]+)\"?\s*>\n?(.*?)(?:\n?</parameter>|(?=<parameter[=\s])|\Z)", re.DOTALL
+)
 _PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 
 def _inside_tags(inside: str, tools: Tools) -> list[ToolCall] | None:
-    if found := _FUNCTION.match(inside):
-        return [_typed_call(found[1], _PARAMETER.findall(found[2]), tools)]
+    if _FUNCTION.match(inside):
+        written = _FUNCTION.findall(inside)
+        return [_typed_call(name, _PARAMETER.findall(parameters), tools) for name, parameters in written]
     name = inside.partition("<arg_key>")[0].strip()
     if name in tools:
         written = [(key.strip(), value) for key, value in _PAIR.findall(inside)]
@@ -223,22 +230,53 @@ def arguments_of(name: str, text: str) -> ToolCall | None:
     return ToolCall(name, _dumps(value)) if isinstance(value, dict) else None
 
 
-def read_deepseek(text: str, tools: Tools) -> Read:
-    """Read calls between full-width bars, with their JSON in a fence or without."""
-    calls: list[ToolCall] = []
-    for name, fenced, bare in _DEEPSEEK.findall(text):
-        call = arguments_of(name.strip(), fenced or bare)
-        if call is None:
-            return Read([], text)
-        calls.append(call)
-    return Read(calls, "") if calls else Read([], text)
+def _marked(pattern: str) -> Reader:
+    """Read calls of which a pattern finds the name and the arguments, in JSON."""
+    found = re.compile(pattern, re.DOTALL)
+
+    def read(text: str, tools: Tools) -> Read:
+        calls = [arguments_of(call["name"].strip(), _first_group(call)) for call in found.finditer(text)]
+        whole = [call for call in calls if call is not None]
+        return Read(whole, "") if whole and len(whole) == len(calls) else Read([], text)
+
+    return read
 
 
-_DEEPSEEK = re.compile(
-    r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([^\n<]+)"
-    r"(?:\n```json\n(.*?)\n```|<｜tool▁sep｜>(.*?))\s*(?:<｜tool▁call▁end｜>|\Z)",
-    re.DOTALL,
+def _first_group(found: re.Match[str]) -> str:
+    return next((text for name, text in found.groupdict().items() if name != "name" and text is not None), "")
+
+
+read_deepseek = _marked(
+    r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?(?P<name>[^\n<]+)"
+    r"(?:\n```json\n(?P<fenced>.*?)\n```|<｜tool▁sep｜>(?P<bare>.*?))\s*(?:<｜tool▁call▁end｜>|\Z)"
 )
+"""Read calls between full-width bars, with their JSON in a fence or without."""
+
+read_kimi = _marked(
+    r"<\|tool_call_begin\|>\s*(?:functions\.)?(?P<name>[\w.-]+?)(?::\d+)?\s*"
+    r"<\|tool_call_argument_begin\|>(?P<bare>.*?)(?:<\|tool_call_end\|>|\Z)"
+)
+"""Read calls that are numbered: `functions.name:0`."""
+
+
+def read_gemma(text: str, tools: Tools) -> Read:
+    """Read `call:name{key:<|"|>text<|"|>,…}`, which is JSON but for its quotes."""
+    written = _GEMMA.findall(text)
+    calls = [arguments_of(name, _with_quotes(arguments)) for name, arguments in written]
+    whole = [call for call in calls if call is not None]
+    return Read(whole, "") if whole and len(whole) == len(calls) else Read([], text)
+
+
+_GEMMA = re.compile(r"<\|tool_call>\s*call:\s*([\w.-]+)\s*(\{.*?\})\s*(?:<tool_call\|>|\Z)", re.DOTALL)
+_BARE_KEY = re.compile(r"([{,]\s*)([\w.-]+)\s*:")
+
+
+def _with_quotes(text: str) -> str:
+    """Write as JSON what stands between marks in place of quotes, and keys without any."""
+    pieces = text.split('<|"|>')
+    return "".join(
+        _dumps(piece) if place % 2 else _BARE_KEY.sub(r'\1"\2":', piece) for place, piece in enumerate(pieces)
+    )
 
 
 def between(*marks: str) -> Reader:

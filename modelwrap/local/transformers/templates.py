@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -193,16 +194,17 @@ class LibraryTemplate:
         return text
 
     def _written(self, messages: Sequence[Message], tools: Tools, named: Mapping[str, Any], *, goes_on: bool) -> Any:
-        try:
-            return self._render(messages, tools, named, goes_on=goes_on)
-        except Exception as error:  # a template may raise anything, and what it says is about the messages
-            with_texts = [_with_arguments_as_text(message) for message in messages]
-            if with_texts == list(messages):
-                raise _refused(error) from error
-        try:
-            return self._render(with_texts, tools, named, goes_on=goes_on)
-        except Exception as error:  # as above
-            raise _refused(error) from error
+        """Write messages in the first of the ways in which templates want calls of tools that this one takes."""
+        problem: Exception | None = None
+        for variant in _variants(messages):
+            try:
+                text = self._render(variant, tools, named, goes_on=goes_on)
+            except Exception as error:  # a template may raise anything, and what it says is about the messages
+                problem = problem or error
+                continue
+            if not _shows_python(variant, text):
+                return text
+        raise _refused(problem or ValueError("arguments of calls have no form that it takes")) from problem
 
     def _render(self, messages: Sequence[Message], tools: Tools, named: Mapping[str, Any], *, goes_on: bool) -> Any:
         written = {"tokenize": False, "add_generation_prompt": True, **self._given, **named}
@@ -250,17 +252,33 @@ class HookTemplate:
             raise _refused(error) from error
 
 
+def _variants(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Give messages as they are, and where they hold calls of tools in the other forms that templates want.
+
+    Some cannot do without a content, and some want arguments as the text that the model wrote.
+    """
+    yield messages
+    if any(message.get("tool_calls") for message in messages):
+        with_content = [{"content": "", **message} for message in messages]
+        yield with_content
+        yield [_with_arguments_as_text(message) for message in with_content]
+
+
 def _with_arguments_as_text(message: Message) -> Message:
-    """Write the arguments of calls as JSON, which some templates want, and others an object."""
     if not message.get("tool_calls"):
         return message
-    import json
-
     calls = [
         {**call, "function": {**call["function"], "arguments": json.dumps(call["function"].get("arguments"))}}
         for call in message["tool_calls"]
     ]
     return {**message, "tool_calls": calls}
+
+
+def _shows_python(messages: Sequence[Message], text: Any) -> bool:
+    """Tell whether a template wrote arguments as Python prints them, because it took them for text."""
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    objects = [call["function"].get("arguments") for call in calls]
+    return any(isinstance(found, dict) and found and str(found) in str(text) for found in objects)
 
 
 def _refused(error: Exception) -> BadRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelwrap.local.transformers.call_texts import (
@@ -14,6 +14,8 @@ from modelwrap.local.transformers.call_texts import (
     between,
     read_any,
     read_deepseek,
+    read_gemma,
+    read_kimi,
     read_mistral,
     read_tagged,
 )
@@ -53,12 +55,24 @@ _PAIRS = Form(
     ("<tool_call>",), read_tagged, tokens=("</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 )
 _MISTRAL = Form(("[TOOL_CALLS]",), read_mistral, tokens=("[ARGS]", "[CALL_ID]"), opening="[TOOL_CALLS] [")
-_MISTRAL_NAMED = Form(("[TOOL_CALLS]",), read_mistral, tokens=_MISTRAL.tokens, opening="[TOOL_CALLS]{}[ARGS]")
+_MISTRAL_NAMED = replace(_MISTRAL, opening="[TOOL_CALLS]{}[ARGS]")
 _DEEPSEEK = Form(
     ("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
     read_deepseek,
     tokens=("<｜tool▁sep｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"),
+    opening="<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{}<｜tool▁sep｜>",
 )
+_DEEPSEEK_FENCED = replace(
+    _DEEPSEEK, opening="<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n"
+)
+_KIMI = Form(
+    ("<|tool_calls_section_begin|>", "<|tool_call_begin|>"),
+    read_kimi,
+    tokens=("<|tool_call_argument_begin|>", "<|tool_call_end|>", "<|tool_calls_section_end|>"),
+    opening="<|tool_calls_section_begin|><|tool_call_begin|>functions.{}:0<|tool_call_argument_begin|>",
+)
+_MINIMAX = Form(("<minimax:tool_call>",), read_tagged, tokens=("</minimax:tool_call>",))
+_GEMMA = Form(("<|tool_call>",), read_gemma, tokens=('<|"|>', "<tool_call|>"))
 _LLAMA = Form(("<|python_tag|>",), between("<|python_tag|>"), leading=("{", "["), opening="", arguments="parameters")
 _FUNCTOOLS = Form(("functools[",), between("functools"), opening="functools[")
 _BARRED = Form(
@@ -81,21 +95,26 @@ HARMONY = Form(
     opening="<|channel|>commentary to=functions.{} <|constrain|>json<|message|>",
 )
 
+# The first of which all marks stand in a template is its form.
 _BY_MARK = (
-    ("<|channel|>", HARMONY),
-    ("[ARGS]", _MISTRAL_NAMED),
-    ("[TOOL_CALLS]", _MISTRAL),
-    ("<｜tool▁call▁begin｜>", _DEEPSEEK),
-    ("<arg_key>", _PAIRS),
-    ("<function=", _XML),
-    ("<tool_call>", _TAGS),
-    ("functools", _FUNCTOOLS),
-    ("<|tool_call|>", _BARRED),
-    ("<|python_start|>", _PYTHON),
-    ("```tool_code", _PYTHON),
-    ("[func_name1(", _PYTHON),
-    ("<|python_tag|>", _LLAMA),
-    ('"parameters": dictionary', _LLAMA),
+    (("<|channel|>",), HARMONY),
+    (("[ARGS]",), _MISTRAL_NAMED),
+    (("[TOOL_CALLS]",), _MISTRAL),
+    (("<｜tool▁call▁begin｜>", "```json"), _DEEPSEEK_FENCED),
+    (("<｜tool▁call▁begin｜>",), _DEEPSEEK),
+    (("<|tool_call_begin|>",), _KIMI),
+    (("<minimax:tool_call>",), _MINIMAX),
+    (("<|tool_call>",), _GEMMA),
+    (("<arg_key>",), _PAIRS),
+    (("<function=",), _XML),
+    (("<tool_call>",), _TAGS),
+    (("functools",), _FUNCTOOLS),
+    (("<|tool_call|>",), _BARRED),
+    (("<|python_start|>",), _PYTHON),
+    (("```tool_code",), _PYTHON),
+    (("[func_name1(",), _PYTHON),
+    (("<|python_tag|>",), _LLAMA),
+    (('"parameters": dictionary',), _LLAMA),
 )
 
 
@@ -107,7 +126,7 @@ def tools_of(tools: Iterable[Mapping[str, Any]]) -> dict[str, Schema]:
 
 def form_of(template: str) -> Form:
     """Tell from a chat template how its model writes calls."""
-    return next((form for mark, form in _BY_MARK if mark in template), _ANY)
+    return next((form for marks, form in _BY_MARK if all(mark in template for mark in marks)), _ANY)
 
 
 def forced_schema(form: Form, tools: Tools) -> Schema:

@@ -141,6 +141,23 @@ def test_arguments_are_text_where_the_template_wants_text() -> None:
     assert prompts(ARGUMENTS_AS_TEXT).write(messages).text.endswith('look{"city": "Rome"}')
 
 
+def test_arguments_are_not_shown_as_python_prints_them() -> None:
+    printing = "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.function.name }}{{ c.function.arguments }}"
+    call = {"id": "c1", "function": {"name": "look", "arguments": '{"city": "Rome"}'}}
+
+    text = prompts(printing + "{% endfor %}{% endfor %}").write([{"role": "assistant", "tool_calls": [call]}]).text
+
+    assert text == 'look{"city": "Rome"}'
+
+
+def test_a_template_that_cannot_do_without_content_gets_some() -> None:
+    adding = "{% for m in messages %}{{ m.content + '!' }}{% for c in m.tool_calls or [] %}{{ c.function.name }}"
+    call = {"id": "c1", "function": {"name": "look", "arguments": "{}"}}
+    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]
+
+    assert prompts(adding + "{% endfor %}{% endfor %}").write(messages).text == "Hello!!look"
+
+
 @pytest.mark.parametrize("template", [tiny.CHATML, None])
 def test_tools_are_refused_where_the_template_has_no_place_for_them(template: str | None) -> None:
     with pytest.raises(UnsupportedParameter, match="tools: the chat template"):

@@ -126,6 +126,25 @@ def test_a_forced_call_is_asked_for_by_the_schemas_of_all_tools() -> None:
     assert mistake({"name": "stay", "arguments": {}}, schema)
 
 
+@pytest.mark.parametrize(
+    "template, opening",
+    [
+        ("[TOOL_CALLS]", "[TOOL_CALLS] ["),
+        ("[TOOL_CALLS] [ARGS]", "[TOOL_CALLS]{}[ARGS]"),
+        ("<｜tool▁call▁begin｜>", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{}<｜tool▁sep｜>"),
+        (
+            "<｜tool▁call▁begin｜> ```json",
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n",
+        ),
+        ("<tool_call> <function=", None),
+        ("<tool_call> <arg_key>", None),
+        ("anything", ""),
+    ],
+)
+def test_what_begins_a_call_is_told_by_the_template(template: str, opening: str | None) -> None:
+    assert form_of(template).opening == opening
+
+
 def test_a_form_that_names_the_tool_first_asks_for_its_arguments() -> None:
     form = form_of("[TOOL_CALLS] … [ARGS]")
 
