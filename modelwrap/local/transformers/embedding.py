@@ -23,7 +23,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 # Jobs of many texts wait outside, where another replica may take them.
 _BATCHES_AHEAD = 4
 
-_UNKNOWN_LENGTH = 1_000_000
+_ANY_LENGTH = 1_000_000
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class EmbeddingRunner:
         self._tokenizer = loaded.tokenizer
         self._reading = reading
         self._batch_size = batch_size
-        self._longest = reading.longest or _longest_of(loaded)
+        self._longest = _longest(loaded, reading)
         self._layers = [_layer(layer, loaded.model) for layer in reading.layers]
         self._ahead: deque[_Text] = deque()
         self._requests: dict[int, _Request] = {}
@@ -77,6 +77,9 @@ class EmbeddingRunner:
         prompt = self._reading.prompt_of(job.body)
         dimensions = self._dimensions(job.body)
         encoded = self._encoded([_text(given, place, prompt) for place, given in enumerate(job.body["input"])])
+        for place, tokens in enumerate(encoded):
+            if not tokens.ids:
+                raise BadRequest(f"input[{place}]: is empty, and this model makes nothing of it", sent=False)
         cut = [place for place, tokens in enumerate(encoded) if tokens.was_longer]
         counted = sum(len(tokens.ids) for tokens in encoded)
         request = _Request(job.number, [None] * len(encoded), dimensions, counted, cut, self._unpooled(prompt))
@@ -224,13 +227,11 @@ def _text(given: Any, place: int, prompt: str) -> str | list[int]:
     raise BadRequest(f"input[{place}]: must be {what}, not {type(given).__name__}", sent=False)
 
 
-def _longest_of(loaded: Loaded) -> int:
-    """Give how many tokens a model can read at once, where no file says how many it shall."""
-    known = [
-        getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None),
-        getattr(loaded.tokenizer, "model_max_length", None),
-    ]
-    return int(min([length for length in known if length and length < _UNKNOWN_LENGTH], default=_UNKNOWN_LENGTH))
+def _longest(loaded: Loaded, reading: Reading) -> int:
+    """Give how many tokens of a text count: what somebody says, and no more than the model can."""
+    positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    said = reading.longest or getattr(loaded.tokenizer, "model_max_length", None)
+    return int(min([length for length in (said, positions) if length and length < _ANY_LENGTH], default=_ANY_LENGTH))
 
 
 def _layer(layer: Layer, model: Any) -> nn.Sequential:

@@ -18,7 +18,7 @@ from modelwrap.local import weights
 from modelwrap.local.hub import check_endpoint, is_true, token_of_environment
 from modelwrap.local.progress import Progress, shown
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
-from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of
+from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of, no_weights
 from modelwrap.secrets import reveal
 
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
@@ -141,7 +141,7 @@ class _Repository(ABC):
             raise WeightsUnavailable("is not on this machine, and client_args.local_files_only forbids to fetch it")
         folder = self.brought(progress)
         if not _weights_in(folder, self.args):
-            raise WeightsUnavailable(_no_weights(self.args))
+            raise WeightsUnavailable(no_weights(use_safetensors=self.args.use_safetensors))
         return folder
 
     @abstractmethod
@@ -287,15 +287,6 @@ def _weights_in(folder: Path, args: LoadingArgs) -> bool:
 
 def _kind(args: LoadingArgs) -> str:
     return _NUMBERS if args.use_safetensors else _PICKLED
-
-
-def _no_weights(args: LoadingArgs) -> str:
-    if args.use_safetensors:
-        return (
-            "holds no weights in safetensors. Where it has them as pytorch_model.bin, which could hold code as well, "
-            '"use_safetensors": false in client_args takes those'
-        )
-    return 'holds no weights as *.bin; leave "use_safetensors" out of client_args'
 
 
 def _bars(progress: Progress, what: str) -> type[Any]:

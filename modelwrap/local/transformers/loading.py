@@ -202,6 +202,7 @@ def _names_of(classes: Any) -> list[str]:
 def _weights(
     auto_class: Any, checkpoint: Checkpoint, config: Any, device: str, *, needless: tuple[str, ...] = ()
 ) -> Any:
+    _check_form(checkpoint)
     spread = "device_map" in checkpoint.arguments
     place = None if spread else first_device() if device == "auto" else device
     arguments = dict(checkpoint.arguments)
@@ -229,6 +230,25 @@ def _quantization(given: Any) -> Any:
     from transformers.quantizers.auto import AutoQuantizationConfig
 
     return AutoQuantizationConfig.from_dict(given)
+
+
+def _check_form(checkpoint: Checkpoint) -> None:
+    """Refuse weights that could hold code as well, where the config does not take them."""
+    if checkpoint.gguf_file is not None or not checkpoint.arguments.get("use_safetensors"):
+        return
+    folder = _inner(checkpoint)
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+        raise ConfigError(f"{checkpoint.name}: {no_weights(use_safetensors=True)}")
+
+
+def no_weights(*, use_safetensors: bool) -> str:
+    """Say of files that hold no weights in the form that is wanted what can be done."""
+    if use_safetensors:
+        return (
+            "holds no weights in safetensors. Where it has them as pytorch_model.bin, which could hold code as well, "
+            '"use_safetensors": false in client_args takes those'
+        )
+    return 'holds no weights as *.bin; leave "use_safetensors" out of client_args'
 
 
 def _check_whole(checkpoint: Checkpoint, missing: Sequence[str]) -> None:

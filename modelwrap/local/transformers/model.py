@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Self
 
 from modelwrap import runtime as runtimes
@@ -31,6 +32,7 @@ class Transformers(ReplicatedModel):
     """Run a model of the transformers library: loaded at the first call, or by `load()`, and freed by `close()`."""
 
     Config = TransformersConfig
+    settings: TransformersConfig
 
     def __init__(self, config: TransformersConfig, given: entries.Given | None = None) -> None:
         super().__init__(config, ChatBuilder(config, given), here=config.batching == "off")
@@ -47,6 +49,13 @@ class Transformers(ReplicatedModel):
         if given is not None and given.is_one_object and len(config.devices) > 1:
             raise ConfigError(f"devices: {_ONE_OBJECT}")
         return cls(config, given)
+
+    def fetch(self) -> list[Path]:
+        # What an entry needs it brings along, as far as anybody knows.
+        brings = self._is_one_object or (
+            self.settings.entry is not None and "model" not in self.settings.model_fields_set
+        )
+        return [] if brings else super().fetch()
 
     def add_replica(self, device: str = "auto") -> None:
         if self._is_one_object:

@@ -32,6 +32,8 @@ def _without_videos(own_class: Any, folder: str, files: Mapping[str, Any], trust
         def to_dict(self) -> dict[str, Any]:
             return {name: value for name, value in super().to_dict().items() if name != "video_processor"}
 
+    # By this name others would load what it saves.
+    WithoutVideos.__name__ = own_class.__name__
     makers: dict[str, Any] = {
         "tokenizer": transformers.AutoTokenizer,
         "image_processor": transformers.AutoImageProcessor,

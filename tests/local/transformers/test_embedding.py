@@ -218,6 +218,26 @@ def test_what_it_cannot_read_is_refused(model: modelwrap.Model, given: Any, para
         model(given, **parameters)
 
 
+def test_a_text_of_no_tokens_is_refused_by_its_place() -> None:
+    model = loaded(tiny.llama())
+
+    with pytest.raises(BadRequest, match=r"input\[1\]: is empty, and this model makes nothing of it"):
+        model(["river", ""])
+    reply = model("river")
+    model.close()
+
+    assert len(reply.embeddings[0]) == 32
+
+
+def test_no_config_makes_it_read_more_than_it_can() -> None:
+    model = loaded(tiny.bert(), context=1000)
+
+    reply = model("river " * 200)
+    model.close()
+
+    assert reply.usage.prompt_tokens == 64
+
+
 def test_what_it_does_not_know_is_refused_or_left_out(model: modelwrap.Model) -> None:
     dropping = loaded(tiny.bert(), unsupported="drop")
 

@@ -215,6 +215,13 @@ def test_a_config_names_a_class_that_was_registered(parrot: type[Parrot]) -> Non
     assert parrot.devices == ["cpu", "gone"]
 
 
+def test_there_is_nothing_to_fetch_for_what_brings_its_own(parrot: type[Parrot]) -> None:
+    entry: Any = entry_config()
+    held: Any = modelwrap.from_transformers(**parts(), name="held")
+
+    assert entry.fetch() == held.fetch() == []
+
+
 def test_arguments_of_an_entry_may_be_named(parrot: type[Parrot]) -> None:
     model = entry_config(entry_args={"prefix": "", "mark": "?"})
 
