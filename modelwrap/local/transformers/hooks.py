@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
 from modelwrap.errors import ConfigError, MissingPackage
+from modelwrap.local.transformers.entries import HOOKS, hooks_of
 from modelwrap.local.transformers.parameters import GENERATION
 from modelwrap.suggestions import nearest
 
@@ -74,16 +75,11 @@ class ModelParts:
         return getattr(self.processor, "image_processor", None) is not None
 
 
-_NAMES = frozenset(part.name for part in fields(ModelParts))
-
-
 def _given(info: Any) -> dict[str, Any]:
-    if not isinstance(info, Mapping):
-        return {name: found for name in _NAMES if (found := getattr(info, name, None)) is not None}
-    for name in info.keys() - _NAMES:
-        if (meant := nearest(str(name), _NAMES)) is not None:
+    for name in info.keys() - HOOKS if isinstance(info, Mapping) else ():
+        if (meant := nearest(str(name), HOOKS)) is not None:
             raise ConfigError(f"model_info: unknown name {name!r}; did you mean {meant!r}?")
-    return {name: info[name] for name in _NAMES & info.keys() if info[name] is not None}
+    return hooks_of(info)
 
 
 def _check_hook(name: str, given: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from modelwrap.errors import BadRequest, ConfigError, ModelwrapWarning, UnsupportedParameter
+from modelwrap.local.transformers.entries import HOOKS
 from modelwrap.local.transformers.hooks import ModelParts
 from modelwrap.local.transformers.prompts import Prompts, encoded, ids_of
 
@@ -396,6 +398,10 @@ def test_a_mistake_in_hooks_is_named(info: dict[str, Any], words: str) -> None:
         ModelParts.of(info)
 
     assert words in str(caught.value)
+
+
+def test_every_name_of_a_hook_has_a_part() -> None:
+    assert {part.name for part in fields(ModelParts)} == HOOKS
 
 
 def test_hooks_come_as_an_object_too() -> None:
