@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +24,16 @@ class Said:
         return bool(self.content or self.reasoning or self.calls)
 
     def __add__(self, other: Said) -> Said:
-        return Said(self.content + other.content, self.reasoning + other.reasoning, self.calls + other.calls)
+        return Said.joined([self, other])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Said]) -> Said:
+        """Put together what was said one after the other."""
+        return cls(
+            "".join(part.content for part in parts),
+            "".join(part.reasoning for part in parts),
+            [call for part in parts for call in part.calls],
+        )
 
 
 class AnswerReader(Protocol):
@@ -149,10 +158,9 @@ class HarmonyReader:
             said += self._take(self._pending[: found.start()])
             self._pending = self._pending[found.end() :]
             said += self._turn(found[1])
-        if not _MARK_BEGUN.search(self._pending):
-            said += self._take(self._pending)
-            self._pending = ""
-        return said
+        told = self._pending[: len(self._pending) - _MARKS.begun(self._pending)]
+        self._pending = self._pending[len(told) :]
+        return said + self._take(told)
 
     def finish(self) -> Said:
         rest, self._pending = self._pending, ""
@@ -197,7 +205,7 @@ class HarmonyReader:
 
 
 _MARK = re.compile(r"<\|(start|channel|constrain|message|end|call|return)\|>")
-_MARK_BEGUN = re.compile(r"<(\|\w*\|?)?\Z")
+_MARKS = Marks(HARMONY.marks)
 _RECIPIENT = re.compile(r"\bto=functions\.([\w-]+)")
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 

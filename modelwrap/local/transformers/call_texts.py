@@ -141,7 +141,6 @@ _FUNCTION = re.compile(
 _PARAMETER = re.compile(
     r"<parameter(?:=|\s+name=)\s*\"?([^>\s\"]+)\"?\s*>\n?(.*?)(?:\n?</parameter>|(?=<parameter[=\s])|\Z)", re.DOTALL
 )
-_PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 
 def _inside_tags(inside: str, tools: Tools) -> list[ToolCall] | None:
@@ -150,10 +149,14 @@ def _inside_tags(inside: str, tools: Tools) -> list[ToolCall] | None:
         return [_typed_call(name, _PARAMETER.findall(parameters), tools) for name, parameters in written]
     name = inside.partition("<arg_key>")[0].strip()
     if name in tools:
-        written = [(key.strip(), value) for key, value in _PAIR.findall(inside)]
-        return [_typed_call(name, written, tools)]
+        return [_typed_call(name, list(map(_pair, inside.split("<arg_key>")[1:])), tools)]
     read = read_json(inside, tools)
     return None if read.rest or not read.calls else read.calls
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, rest = text.partition("</arg_key>")
+    return key.strip(), rest.partition("<arg_value>")[2].partition("</arg_value>")[0]
 
 
 def _typed_call(name: str, written: Sequence[tuple[str, str]], tools: Tools) -> ToolCall:
@@ -227,47 +230,46 @@ _NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s
 def arguments_of(name: str, text: str) -> ToolCall | None:
     """Make a call of a tool's arguments, written as JSON."""
     value = _loads(text)
-    return ToolCall(name, _dumps(value)) if isinstance(value, dict) else None
+    return ToolCall(name, _dumps(value)) if name and isinstance(value, dict) else None
 
 
-def _marked(pattern: str) -> Reader:
-    """Read calls of which a pattern finds the name and the arguments, in JSON."""
-    found = re.compile(pattern, re.DOTALL)
+def _between(begin: str, end: str, read_one: Callable[[str], ToolCall | None]) -> Reader:
+    """Read calls that stand between marks; one that cannot be read makes all of them text."""
 
     def read(text: str, tools: Tools) -> Read:
-        calls = [arguments_of(call["name"].strip(), _first_group(call)) for call in found.finditer(text)]
+        calls = [read_one(piece.partition(end)[0].strip()) for piece in text.split(begin)[1:]]
         whole = [call for call in calls if call is not None]
         return Read(whole, "") if whole and len(whole) == len(calls) else Read([], text)
 
     return read
 
 
-def _first_group(found: re.Match[str]) -> str:
-    return next((text for name, text in found.groupdict().items() if name != "name" and text is not None), "")
+def _deepseek(text: str) -> ToolCall | None:
+    name, mark, arguments = text.removeprefix("function<｜tool▁sep｜>").partition("\n```json\n")
+    if mark:
+        return arguments_of(name.strip(), arguments.removesuffix("```"))
+    name, _, arguments = text.partition("<｜tool▁sep｜>")
+    return arguments_of(name.strip(), arguments)
 
 
-read_deepseek = _marked(
-    r"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?(?P<name>[^\n<]+)"
-    r"(?:\n```json\n(?P<fenced>.*?)\n```|<｜tool▁sep｜>(?P<bare>.*?))\s*(?:<｜tool▁call▁end｜>|\Z)"
-)
-"""Read calls between full-width bars, with their JSON in a fence or without."""
+def _kimi(text: str) -> ToolCall | None:
+    name, _, arguments = text.partition("<|tool_call_argument_begin|>")
+    return arguments_of(name.strip().partition(":")[0].removeprefix("functions."), arguments)
 
-read_kimi = _marked(
-    r"<\|tool_call_begin\|>\s*(?:functions\.)?(?P<name>[\w.-]+?)(?::\d+)?\s*"
-    r"<\|tool_call_argument_begin\|>(?P<bare>.*?)(?:<\|tool_call_end\|>|\Z)"
-)
+
+def _gemma(text: str) -> ToolCall | None:
+    found = _GEMMA.fullmatch(text)
+    return arguments_of(found[1], _with_quotes(found[2])) if found else None
+
+
+read_deepseek = _between("<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", _deepseek)
+"""Read calls whose JSON stands in a fence or behind a separator."""
+read_kimi = _between("<|tool_call_begin|>", "<|tool_call_end|>", _kimi)
 """Read calls that are numbered: `functions.name:0`."""
+read_gemma = _between("<|tool_call>", "<tool_call|>", _gemma)
+"""Read `call:name{key:<|"|>text<|"|>,…}`, which is JSON but for its quotes."""
 
-
-def read_gemma(text: str, tools: Tools) -> Read:
-    """Read `call:name{key:<|"|>text<|"|>,…}`, which is JSON but for its quotes."""
-    written = _GEMMA.findall(text)
-    calls = [arguments_of(name, _with_quotes(arguments)) for name, arguments in written]
-    whole = [call for call in calls if call is not None]
-    return Read(whole, "") if whole and len(whole) == len(calls) else Read([], text)
-
-
-_GEMMA = re.compile(r"<\|tool_call>\s*call:\s*([\w.-]+)\s*(\{.*?\})\s*(?:<tool_call\|>|\Z)", re.DOTALL)
+_GEMMA = re.compile(r"call:\s*([\w.-]+)\s*(\{.*)", re.DOTALL)
 _BARE_KEY = re.compile(r"([{,]\s*)([\w.-]+)\s*:")
 
 

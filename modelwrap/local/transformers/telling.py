@@ -98,7 +98,7 @@ class Answer:
         """How many of them stand in front of a stop."""
         self._calls = 0
         self._unreported: list[int] = []
-        self._held = Said()
+        self._held: list[Said] = []
         """What was said and not told, because it is wanted whole."""
         self._begun = False
 
@@ -109,7 +109,7 @@ class Answer:
             self._begun = self._begun or bool(said)
             self._calls += len(said.calls)
         else:
-            self._held += said
+            self._held.append(said)
 
     def take(self, number: int, logprob: Logprob | None = None) -> list[Piece]:
         """Take the next token."""
@@ -118,7 +118,7 @@ class Answer:
         if self.finish_reason is not None:
             return self.end(said)
         if not self._streams:
-            self._held += said
+            self._held.append(said)
         elif said:
             return [self._piece(said)]
         # How probable tokens were cannot be made up again: an answer that tells it in the end begins anew.
@@ -135,7 +135,8 @@ class Answer:
 
     def end(self, said: Said | None = None) -> list[Piece]:
         """Tell what is left, and that it is over."""
-        said = self._held + (said or Said()) + self._reader.feed(self._rest()) + self._reader.finish()
+        held = [*self._held, said or Said(), self._reader.feed(self._rest()), self._reader.finish()]
+        said = Said.joined(held)
         if said.calls and self.finish_reason == "stop":
             self.finish_reason = "tool_calls"
         last = self._piece(said, self.finish_reason)

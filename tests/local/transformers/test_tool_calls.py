@@ -87,6 +87,28 @@ def test_text_that_calls_nothing_comes_out_as_it_went_in(template: str, pieces: 
     assert said.calls or said.content == "".join(pieces)
 
 
+@pytest.mark.parametrize(
+    "template, text",
+    [
+        ("<tool_call>", "<tool_call>" * 4000),
+        ("<tool_call>", "<tool_call>" + " " * 50_000),
+        ("<function=", "<tool_call><function=a" + "<parameter=x>" * 4000),
+        ("<arg_key>", "<tool_call>get_weather" + "<arg_key>k</arg_key>" * 4000 + "<"),
+        ("[TOOL_CALLS]", "[TOOL_CALLS]a{" * 4000),
+        ("<｜tool▁call▁begin｜>", "<｜tool▁call▁begin｜>a\n```json\n" * 4000),
+        ("<|tool_call_begin|>", "<|tool_call_begin|>a" * 4000),
+        ("<|tool_call>", "<|tool_call>call:a{" * 4000),
+        ("<|python_tag|>", "<|python_tag|>" + "f(" * 20_000),
+        ("<|python_tag|>", '{"a":' * 20_000),
+        ("<|channel|>", "<|" * 20_000),
+    ],
+)
+def test_a_model_that_repeats_itself_is_read_at_once(template: str, text: str) -> None:
+    said = read(reader_of(template, TOOLS), [text[place : place + 4] for place in range(0, len(text), 4)])
+
+    assert said.calls or said.content == text
+
+
 def test_each_call_has_an_id_that_every_template_takes() -> None:
     case = read_case("tags_several")
 
