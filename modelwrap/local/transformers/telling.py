@@ -117,10 +117,10 @@ class Answer:
         said = self._take(number, logprob)
         if self.finish_reason is not None:
             return self.end(said)
-        if not self._streams:
-            self._held.append(said)
-        elif said:
+        if said and self._streams:
             return [self._piece(said)]
+        if said:
+            self._held.append(said)
         # How probable tokens were cannot be made up again: an answer that tells it in the end begins anew.
         if len(self._unreported) >= _MOST_UNTOLD and (self._streams or self._logprobs is None):
             return [Piece(self.number, {}, self._reported())]

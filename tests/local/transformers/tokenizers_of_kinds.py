@@ -61,4 +61,30 @@ def word_pieces() -> transformers.PreTrainedTokenizerFast:
     return _wrapped(tokenizer)
 
 
-KINDS = {"byte_level": byte_level, "byte_fallback": byte_fallback, "word_pieces": word_pieces}
+@cache
+def metaspace() -> transformers.PreTrainedTokenizerFast:
+    """Make a tokenizer as T5's: pieces of words, with a mark for the space in front of them."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=SPECIALS, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return _wrapped(tokenizer)
+
+
+@cache
+def words() -> transformers.PreTrainedTokenizerFast:
+    """Make a tokenizer of whole words, which are put together with spaces."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(CORPUS, trainers.WordLevelTrainer(special_tokens=SPECIALS, show_progress=False))
+    return _wrapped(tokenizer)
+
+
+KINDS = {
+    "byte_level": byte_level,
+    "byte_fallback": byte_fallback,
+    "word_pieces": word_pieces,
+    "metaspace": metaspace,
+    "words": words,
+}
