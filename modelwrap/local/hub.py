@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +33,7 @@ from modelwrap.wire.urls import host_of, is_private_host, origin
 
 _SOURCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?/(?P<file>.+)", re.ASCII)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _TRUE = ("1", "on", "yes", "true")
 
 
@@ -74,32 +75,18 @@ class HubSource:
         return {}
 
     def find(self) -> Path | None:
-        for folder in (self._hubs_snapshot(), self._folder):
+        for folder in (hubs_snapshot(self.repo, self.revision), self._folder):
             paths = [folder.joinpath(*file.split("/")) for file in self.files] if folder else []
             if paths and all(map(is_file, paths)) and self._fits(folder, paths[0]):
                 return paths[0]
         return None
 
     def fetch(self, progress: Progress) -> Path:
-        access = _Access.from_environment()
+        access = Access.from_environment()
         targets = [self._folder.joinpath(*file.split("/")) for file in self.files]
         for file, target in zip(self.files, targets, strict=True):
-            make_folder(target.parent)
-            with locked(target, lambda: progress(0, None, "waiting for another process that downloads")):
-                if not is_file(target):
-                    self._fetch(file, target, access, progress)
+            fetch_file(Offer(self.repo, self.revision, file, self.sha256), target, access, progress)
         return targets[0]
-
-    def _fetch(self, file: str, target: Path, access: _Access, progress: Progress) -> None:
-        if is_true("HF_HUB_OFFLINE"):
-            raise WeightsUnavailable("is not on this machine, and HF_HUB_OFFLINE forbids to fetch it")
-        part = Part(target.with_name(f"{target.name}.part"))
-        url = f"{access.endpoint}/{self.repo}/resolve/{quote(self.revision, safe='')}/{quote(file)}"
-        try:
-            download(Remote(url, access, target.name, sha256=self.sha256), part, progress)
-        except CallError as error:
-            raise WeightsUnavailable(f"{access.endpoint}: {error}; {self._advice(error, access)}") from error
-        part.keep_as(target)
 
     @property
     def _folder(self) -> Path:
@@ -107,51 +94,89 @@ class HubSource:
         name = f"{revision}-{self.sha256[:12]}" if self.sha256 else revision
         return cache_folder() / "hf" / self.repo / name
 
-    def _hubs_snapshot(self) -> Path | None:
-        """Find the repository in the hub's own cache."""
-        try:
-            repository = _hubs_cache() / f"models--{self.repo.replace('/', '--')}"
-            commit = self.revision
-            if not _COMMIT.fullmatch(commit):
-                commit = repository.joinpath("refs", *self.revision.split("/")).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError, RuntimeError):
-            # It never held the repository, or there is no home where it would be.
-            return None
-        return repository / "snapshots" / commit if _COMMIT.fullmatch(commit) else None
-
     def _fits(self, folder: Path | None, path: Path) -> bool:
         """Tell whether what others fetched is what is wanted; the hub's cache names a file by its hash."""
         if self.sha256 is None or folder == self._folder:
             return True
         return path.resolve().name == self.sha256 or (not path.is_symlink() and sha256_of(path) == self.sha256)
 
-    def _advice(self, error: CallError, access: _Access) -> str:
-        page = f"{access.endpoint}/{self.repo}"
-        if isinstance(error, AuthenticationFailed):
-            token = "the token is not accepted" if access.token else "a private one wants a token in HF_TOKEN"
-            return f"no such repository, or not for everyone: {token}; see {page}"
-        if isinstance(error, PermissionDenied):
-            return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
-        if isinstance(error, NotFound):
-            return f"the names of the files stand at {page}/tree/{quote(self.revision, safe='')}"
-        if isinstance(error, TLSFailed):
-            return "SSL_CERT_FILE names the certificates to trust"
-        if isinstance(error, (ConnectionFailed, TimedOut)):
-            return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a path instead"
-        return "what has come is kept; try again later, or give a path instead"
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Be a file that the hub has, and what is known of it."""
+
+    repo: str
+    revision: str
+    file: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+def fetch_file(offer: Offer, target: Path, access: Access, progress: Progress) -> None:
+    """Bring a file of the hub to its place, unless it is there; another process that does the same is waited for."""
+    make_folder(target.parent)
+    with locked(target, lambda: progress(0, None, "waiting for another process that downloads")):
+        if is_file(target):
+            return
+        part = Part(target.with_name(f"{target.name}.part"))
+        url = f"{access.endpoint}/{offer.repo}/resolve/{quote(offer.revision, safe='')}/{quote(offer.file)}"
+        with errors_of_hub(offer.repo, offer.revision, access):
+            download(Remote(url, access, target.name, sha256=offer.sha256, size=offer.size), part, progress)
+        part.keep_as(target)
+
+
+@contextmanager
+def errors_of_hub(repo: str, revision: str, access: Access) -> Iterator[None]:
+    """Raise `WeightsUnavailable` with what can be done, where nothing may be fetched or nothing can be had."""
+    if is_true("HF_HUB_OFFLINE") or is_true("TRANSFORMERS_OFFLINE"):
+        raise WeightsUnavailable("is not on this machine, and HF_HUB_OFFLINE forbids to fetch it")
+    try:
+        yield
+    except CallError as error:
+        raise WeightsUnavailable(f"{access.endpoint}: {error}; {_advice(repo, revision, error, access)}") from error
+
+
+def hubs_snapshot(repo: str, revision: str, cache: Path | None = None) -> Path | None:
+    """Find a repository in the hub's own cache."""
+    try:
+        repository = (cache or _hubs_cache()) / f"models--{repo.replace('/', '--')}"
+        commit = revision
+        if not COMMIT.fullmatch(commit):
+            commit = repository.joinpath("refs", *revision.split("/")).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        # It never held the repository, or there is no home where it would be.
+        return None
+    return repository / "snapshots" / commit if COMMIT.fullmatch(commit) else None
+
+
+def _advice(repo: str, revision: str, error: CallError, access: Access) -> str:
+    page = f"{access.endpoint}/{repo}"
+    if isinstance(error, AuthenticationFailed):
+        token = "the token is not accepted" if access.token else "a private one wants a token in HF_TOKEN"
+        return f"no such repository, or not for everyone: {token}; see {page}"
+    if isinstance(error, PermissionDenied):
+        return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
+    if isinstance(error, NotFound):
+        return f"the names of the files stand at {page}/tree/{quote(revision, safe='')}"
+    if isinstance(error, TLSFailed):
+        return "SSL_CERT_FILE names the certificates to trust"
+    if isinstance(error, (ConnectionFailed, TimedOut)):
+        return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a path instead"
+    return "what has come is kept; try again later, or give a path instead"
 
 
 @dataclass(frozen=True, slots=True)
-class _Access:
+class Access:
     """Give the token to the hub, and to no host that it redirects to."""
 
     endpoint: str
     token: Secret | None
 
     @classmethod
-    def from_environment(cls) -> Self:
+    def from_environment(cls, token: Secret | None = None) -> Self:
+        """Read the hub's variables; a token that is given takes the place of theirs."""
         endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-        token = token_of_environment()
+        token = Secret(f"Bearer {token.reveal()}") if token else _token()
         check_endpoint("HF_ENDPOINT", endpoint, with_token=bool(token))
         return cls(endpoint, token)
 
@@ -170,7 +195,7 @@ def check_endpoint(variable: str, endpoint: str, *, with_token: bool) -> None:
         raise ConfigError(f"{variable}: plain http would show the token to everyone on the way to {endpoint}")
 
 
-def token_of_environment() -> Secret | None:
+def _token() -> Secret | None:
     """Give the token of the environment, or the one with which the user logged in."""
     if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         return None

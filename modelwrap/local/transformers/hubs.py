@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from modelwrap import __version__
 from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError, WeightsUnavailable
 from modelwrap.local import weights
-from modelwrap.local.hub import check_endpoint, is_true, token_of_environment
+from modelwrap.local.hub import check_endpoint
+from modelwrap.local.hub_folder import HubFolder
 from modelwrap.local.progress import Progress, shown
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of, no_weights
@@ -30,8 +29,6 @@ _PICKLED = "*.bin"
 _CODE = "*.py"
 # The same weights once more, for other programs.
 _FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*", "training_args.bin", "optimizer*"]
-
-_OFFLINE = "is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
 
 # What says where a model comes from or where it goes, and not how it is loaded.
 _ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_mem_usage", "device"}
@@ -126,7 +123,7 @@ class _Folder:
 
 @dataclass(frozen=True, slots=True)
 class _Repository(ABC):
-    """Be a repository of a hub whose own library fetches it, into the cache that this library has."""
+    """Be a repository of a hub."""
 
     repo: str
     revision: str | None
@@ -146,11 +143,11 @@ class _Repository(ABC):
 
     @abstractmethod
     def cached(self) -> Path | None:
-        """Give the folder that the hub's library has of it, whole or not."""
+        """Give the folder that the hub's own programs have of it, whole or not."""
 
     @abstractmethod
     def brought(self, progress: Progress) -> Path:
-        """Have the hub's library fetch what is not here; what has come stays, whatever happens."""
+        """Fetch what is not here; what has come stays, whatever happens."""
 
     @property
     def token(self) -> str | None:
@@ -170,47 +167,20 @@ class _Repository(ABC):
 
 
 class _HuggingFace(_Repository):
+    def find(self) -> Path | None:
+        found = self._folder.find()
+        return found if found is not None and _weights_in(found, self.args) else super().find()
+
     def cached(self) -> Path | None:
-        hub = _library("huggingface_hub", "transformers")
-        try:
-            return Path(hub.snapshot_download(self.repo, local_files_only=True, **self.place))
-        except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError):
-            return None
+        return self._folder.of_hub()
 
     def brought(self, progress: Progress) -> Path:
-        hub = _library("huggingface_hub", "transformers")
-        # Read now: the library read them when it was imported.
-        if is_true("HF_HUB_OFFLINE") or is_true("TRANSFORMERS_OFFLINE"):
-            raise WeightsUnavailable(_OFFLINE)
-        endpoint = os.environ.get("HF_ENDPOINT") or None
-        if endpoint is not None:
-            check_endpoint("HF_ENDPOINT", endpoint, with_token=bool(self.token or token_of_environment()))
-        with _errors_of(lambda error: self._advice(hub.errors, error)):
-            return Path(
-                hub.snapshot_download(
-                    self.repo,
-                    token=self.token,
-                    endpoint=endpoint,
-                    tqdm_class=_bars(progress, self.repo),
-                    library_name="modelwrap",
-                    library_version=__version__,
-                    **self.place,
-                )
-            )
+        return self._folder.fetch(progress)
 
-    def _advice(self, errors: Any, error: BaseException) -> str:
-        page = f"{(os.environ.get('HF_ENDPOINT') or 'https://huggingface.co').rstrip('/')}/{self.repo}"
-        if isinstance(error, errors.GatedRepoError):
-            return f"ask for access at {page}, and set HF_TOKEN to a token of that account"
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return f"there is no such repository, or it is not for everyone: then HF_TOKEN names the token; see {page}"
-        if isinstance(error, errors.RevisionNotFoundError):
-            return f"it has no revision {self.revision}; see {page}"
-        if isinstance(error, errors.HFValidationError):
-            return "a repository is named as organisation/name"
-        if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
-            return _OFFLINE
-        return "what has come is kept; connect to a network, name a mirror in HF_ENDPOINT, or give a folder instead"
+    @property
+    def _folder(self) -> HubFolder:
+        cache = Path(self.args.cache_dir).expanduser() if self.args.cache_dir else None
+        return HubFolder(self.repo, self.revision or "main", self.wanted, _FOR_OTHERS, cache, self.args.token or None)
 
 
 class _ModelScope(_Repository):
@@ -287,34 +257,3 @@ def _weights_in(folder: Path, args: LoadingArgs) -> bool:
 
 def _kind(args: LoadingArgs) -> str:
     return _NUMBERS if args.use_safetensors else _PICKLED
-
-
-def _bars(progress: Progress, what: str) -> type[Any]:
-    """Make a class of progress bars that draw nothing: the one that counts bytes tells how far it is."""
-    lock = threading.Lock()
-
-    class Bar:
-        def __init__(self, *_: Any, total: int | None = None, unit: str = "it", desc: str = "", **others: Any) -> None:
-            self.total, self.n = total, 0
-            # Of the two that count bytes this counts those on the disk.
-            self._tells = unit == "B" and "Reconstruct" in desc
-
-        def update(self, count: float | None = 1) -> None:
-            with lock:
-                self.n += int(count or 0)
-                if self._tells:
-                    progress(self.n, self.total, what)
-
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def __getattr__(self, name: str) -> Any:
-            # What bars can do beside counting: nothing of it matters here.
-            if name.startswith("_"):
-                raise AttributeError(name)
-            return lambda *_, **__: None
-
-    return Bar

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +21,12 @@ from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.config import TransformersConfig
 from tests.local.transformers import tiny
 from tests.local.transformers.fake_hubs import COMMIT, FakeHub, HuggingFaceHub, ModelScopeHub
-from tests.loopback import Loopback
+from tests.loopback import Answer, Asked, Loopback, error_answer
 
 pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.timeout(60)]
 
 REPO = "tiny/llama"
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 class Hub(NamedTuple):
@@ -33,14 +39,9 @@ def hub(request: pytest.FixtureRequest, server: Loopback, tmp_path: Path, monkey
     """Be a hub that its own library finds by its own variable."""
     fake: FakeHub
     if request.param == "huggingface":
-        constants = pytest.importorskip("huggingface_hub").constants
         fake = HuggingFaceHub(tiny.llama(), REPO)
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        # A piece at a time is written; the tiny weights would else be one piece.
-        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)
-        monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     else:
         pytest.importorskip("modelscope_hub")
         fake = ModelScopeHub(tiny.llama(), REPO)
@@ -56,8 +57,10 @@ def config(model: str, hub: str = "huggingface", **client_args: Any) -> Transfor
     )
 
 
-def silent(done: int, total: int | None, what: str, /) -> None:
-    pass
+def names_in(folder: Path) -> set[str]:
+    """Name what is in a folder beside the files of locks."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix() for path in paths}
 
 
 def test_fetches_a_repository_and_finds_it_afterwards(hub: Hub, server: Loopback) -> None:
@@ -71,7 +74,7 @@ def test_fetches_a_repository_and_finds_it_afterwards(hub: Hub, server: Loopback
     assert before is None
     assert again == folder
     assert len(server.asked) == asked
-    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == hub.fake.files
+    assert {name: (folder / name).read_bytes() for name in names_in(folder)} == hub.fake.files
 
 
 def test_goes_on_where_a_download_broke_off(hub: Hub) -> None:
@@ -85,16 +88,50 @@ def test_goes_on_where_a_download_broke_off(hub: Hub) -> None:
     assert (folder / "model.safetensors").read_bytes() == hub.fake.files["model.safetensors"]
 
 
+def test_goes_on_in_another_process_where_one_was_killed(hub: Hub, tmp_path: Path) -> None:
+    begun = threading.Event()
+    content = hub.fake.content
+
+    def slowly(asked: Asked, name: str, **headers: str) -> Answer:
+        answer = content(asked, name, **headers)
+        if name == "model.safetensors" and not begun.is_set():
+            begun.set()
+            half = len(hub.fake.files[name]) // 2
+            answer.pieces = [hub.fake.files[name][:half], 30.0]
+        return answer
+
+    hub.fake.content = slowly  # type: ignore[method-assign] # as a hub whose line is slow
+    fetching = (
+        "from modelwrap.local.transformers import hubs\n"
+        "from modelwrap.local.transformers.config import TransformersConfig\n"
+        f"named = {{'config_name': 'x', 'model_type': 'transformers', 'model': {REPO!r}, 'hub': {hub.name!r}}}\n"
+        "hubs.fetched(TransformersConfig(**named))"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", fetching], cwd=ROOT, stderr=subprocess.DEVNULL)
+    assert begun.wait(30)
+    deadline = time.monotonic() + 10
+    while not _part_of_weights(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+
+    folder = hubs.fetched(config(REPO, hub.name))
+
+    assert [start for name, start in hub.fake.sent if name == "model.safetensors"][-1] > 0
+    assert (folder / "model.safetensors").read_bytes() == hub.fake.files["model.safetensors"]
+
+
+def _part_of_weights(folder: Path) -> int:
+    """Tell how much of the weights has come, under whatever name."""
+    return sum(path.stat().st_size for path in folder.rglob("*safetensors*") if path.is_file())
+
+
 def test_half_a_download_is_no_model_and_is_finished_at_the_next_try(hub: Hub, server: Loopback) -> None:
     weights = hub.fake.files.pop("model.safetensors")
     with pytest.raises(WeightsUnavailable, match="holds no weights in safetensors"):
         hubs.fetched(config(REPO, hub.name))
     hub.fake.files["model.safetensors"] = weights
     half_way = hubs.place_of(config(REPO, hub.name)).find()
-    if isinstance(hub.fake, HuggingFaceHub):
-        # Another commit, because of one that was listed the library knows all files.
-        hub.fake.commit = COMMIT[::-1]
-
     folder = hubs.fetched(config(REPO, hub.name))
 
     assert half_way is None
@@ -107,9 +144,7 @@ def test_fetches_nothing_but_what_is_loaded(hub: Hub) -> None:
 
     folder = hubs.fetched(config(REPO, hub.name))
 
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found.isdisjoint(extra)
-    assert found == hub.fake.files.keys() - extra.keys()
+    assert names_in(folder) == hub.fake.files.keys() - extra.keys()
 
 
 def test_pickled_weights_are_refused_by_name_and_taken_where_the_config_says_so(hub: Hub) -> None:
@@ -228,13 +263,51 @@ def test_a_file_that_holds_no_weights_is_no_folder(tmp_path: Path) -> None:
 def test_progress_is_told_in_bytes(hub: Hub) -> None:
     if hub.name == "modelscope":
         pytest.skip("its library draws bars of its own")
-    told: list[tuple[int, int | None]] = []
+    told: list[tuple[int, int | None, str]] = []
 
-    hubs.place_of(config(REPO)).fetch(lambda done, total, what: told.append((done, total)))
+    hubs.place_of(config(REPO)).fetch(lambda *step: told.append(step))
 
-    whole = sum(map(len, hub.fake.files.values()))
-    assert told[-1] == (whole, whole)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    size = len(hub.fake.files["model.safetensors"])
+    assert (size, size, "downloading model.safetensors from 127.0.0.1") in told
+
+
+def test_what_the_hubs_own_programs_fetched_is_used_where_it_lies(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--tiny--llama"
+    folder = Path(shutil.copytree(tiny.llama(), repository / "snapshots" / COMMIT))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+
+    whole = hubs.fetched(config(REPO))
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    half = hubs.place_of(config(REPO)).find()
+
+    assert (whole, half) == (folder, None)
+    assert server.asked == []
+
+
+def test_a_mirror_that_lists_nothing_but_names_will_do(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = HuggingFaceHub(tiny.llama(), REPO)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    server.script(lambda asked: error_answer(404) if "/tree/" in asked.path else fake(asked))
+
+    folder = hubs.fetched(config(REPO))
+
+    assert names_in(folder) == fake.files.keys()
+
+
+def test_a_hash_that_the_hub_tells_is_checked(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = HuggingFaceHub(tiny.llama(), REPO)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    server.script(lambda asked: fake(asked))
+    entry = fake._entry
+    monkeypatch.setattr(fake, "_entry", lambda name: {**entry(name), "lfs": {"oid": "0" * 64}})
+
+    with pytest.raises(WeightsUnavailable, match="came with another sha256"):
+        hubs.fetched(config(REPO))
 
 
 def test_the_command_line_fetches_by_a_configs_name(
