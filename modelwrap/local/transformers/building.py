@@ -14,7 +14,7 @@ from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.transformers import entries
 from modelwrap.local.transformers.config import TransformersConfig, TransformersEmbeddingConfig, WeightsConfig
 from modelwrap.local.transformers.hubs import checkpoint_of
-from modelwrap.local.transformers.loading import Checkpoint, Loaded, load, load_encoder
+from modelwrap.local.transformers.loading import Checkpoint, Loaded, check_installed, load, load_encoder
 from modelwrap.local.transformers.pooling import Reading
 from modelwrap.local.work import Runner
 from modelwrap.local.workers import ThreadWorker, Worker
@@ -48,6 +48,7 @@ class Builder(ABC):
 
     def prepare(self) -> None:
         """Fetch what is not here, as far as it is known."""
+        check_installed(self._config.config_name)
         self.checkpoint()
 
     def checkpoint(self) -> Checkpoint:
@@ -92,6 +93,7 @@ class ChatBuilder(Builder):
         self._given = given
 
     def prepare(self) -> None:
+        check_installed(self._config.config_name)
         if self._given is None and self._settings.entry is None:
             super().prepare()
 

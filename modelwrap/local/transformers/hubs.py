@@ -1,11 +1,11 @@
-"""Where the files of a model are: in a folder, in a GGUF file, or on a hub, whose own library fetches them."""
+"""Where the files of a model are: in a folder, in a GGUF file, or on a hub, from which they are fetched."""
 
 from __future__ import annotations
 
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,12 +159,6 @@ class _Repository(ABC):
         code = [_CODE] if self.args.trust_remote_code else []
         return [*_NEEDED, _kind(self.args), *code]
 
-    @property
-    def place(self) -> dict[str, Any]:
-        """What both libraries call alike."""
-        patterns = {"allow_patterns": self.wanted, "ignore_patterns": _FOR_OTHERS}
-        return {"revision": self.revision, "cache_dir": self.args.cache_dir, **patterns}
-
 
 class _HuggingFace(_Repository):
     def find(self) -> Path | None:
@@ -187,7 +181,7 @@ class _ModelScope(_Repository):
     def cached(self) -> Path | None:
         hub = _library("modelscope_hub", "modelscope")
         try:
-            return Path(self._api(hub).download_repo(self.repo, "model", local_files_only=True, **self.place))
+            return Path(self._api(hub).download_repo(self.repo, "model", local_files_only=True, **self._place))
         except hub.HubError:
             return None
 
@@ -195,7 +189,12 @@ class _ModelScope(_Repository):
         hub = _library("modelscope_hub", "modelscope")
         # It draws bars of its own, whatever else is told how far it is.
         with _errors_of(lambda error: self._advice(hub, error)):
-            return Path(self._api(hub).download_repo(self.repo, "model", **self.place))
+            return Path(self._api(hub).download_repo(self.repo, "model", **self._place))
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        patterns = {"allow_patterns": self.wanted, "ignore_patterns": _FOR_OTHERS}
+        return {"revision": self.revision, "cache_dir": self.args.cache_dir, **patterns}
 
     def _api(self, hub: Any) -> Any:
         # Read now: the library keeps what it read first. Of the older name it would warn at each use.
@@ -227,13 +226,13 @@ def _library(name: str, extra: str) -> Any:
 
 
 @contextmanager
-def _errors_of(advice: Any) -> Iterator[None]:
-    """Say of what a hub's library raises what can be done about it."""
+def _errors_of(advice: Callable[[Exception], str]) -> Iterator[None]:
+    """Say of what ModelScope's library raises what can be done about it."""
     try:
         yield
     except ModelwrapError:
         raise
-    except Exception as error:  # the libraries let through what their HTTP clients and the disk raise
+    except Exception as error:  # it lets through what its HTTP client and the disk raise
         words = " ".join(str(error).split())[:300]
         raise WeightsUnavailable(f"{advice(error)} ({type(error).__name__}: {words})") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ def load_encoder(checkpoint: Checkpoint, device: str = "auto", *, progress: Prog
         return Loaded(checkpoint.name, model, _tokenizer(checkpoint))
 
 
+def check_installed(name: str) -> None:
+    """Raise `MissingPackage` where the library is not here; better before its model is fetched than after."""
+    if any(find_spec(package) is None for package in ("torch", "transformers")):
+        raise MissingPackage(f"{name} needs torch and transformers: {_INSTALL}")
+
+
 def config_of(checkpoint: Checkpoint) -> Any:
     import transformers
 
@@ -89,11 +96,10 @@ def config_of(checkpoint: Checkpoint) -> Any:
 @contextmanager
 def _loading(checkpoint: Checkpoint, progress: Progress | None) -> Iterator[None]:
     """Load one model at a time, tell how far it is, and say what goes wrong in words."""
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingPackage(f"{checkpoint.name} needs torch and transformers: {_INSTALL}") from error
+    check_installed(checkpoint.name)
+    import torch
+    import transformers
+
     with _alone, shown(progress) as report, _told(transformers.utils.logging, report, checkpoint.name):
         try:
             with _gguf_read(report, checkpoint.name) if checkpoint.gguf_file else nullcontext():
