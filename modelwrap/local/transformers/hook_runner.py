@@ -173,8 +173,7 @@ class HookRunner(_WholeAnswers[_Waiting]):
         if isinstance(made, str):
             pieces = answer.take_text(made, self._count(made))
         else:
-            tokens = ids_of(made)
-            for token in tokens[len(before) :] if before and tokens[: len(before)] == before else tokens:
+            for token in self._without_beginning(ids_of(made), before):
                 pieces += answer.take(token)
                 if answer.finish_reason is not None:
                     break
@@ -182,6 +181,15 @@ class HookRunner(_WholeAnswers[_Waiting]):
                 answer.finish_reason = "stop"
                 pieces += answer.end()
         return [*pieces, Finished(chat.number)]
+
+    def _without_beginning(self, tokens: list[int], prompt: list[int]) -> list[int]:
+        """Leave out what stands in front of the answer: the prompt, or what every answer of a decoder begins with."""
+        if getattr(getattr(self._parts.model, "config", None), "is_encoder_decoder", False):
+            settings = getattr(self._parts.model, "generation_config", None)
+            start = getattr(settings, "decoder_start_token_id", None)
+            start = self._parts.model.config.decoder_start_token_id if start is None else start
+            return tokens[1:] if tokens[:1] == [start] else tokens
+        return tokens[len(prompt) :] if tokens[: len(prompt)] == prompt else tokens
 
     def _count(self, text: str) -> int:
         tokenizer = self._parts.tokenizer

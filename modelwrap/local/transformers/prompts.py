@@ -219,6 +219,7 @@ class _Reading:
                 pass
         if isinstance(call.get("id"), str):
             self._calls[call["id"]] = function["name"]
+        arguments = {} if arguments is None else arguments
         return {"type": "function", **call, "function": {**function, "arguments": arguments}}
 
     def _content(self, content: Any, where: str) -> Any:

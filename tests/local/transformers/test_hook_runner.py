@@ -164,6 +164,20 @@ def test_settings_that_only_generate_follows_are_followed_by_it() -> None:
     assert answer(made).text == plain_text(num_beams=3)
 
 
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_model_with_an_encoder_generates_what_it_would(family: str) -> None:
+    folder = getattr(tiny, family)()
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    info = {"model_name": family, "model": model, "tokenizer": tokenizer, "chat_template": "bare"}
+    plain = model.generate(**tokenizer("Name three rivers.", return_tensors="pt"), max_new_tokens=12, num_beams=2)[0]
+
+    made = runner_of({**info, "generate_kwargs": {"num_beams": 2}}, batch_size=2)
+
+    assert isinstance(made, HookRunner)
+    assert answer(made).text == tokenizer.decode(plain, skip_special_tokens=True)
+
+
 def test_settings_that_are_followed_here_leave_the_batches_here() -> None:
     made = hooked(generate_kwargs={"max_new_tokens": 3})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from functools import cache
@@ -15,6 +16,7 @@ import torch
 import transformers
 
 from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapWarning, UnsupportedParameter
+from modelwrap.local.transformers.decoding import Broken
 from modelwrap.local.transformers.runner import runner_of
 from modelwrap.local.work import Failed, Finished, Piece
 from tests.local.transformers import tiny
@@ -463,3 +465,66 @@ def test_a_wrong_parameter_is_refused_before_anything_is_computed() -> None:
 
     assert not made.busy
     assert made.room == 8
+
+
+def test_an_answer_that_cannot_be_computed_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runner()
+    made.begin(job(1))
+    made.begin(job(2))
+    monkeypatch.setattr(made._decoder, "step", lambda: [Broken(1, torch.OutOfMemoryError("no more memory"))])
+
+    (failed,) = made.step()
+
+    assert isinstance(failed, Failed)
+    assert failed.number == 1
+    assert "OutOfMemoryError: no more memory" in str(failed.error)
+    assert failed.error.retryable is False  # type: ignore[attr-defined]
+
+
+def test_a_runner_that_is_closed_has_nothing_to_do() -> None:
+    made = runner()
+    made.begin(job(1))
+
+    made.close()
+
+    assert not made.busy
+    assert made.room == 8
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_answers_in_channels_is_bound_in_the_last_of_them(stream: bool) -> None:
+    made = runner(tiny.CHATML + "{% if tools %}{{ tools | tojson }}{% endif %}{# <|channel|> #}")
+    look = {"type": "function", "function": {"name": "look"}}
+
+    bound = answer(made, response_format={"type": "regex", "pattern": "[0-9]{4}x"}, stream=stream)
+    called = answer(made, tools=TOOLS, tool_choice=look, max_tokens=80, stream=stream)
+
+    assert bound.text.endswith("x")
+    assert [call.function.name for call in called.choices[0].message.tool_calls or ()] == ["look"]
+
+
+def test_a_form_that_cannot_be_forced_is_refused() -> None:
+    made = runner(WITH_TOOLS + "{# <function= #}")
+
+    with pytest.raises(UnsupportedParameter, match="tool_choice: .*cannot be forced; leave it at auto"):
+        made.begin(job(tools=TOOLS, tool_choice="required"))
+    named = runner(WITH_TOOLS + "{# [ARGS] #}")
+    with pytest.raises(UnsupportedParameter, match="name one tool"):
+        named.begin(job(tools=TOOLS, tool_choice="required"))
+
+
+def test_an_answer_is_read_by_what_the_tokenizer_says_of_answers() -> None:
+    model, tokenizer = llama()
+    describing = copy.deepcopy(tokenizer)
+    describing.response_template = {
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {"content": {"content": "text"}, "thinking": {"open": "<think>", "close": "</think>"}},
+    }
+    info = {"model_name": "llama", "model": model, "tokenizer": describing}
+
+    said = answer(runner_of({**info, "chat_template": tiny.CHATML}, batch_size=2))
+    thought = answer(runner_of({**info, "chat_template": tiny.CHATML + "<think>"}, batch_size=2))
+
+    assert said.text == tokenizer.decode(plain_ids())
+    assert thought.choices[0].message.reasoning_content
+    assert not thought.text
