@@ -64,13 +64,18 @@ class Computing:
     def opening(self) -> list[int]:
         """What every answer of a model with an encoder begins with, and does not tell."""
         settings = self.model.generation_config
-        start = settings.decoder_start_token_id
-        opening = [self.model.config.decoder_start_token_id if start is None else start, settings.forced_bos_token_id]
-        return [token for token in opening if token is not None]
+        named = (settings.decoder_start_token_id, getattr(self.model.config, "decoder_start_token_id", None))
+        start = next((token for token in (*named, settings.bos_token_id) if token is not None), None)
+        return [token for token in (start, settings.forced_bos_token_id) if token is not None]
 
     @cached_property
     def remembers_in(self) -> str | None:
-        """By which name the model takes its memory; None where it has none of the usual kind."""
+        """By which name the model takes its memory; None where it has none of the usual kind.
+
+        What a model keeps in its own modules is of the row that was computed last, and no use to others.
+        """
+        if any(hasattr(part, "recurrent_states") for part in self.model.modules()):
+            return None
         return next((name for name in ("past_key_values", "cache_params") if name in self._parameters), None)
 
     def __call__(self, cache: Any, **inputs: Any) -> Tensor:
@@ -191,6 +196,7 @@ class OwnBatch:
         self._computing = computing
         self._told: dict[str, Any] = {}
         self._cache: Any = None
+        self._ahead = 0
         self.rows = list(rows)
 
     def begin(self) -> list[Outcome]:
@@ -200,7 +206,7 @@ class OwnBatch:
             (row,) = self.rows
             if computing.remembers_in is not None:
                 self._cache = computing.memory()
-            return self._compute([row.tokens], row.inputs)
+            return self._begin_alone(row)
         self._cache = EncoderDecoderCache(computing.memory(), DynamicCache())
         padded, mask = computing.padded([row.prompt for row in self.rows], left=False)
         encoded = computing.model.get_encoder()(input_ids=padded, attention_mask=mask, return_dict=True)
@@ -209,8 +215,12 @@ class OwnBatch:
 
     def step(self) -> list[Outcome]:
         if self._cache is None:
-            return self._compute([row.tokens for row in self.rows], self.rows[0].inputs)
-        return self._compute([[row.made[-1]] for row in self.rows], {})
+            return self._begin_alone(self.rows[0])
+        inputs = {}
+        if not self._computing.has_encoder:
+            (row,) = self.rows
+            inputs["position_ids"] = self._computing.places([len(row.tokens) - 1], [self._ahead])
+        return self._compute([[row.made[-1]] for row in self.rows], inputs)
 
     def leave(self, row: Row) -> None:
         place = self.rows.index(row)
@@ -221,6 +231,17 @@ class OwnBatch:
             self._told["attention_mask"] = self._told["attention_mask"][kept]
             encoded = self._told["encoder_outputs"]
             encoded.last_hidden_state = encoded.last_hidden_state[kept]
+
+    def _begin_alone(self, row: Row) -> list[Outcome]:
+        """Compute all tokens of a row."""
+        computing, tokens = self._computing, row.tokens
+        inputs = dict(row.inputs)
+        if not computing.finds_places:
+            inputs["position_ids"] = computing.tensor([range(len(tokens))])
+        computing.begin_row()
+        outcomes = self._compute([tokens], inputs)
+        self._ahead = computing.ahead()
+        return outcomes
 
     def _compute(self, tokens: Sequence[Sequence[int]], inputs: Mapping[str, Tensor]) -> list[Outcome]:
         named = "decoder_input_ids" if self._computing.has_encoder else "input_ids"

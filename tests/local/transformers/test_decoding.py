@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,9 +71,39 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
     "mamba": lambda: made(transformers.MambaConfig, transformers.MambaForCausalLM, state_size=4),
     "rwkv": lambda: made(transformers.RwkvConfig, transformers.RwkvForCausalLM, attention_hidden_size=32),
+    "bamba": lambda: made(
+        transformers.BambaConfig,
+        transformers.BambaForCausalLM,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        attn_layer_indices=[1],
+        mamba_n_heads=8,
+        mamba_d_head=8,
+        mamba_d_state=4,
+        mamba_chunk_size=4,
+    ),
+    "recurrent_gemma": lambda: made(
+        transformers.RecurrentGemmaConfig,
+        transformers.RecurrentGemmaForCausalLM,
+        num_key_value_heads=1,
+        intermediate_size=64,
+        attention_window_size=64,
+        block_types=["recurrent", "attention"],
+    ),
     "qwen2_vl": lambda: loaded(tiny.qwen2_vl(), transformers.Qwen2VLForConditionalGeneration),
     "t5": lambda: loaded(tiny.t5(), transformers.T5ForConditionalGeneration),
     "bart": lambda: loaded(tiny.bart(), transformers.BartForConditionalGeneration),
+    # Its config does not say with what answers begin.
+    "longt5": lambda: made(
+        transformers.LongT5Config,
+        transformers.LongT5ForConditionalGeneration,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        initializer_factor=2.0,
+        dropout_rate=0.0,
+    ),
 }
 
 
@@ -138,7 +169,15 @@ def test_rows_of_any_age_get_the_tokens_that_each_gets_alone(kind: str, every: i
 def test_what_ages_rows_can_have_together_depends_on_the_kind_of_model() -> None:
     joins = {kind: Decoder(make(), batch_size=2)._computing.joins for kind, make in MODELS.items()}
 
-    assert {kind for kind, can in joins.items() if not can} == {"mamba", "rwkv", "t5", "bart"}
+    assert {kind for kind, can in joins.items() if not can} == {
+        "bamba",
+        "mamba",
+        "recurrent_gemma",
+        "rwkv",
+        "t5",
+        "bart",
+        "longt5",
+    }
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2_vl", "t5", "mamba"])
@@ -346,3 +385,76 @@ def test_how_far_a_picture_moves_the_text_is_forgotten_with_its_row() -> None:
     got = answers(decoder, [Row(n, p, Sampling()) for n, p in enumerate(asked)], 10)
 
     assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+
+
+def test_a_picture_moves_the_text_of_its_own_row_only_in_a_model_whose_rows_have_memories_of_their_own() -> None:
+    model, picture = qwen3_5(), 190
+    seen = [[7, *[picture] * 9, 8], [7, 8, *[picture] * 4, 9], [7, 8, 9, 10, 11]]
+    rows = [Row(number, prompt, Sampling(), inputs=pictures(prompt, picture)) for number, prompt in enumerate(seen)]
+    expected = [generated(model, row, 10) for row in rows]
+
+    got = answers(Decoder(model, batch_size=3), rows, 10)
+
+    assert list(got.values()) == expected
+
+
+def qwen3_5() -> Any:
+    """Make a model that sees, and of whose layers every other one remembers no single token."""
+    text = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "initializer_range": 0.4,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 1.0,
+            "mrope_section": [1, 1, 2],
+            "mrope_interleaved": True,
+        },
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "num_heads": 2,
+        "intermediate_size": 32,
+        "out_hidden_size": 32,
+        "patch_size": 2,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "num_position_embeddings": 64,
+    }
+    marks = {"image_token_id": 190, "video_token_id": 191, "vision_start_token_id": 192, "vision_end_token_id": 193}
+    torch.manual_seed(3)
+    config = transformers.Qwen3_5Config(text_config=text, vision_config=vision, **marks)
+    return transformers.Qwen3_5ForConditionalGeneration(config).eval()
+
+
+def pictures(prompt: Sequence[int], picture: int) -> dict[str, torch.Tensor]:
+    """Make one picture that takes the places that a prompt has for it, in a square."""
+    places = prompt.count(picture)
+    side = 2 * math.isqrt(places)
+    if not places:
+        return {}
+    return {
+        "pixel_values": torch.randn(places * 4, 3 * 2 * 2 * 2, generator=torch.Generator().manual_seed(places)),
+        "image_grid_thw": torch.tensor([[1, side, side]]),
+        "mm_token_type_ids": torch.tensor([[int(token == picture) for token in prompt]]),
+    }
+
+
+def generated(model: Any, row: Row, most: int) -> list[int]:
+    found = model.generate(
+        torch.tensor([row.prompt]), **row.inputs, max_new_tokens=most, do_sample=False, pad_token_id=0
+    )
+    tokens: list[int] = found[0, len(row.prompt) :].tolist()
+    return tokens
