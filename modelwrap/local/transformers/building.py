@@ -49,7 +49,13 @@ class Builder(ABC):
     def prepare(self) -> None:
         """Fetch what is not here, as far as it is known."""
         check_installed(self._config.config_name)
-        self.checkpoint()
+        if self.needs_files:
+            self.checkpoint()
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether weights are loaded for sure."""
+        return True
 
     def checkpoint(self) -> Checkpoint:
         """Fetch what is not here, and say where it is."""
@@ -92,10 +98,9 @@ class ChatBuilder(Builder):
         self._settings = config
         self._given = given
 
-    def prepare(self) -> None:
-        check_installed(self._config.config_name)
-        if self._given is None and self._settings.entry is None:
-            super().prepare()
+    @property
+    def needs_files(self) -> bool:
+        return self._given is None and self._settings.entry is None
 
     def settings(self) -> dict[str, Any]:
         checkpoint = asdict(self.checkpoint()) | {"chat_template": self._template()}

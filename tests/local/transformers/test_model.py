@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,22 @@ def test_loads_on_demand_or_ahead_and_frees_what_it_holds() -> None:
     assert first is not second
     assert not any(parameter.requires_grad for parameter in first.parameters())
     assert not first.training
+
+
+def test_who_forgets_a_model_without_closing_it_leaves_nothing_behind() -> None:
+    model: Any = loaded(tiny.llama())
+    model(ASKED, **GREEDY)
+    weights = weakref.ref(model.live)
+    threads = [thread for thread in threading.enumerate() if thread.name == "here on auto"]
+
+    del model
+    gc.collect()
+    for thread in threads:
+        thread.join(5)
+    gc.collect()
+
+    assert weights() is None
+    assert not any(thread.is_alive() for thread in threads[-1:])
 
 
 def test_without_batching_it_computes_in_the_thread_of_who_calls(colour: Colour) -> None:
