@@ -151,6 +151,8 @@ class Dispatch:
         replica.empty = False
         ticket.replica, ticket.place = replica, replica.given
         replica.inside[ticket.job.number] = ticket
+        if ticket.suspected:
+            replica.tried.add(ticket.job.number)
         replica.worker.begin(ticket.resumed())
 
     def _withdraw(self, ticket: Ticket) -> None:
@@ -168,6 +170,7 @@ class Dispatch:
         self._suspects.discard(ticket)
         if replica is not None:
             del replica.inside[number]
+            replica.tried.discard(number)
             ticket.replica = None
             self._settle(replica)
 
@@ -221,15 +224,17 @@ class Dispatch:
             ticket = replica.inside.get(event.number)
             if ticket is not None:
                 calls[ticket.call] = None
-                self._take(ticket, event)
+                self._take(replica, ticket, event)
                 replica.deaths = 0
         for call in calls:
             call.flush()
 
-    def _take(self, ticket: Ticket, event: Event) -> None:
+    def _take(self, replica: Replica, ticket: Ticket, event: Event) -> None:
         match event:
             case Piece():
                 ticket.made += event.tokens
+                if event.tokens and ticket.suspected:
+                    self._clear(replica, ticket)
                 if event.data:
                     ticket.call.held.append(event)
             case Finished():
@@ -239,8 +244,8 @@ class Dispatch:
                 self._fail(ticket, event.error)
 
     def _broke(self, replica: Replica, report: Broke) -> None:
-        doubtful = [ticket for ticket in replica.inside.values() if ticket.place <= report.begun]
-        self._doubt(replica, doubtful, failure(report.error))
+        lost = [ticket for ticket in replica.inside.values() if ticket.place <= report.begun]
+        self._doubt(replica, lost, failure(report.error))
 
     def _gone(self, replica: Replica, report: Gone) -> None:
         was_ready, replica.ready, replica.worker = replica.ready, False, None
@@ -258,23 +263,40 @@ class Dispatch:
 
     # Whom to blame.
 
-    def _doubt(self, replica: Replica, tickets: list[Ticket], error: ModelwrapError) -> None:
-        """Have jobs tried again that were in something that failed; the one that was alone in it is to blame."""
-        for ticket in tickets:
+    def _doubt(self, replica: Replica, lost: list[Ticket], error: ModelwrapError) -> None:
+        """Have jobs tried again that were in something that failed; the one that was alone in it is to blame.
+
+        Where suspects were tried, it was one of them. The others begin again when all suspects are cleared.
+        """
+        suspects = [ticket for ticket in lost if ticket.suspected]
+        if not suspects or replica.leaving is not None:
+            suspects = lost
+        for ticket in lost:
             del replica.inside[ticket.job.number]
             ticket.replica = None
-        if len(tickets) == 1 and tickets[0].alone:
-            self._fail(tickets[0], _blame(error))
-        elif tickets:
+        replica.tried.clear()
+        for ticket in reversed(lost):
+            if ticket not in suspects:
+                self._queue[ticket.job.number] = ticket
+                self._queue.move_to_end(ticket.job.number, last=False)
+        if len(suspects) == 1 and suspects[0].alone:
+            self._fail(suspects[0], _blame(error))
+        elif suspects:
             replica.broken = True
-            self._suspects.add(tickets)
+            self._suspects.add(suspects)
         self._settle(replica)
+
+    def _clear(self, replica: Replica, ticket: Ticket) -> None:
+        """Suspect a job no more that got beyond the point where something failed."""
+        if ticket.clears_itself and replica.leaving is None:
+            ticket.suspected = ticket.alone = False
+            replica.tried.discard(ticket.job.number)
 
     def _try_suspects(self) -> None:
         for replica in self._replicas:
-            if replica.empty and replica.places > 0 and (replica.broken or replica.leaving is None):
-                for ticket in self._suspects.take(replica.places):
-                    replica.on_trial = True
+            fit = replica.broken or (replica.empty and replica.leaving is None)
+            if fit and replica.places > 0 and not replica.tried:
+                for ticket in self._suspects.take(replica.places, empty=replica.empty):
                     self._give(replica, ticket)
         self._forgive()
 
@@ -290,7 +312,7 @@ class Dispatch:
     def _wake(self) -> None:
         """Start what does nothing yet, and what has rested after it failed."""
         now = time.monotonic()
-        for replica in self._replicas:
+        for replica in list(self._replicas):
             if not (replica.ready or replica.starting) and (replica.error is None or now >= replica.rests_until):
                 self._start(replica)
 
@@ -358,10 +380,7 @@ class Dispatch:
 
     def _settle(self, replica: Replica) -> None:
         """Let a replica that has nothing in it take other jobs, or go."""
-        if replica.inside:
-            return
-        replica.on_trial = False
-        if replica.leaving is None or replica.broken:
+        if replica.inside or replica.leaving is None or replica.broken:
             return
         if replica.worker is None:
             self._leave(replica)

@@ -25,8 +25,8 @@ class Replica:
     empty: bool = True
     """Whether nothing is in the worker, by its own word: what was cancelled stays for a moment."""
     inside: dict[int, Ticket] = field(default_factory=dict)
-    on_trial: bool = False
-    """Whether it computes suspects, and nothing else shall be in there with them."""
+    tried: set[int] = field(default_factory=set)
+    """The suspects inside, beside whom nothing else is begun."""
     broken: bool = False
     """Whether it takes nothing new before all suspects were tried."""
     deaths: int = 0
@@ -57,4 +57,4 @@ class Replica:
     @property
     def open(self) -> bool:
         """Whether it takes a job from the queue."""
-        return self.places > 0 and not (self.on_trial or self.broken or self.leaving is not None)
+        return self.places > 0 and not (self.tried or self.broken or self.leaving is not None)

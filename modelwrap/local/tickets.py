@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from modelwrap.local.replica import Replica
 
 
+_MOST_DOUBTS = 10
+
+
 @dataclass(eq=False, slots=True)
 class Call:
     """Be the jobs of one caller and where their events go."""
@@ -46,8 +49,18 @@ class Ticket:
     """Which of the jobs it is that this worker was given."""
     group: list[Ticket] | None = None
     """With which others it waits to be tried again."""
+    suspected: bool = False
+    """Whether it was in something that failed, and has not got beyond that point since."""
     alone: bool = False
-    """Whether it was given to a worker that had nothing else, because it may be to blame for a failure."""
+    """Whether it is tried in a worker that has nothing else."""
+    singled_out: bool = False
+    """Whether it was the only suspect when something failed."""
+    doubts: int = 0
+
+    @property
+    def clears_itself(self) -> bool:
+        """Whether it is above suspicion once it gets on; who was in too many failures has to come to its end."""
+        return self.doubts < _MOST_DOUBTS
 
     def resumed(self) -> Job:
         return Job(self.job.number, self.job.body, tuple(self.made)) if self.made else self.job
@@ -66,26 +79,28 @@ class Suspects:
         return chain.from_iterable(self._groups)
 
     def add(self, tickets: list[Ticket]) -> None:
-        """Put in halves those who were together."""
+        """Put in halves those who were together; they are the next to be tried."""
         middle = (len(tickets) + 1) // 2
-        for group in (tickets[:middle], tickets[middle:]):
-            self._groups.append(group)
+        for group in (tickets[middle:], tickets[:middle]):
+            self._groups.appendleft(group)
             for ticket in group:
-                ticket.group = group
+                ticket.group, ticket.suspected, ticket.alone = group, True, False
+                ticket.singled_out = len(tickets) == 1
+                ticket.doubts += 1
 
     def discard(self, ticket: Ticket) -> None:
         if ticket.group is not None:
             ticket.group.remove(ticket)
             ticket.group = None
 
-    def take(self, places: int) -> list[Ticket]:
-        """Take out those who are tried next, as many as there are places for."""
+    def take(self, places: int, *, empty: bool) -> list[Ticket]:
+        """Take out those who are tried next by a worker that has places, and nothing in it if it is empty."""
         while self._groups and not self._groups[0]:
             self._groups.popleft()
-        if not self._groups:
+        if not self._groups or (self._groups[0][0].singled_out and not empty):
             return []
         taken = self._groups[0][:places]
         for ticket in taken:
-            ticket.alone = len(self._groups[0]) == len(taken) == 1
+            ticket.alone = empty and len(self._groups[0]) == len(taken) == 1
             self.discard(ticket)
         return taken

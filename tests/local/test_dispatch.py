@@ -42,6 +42,7 @@ class PlayedWorker:
         self.inbox: deque[Message] = deque()
         self.pipe: deque[Report] = deque()
         self.rows: dict[int, tuple[Job, int]] = {}
+        self.kept: dict[int, list[Event]] = {}
         self.begun = 0
         self.over = False
         self.loaded = False
@@ -90,6 +91,7 @@ class PlayedWorker:
             assert len(self.rows) < self.room
             assert list(message.done) == list(range(len(message.done)))
             self.begun += 1
+            self.kept.pop(message.number, None)
             self.rows[message.number] = (message, len(message.done))
         elif isinstance(message, Cancel):
             self.rows.pop(message.number, None)
@@ -111,12 +113,20 @@ class PlayedWorker:
                 return
             if made == job.body["tokens"]:
                 del self.rows[number]
-                events.append(Finished(number))
+                events += [*self.kept.pop(number, []), Finished(number)]
             else:
                 self.rows[number] = (job, made + 1)
-                events.append(Piece(number, {"says": made}, (made,)))
+                events += self.said(job, made)
         if events or self.standing() != self.told:
             self.tell(events)
+
+    def said(self, job: Job, made: int) -> list[Event]:
+        """Tell a token, or keep it for a while where nobody reads along."""
+        kept = self.kept.setdefault(job.number, [])
+        kept.append(Piece(job.number, {"says": made}, (made,)))
+        if len(kept) < job.body["told_after"]:
+            return []
+        return list(self.kept.pop(job.number))
 
     def break_down(self) -> None:
         if self.world.in_processes:
@@ -180,9 +190,9 @@ class World:
         jobs = []
         for _ in range(self.dice.choice([1, 1, 1, 2])):
             self.number += 1
-            tokens = self.dice.randrange(5)
+            tokens = self.dice.choice([0, 1, 2, 3, 4, 12])
             wrong = {"break_at": self.dice.randrange(tokens + 1)} if self.dice.random() < 0.25 else {}
-            jobs.append(Job(self.number, {"tokens": tokens, **wrong}))
+            jobs.append(Job(self.number, {"tokens": tokens, "told_after": self.dice.choice([1, 1, 3]), **wrong}))
         feed = self.dispatch.submit(jobs, at_once=self.dice.random() < 0.7)
         self.calls.append(Asked(jobs, feed, leaves=self.dice.random() < 0.2))
 
@@ -255,7 +265,7 @@ class World:
 
 
 def is_clean(dispatch: Dispatch) -> bool:
-    busy = any(replica.inside or replica.broken or replica.on_trial for replica in dispatch._replicas)
+    busy = any(replica.inside or replica.broken or replica.tried for replica in dispatch._replicas)
     return not (dispatch._tickets or dispatch._queue or dispatch._suspects or busy)
 
 

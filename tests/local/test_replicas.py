@@ -236,6 +236,21 @@ def test_the_job_that_breaks_a_step_fails_alone_by_name(fakes: Fakes, how: str) 
     assert len(fakes.runners) == 1
 
 
+def test_those_beside_the_job_that_breaks_a_step_do_not_wait_for_one_another(fakes: Fakes) -> None:
+    replicas = fakes(batch_size=8, step=0.001)
+    feeds = [replicas.submit([job(10**9, **({"raise_at": 6} if number == 5 else {}))]) for number in range(8)]
+    broken = feeds.pop(5)
+
+    assert isinstance(read(broken)[-1], Failed)
+
+    for feed in feeds:
+        said: list[int] = []
+        while len(said) < 60:
+            said += told(feed.next().result(10) or [])
+        assert said == list(range(len(said)))
+        feed.abandon()
+
+
 def test_what_came_after_a_broken_step_waits_for_the_suspects(fakes: Fakes) -> None:
     replicas = fakes(batch_size=2, step=0.001)
     feeds = [replicas.submit([job(8, raise_at=4)]) for _ in range(4)]
