@@ -127,6 +127,9 @@ class HereFeed:
                 told.append(event)
             if isinstance(event, Failed):
                 self._cancel_rest()
+                if isinstance(event.error, ServerFailed) and event.error.__cause__ is not None:
+                    # What the model or a hook raised, which a runner names for callers elsewhere.
+                    raise event.error.__cause__
                 break
         return told
 

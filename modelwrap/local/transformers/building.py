@@ -116,7 +116,8 @@ class ChatBuilder(Builder):
             info = entries.laid_over({"chat_template": self._settings.chat_template}, info)
         if (model := entries.attribute(info, "model")) is not None:
             self.remember(model)
-        return _chat_runner(info, self._settings.batch_size, self._settings.context)
+        lends_tensors = self._settings.batching == "off"
+        return _chat_runner(info, self._settings.batch_size, self._settings.context, lends_tensors=lends_tensors)
 
     def _info(self, device: str) -> Any:
         """Give the objects that the model is made of, or a part of it; None where all comes from files."""
@@ -173,10 +174,10 @@ def embedding_runner(settings: Mapping[str, Any], device: str) -> Runner:
     return _embedding_runner(load_encoder(Checkpoint(**settings["checkpoint"]), device), settings)
 
 
-def _chat_runner(info: Any, batch_size: int, context: int | None) -> Runner:
+def _chat_runner(info: Any, batch_size: int, context: int | None, *, lends_tensors: bool = False) -> Runner:
     from modelwrap.local.transformers.runner import runner_of
 
-    return runner_of(info, batch_size=batch_size, context=context)
+    return runner_of(info, batch_size=batch_size, context=context, lends_tensors=lends_tensors)
 
 
 def _embedding_runner(loaded: Loaded, settings: Mapping[str, Any]) -> Runner:

@@ -45,8 +45,10 @@ class Decoder:
     `docs/decisions/batches-of-our-own.md`.
     """
 
-    def __init__(self, model: Any, *, batch_size: int, pad: int = 0) -> None:
+    def __init__(self, model: Any, *, batch_size: int, pad: int = 0, lends_tensors: bool = False) -> None:
+        """`lends_tensors` costs some time, and leaves what forward hooks keep fit for gradients."""
         self._computing = Computing(model, pad)
+        self._computes = torch.no_grad if lends_tensors else torch.inference_mode
         self._most = self._limit = batch_size
         self._rows: dict[int, Row] = {}
         self._waiting: deque[Row] = deque()
@@ -75,7 +77,7 @@ class Decoder:
             return
         if row in self._waiting:
             self._waiting.remove(row)
-        with torch.inference_mode():
+        with self._computes():
             for batch in self._batches():
                 if row in batch.rows:
                     batch.leave(row)
@@ -90,7 +92,7 @@ class Decoder:
         computed = len(self._rows) - len(self._waiting)
         joining = bool(self._waiting) and (not computed or (self._newcomers_turn and computed < self._limit))
         self._newcomers_turn = not joining
-        with torch.inference_mode():
+        with self._computes():
             if joining:
                 outcomes = in_halves(self._begin, self._next_together(max(1, self._limit - computed)))
             else:

@@ -16,7 +16,7 @@ from modelwrap.local.work import Event, Failed, Finished, Job, Runner
 from modelwrap.local.workers import failure
 
 
-def runner_of(info: Any, *, batch_size: int, context: int | None = None) -> Runner:
+def runner_of(info: Any, *, batch_size: int, context: int | None = None, lends_tensors: bool = False) -> Runner:
     """Choose what computes the chats of a model: a dict or an object with hooks, what was loaded, or an entry.
 
     An entry is an object with `inference(batch, temperature)`. A model whose owner encodes or generates computes one
@@ -28,19 +28,21 @@ def runner_of(info: Any, *, batch_size: int, context: int | None = None) -> Runn
     together = batch_size if parts.batchable or (parts.encode is None and parts.generate is None) else 1
     if parts.generates_itself:
         return HookRunner(parts, batch_size=together, context=context)
-    return ChatRunner(parts, batch_size=together, context=context)
+    return ChatRunner(parts, batch_size=together, context=context, lends_tensors=lends_tensors)
 
 
 class ChatRunner:
     """Compute chats together, a token for each at a time."""
 
-    def __init__(self, parts: ModelParts, *, batch_size: int, context: int | None = None) -> None:
+    def __init__(
+        self, parts: ModelParts, *, batch_size: int, context: int | None = None, lends_tensors: bool = False
+    ) -> None:
         self._parts = parts
         self._chats = Chats(parts, context)
         self._chats.warn_of_settings()
         self._grammars: Grammars | None = None
         pad = getattr(parts.tokenizer, "pad_token_id", None)
-        self._decoder = Decoder(parts.model, batch_size=batch_size, pad=pad or 0)
+        self._decoder = Decoder(parts.model, batch_size=batch_size, pad=pad or 0, lends_tensors=lends_tensors)
         self._answers: dict[int, Answer] = {}
         self._pending: list[Event] = []
 

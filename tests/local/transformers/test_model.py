@@ -239,6 +239,22 @@ def test_without_batching_it_computes_in_the_thread_of_who_calls(colour: Colour)
         model.add_replica("cpu")
 
 
+def test_without_batching_what_hooks_keep_is_fit_for_gradients_and_what_they_raise_is_raised() -> None:
+    model: Any = loaded(tiny.llama(), batching="off")
+    layer = model.live.model.layers[0]
+    kept: list[Any] = []
+
+    with layer.register_forward_hook(lambda module, given, made: kept.append(made)):
+        model(ASKED, **GREEDY)
+    probe = torch.nn.Linear(32, 1)
+    probe(kept[0]).sum().backward()
+
+    assert probe.weight.grad is not None
+    with layer.register_forward_hook(lambda module, given, made: 1 // 0), pytest.raises(ZeroDivisionError):
+        model(ASKED, **GREEDY)
+    assert model(ASKED, **GREEDY).text
+
+
 def test_in_a_process_of_its_own_it_says_the_same(model: Any) -> None:
     apart: Any = loaded(tiny.llava(), worker="process", devices=["cpu"])
     message = [{"role": "user", "content": [RED, "What?"]}]
