@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -495,6 +496,80 @@ feeds[0].next().result(10)
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert time.monotonic() - started < 10
+
+
+def test_an_error_holds_nothing_of_what_was_computed(fakes: Fakes) -> None:
+    class Tensor:
+        pass
+
+    held: list[weakref.ref[Tensor]] = []
+
+    class Broken(FakeRunner):
+        def step(self) -> list[Event]:
+            tensor = Tensor()
+            held.append(weakref.ref(tensor))
+            try:
+                raise MemoryError("inner")
+            except MemoryError as error:
+                raise RuntimeError("out of memory") from error
+
+    error = error_of(read(fakes(make=Broken).submit([job(1)])))
+    gc.collect()
+
+    assert "out of memory" in str(error)
+    assert held
+    assert [reference() for reference in held] == [None] * len(held)
+
+
+def test_a_runner_that_is_busy_with_nothing_is_made_anew(fakes: Fakes) -> None:
+    class Restless(FakeRunner):
+        @property
+        def busy(self) -> bool:
+            return self.begun_one
+
+        begun_one = False
+
+        def begin(self, job: Job) -> None:
+            self.begun_one = True
+            super().begin(job)
+
+        def close(self) -> None:
+            raise RuntimeError("cannot be closed")
+
+    made: list[FakeRunner] = []
+
+    def make() -> FakeRunner:
+        made.append(FakeRunner() if made else Restless())
+        return made[-1]
+
+    replicas = fakes(make=make)
+
+    assert "breaks at 2" in str(error_of(read(replicas.submit([job(5, raise_at=2)]))))
+    assert told(read(replicas.submit([job(2)]))) == [0, 1]
+    assert len(made) == 2
+
+
+def test_an_interrupt_in_a_worker_reaches_the_main_thread() -> None:
+    script = """
+import time
+from modelwrap.local.replicas import Replicas
+from modelwrap.local.workers import ThreadWorker
+from tests.local.fake_runner import FakeRunner, job
+class Interrupted(FakeRunner):
+    def step(self):
+        raise KeyboardInterrupt
+replicas = Replicas(lambda device: ThreadWorker(Interrupted, "fake"), ["cpu"], "fake")
+replicas.submit([job(1)])
+try:
+    for _ in range(1000):
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+
+    assert ended.stdout == "interrupted\n"
 
 
 def test_callers_of_both_colours_are_served_together(fakes: Fakes) -> None:
