@@ -47,7 +47,12 @@ def save(folder: Path, dtype: str) -> None:
 
     path = weights.resolve(SOURCE)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=getattr(torch, dtype))
+    unpacked = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=getattr(torch, dtype))
+    # What came from GGUF counts as quantised, and is not saved.
+    del unpacked.config.quantization_config
+    model = AutoModelForCausalLM.from_config(unpacked.config, dtype=getattr(torch, dtype))
+    model.load_state_dict(unpacked.state_dict())
+    model.generation_config = unpacked.generation_config
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
 
