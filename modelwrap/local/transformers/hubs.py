@@ -32,6 +32,7 @@ _FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*"
 
 # What says where a model comes from or where it goes, and not how it is loaded.
 _ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_mem_usage", "device"}
+_OF_REPOSITORIES = {"revision", "token", "cache_dir", "subfolder", "variant"}
 _LOADING = [name for name in LoadingArgs.__annotations__ if name not in _ABOUT_PLACES]
 
 
@@ -56,10 +57,12 @@ def defaults_of(model: str) -> Mapping[str, Any]:
 
 def check(config: WeightsConfig) -> None:
     """Raise `ConfigError` where a config names no place for weights, as far as that is known without looking there."""
-    if _is_source(config.model):
-        weights.parse(config.model)
-    else:
+    if not _is_source(config.model):
         place_of(config)
+        return
+    weights.parse(config.model)
+    for name in sorted(_OF_REPOSITORIES & config.client_args.model_fields_set):
+        raise ConfigError(f"client_args.{name}: is for repositories, and {config.model} names a file")
 
 
 def fetched(config: WeightsConfig) -> Path:

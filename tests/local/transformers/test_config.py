@@ -40,6 +40,7 @@ def load(**config: Any) -> modelwrap.Models:
         ({"hub": "elsewhere"}, "hub: must be 'huggingface' or 'modelscope'"),
         ({"model": "two words"}, "is no folder here, and no repository"),
         ({"model": "hf:org/name"}, "write hf:organisation/repository/file.gguf"),
+        ({"model": "x.gguf", "client_args": {"revision": "v1"}}, "client_args.revision: is for repositories"),
         ({"temperature": 1}, "belongs in generate_args"),
     ],
 )
