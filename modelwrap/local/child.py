@@ -76,7 +76,3 @@ def _make_runner(recipe: Recipe) -> Runner:
     module, _, name = KINDS[recipe.kind].partition(":")
     make: Callable[[dict[str, Any], str], Runner] = getattr(import_module(module), name)
     return make(dict(recipe.settings), recipe.device)
-
-
-if __name__ == "__main__":
-    main()
