@@ -179,7 +179,7 @@ class ClampedBackend(httpcore2.SyncBackend):
         return _TunnelStream(stream, timeout) if self._tunnels else ClampedStream(stream)
 
     def _reached(self, host: str, port: int, timeout: float | None, *options: Any) -> httpcore2.NetworkStream:
-        failed: Exception | None = None
+        failed: Exception = httpcore2.ConnectError(f"{host} has no address")
         addresses = _addresses(host, port, timeout)
         if self._public_only:
             check_public(host, addresses)
@@ -191,16 +191,15 @@ class ClampedBackend(httpcore2.SyncBackend):
                 return super().connect_tcp(address, port, seconds, *options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
-        raise failed or httpcore2.ConnectError(f"{host} has no address")
+        raise failed
 
 
 def _pass_socks(stream: httpcore2.NetworkStream, steps: Steps, limit: float | None) -> None:
     """Talk to a SOCKS proxy until it passes on."""
-    answer = None
     try:
         with failures_of_proxy():
+            data, missing = next(steps)
             while True:
-                data, missing = next(steps) if answer is None else steps.send(answer)
                 stream.write(data, seconds_left(limit, httpcore2.ConnectTimeout))
                 answer = b""
                 while len(answer) < missing:
@@ -208,6 +207,7 @@ def _pass_socks(stream: httpcore2.NetworkStream, steps: Steps, limit: float | No
                     if not piece:
                         raise httpcore2.ProxyError("it hung up")
                     answer += piece
+                data, missing = steps.send(answer)
     except StopIteration:
         return
     except BaseException:  # an interrupted caller leaves no socket behind either

@@ -14,6 +14,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.runtime import clamp
 from modelwrap.runtime.base import Deadline, Limit
 from modelwrap.runtime.clamp import HELD, ClampedBackend, Stale, seconds_left
+from modelwrap.runtime.socks import Socks
 
 PUBLIC = ["93.184.216.34", "93.184.216.35"]
 ANSWER = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -36,6 +37,7 @@ class Socket(httpcore2.NetworkStream):
         self.done: list[tuple[Any, ...]] = []
         self.waited: list[float | None] = []
         self.says: Any = ANSWER
+        """The same again and again, or a list of one thing after another."""
         self.takes_no_more = False
 
     def _do(self, *operation: Any) -> None:
@@ -44,9 +46,11 @@ class Socket(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self._do("read", max_bytes, timeout)
-        if isinstance(self.says, Exception):
-            raise self.says
-        return self.says
+        said = self.says.pop(0) if isinstance(self.says, list) else self.says
+        if isinstance(said, BaseException):
+            raise said
+        assert isinstance(said, bytes)
+        return said
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._do("write", buffer, timeout)
@@ -95,8 +99,11 @@ class Network:
         self.socket.waited.append(seconds)
         return self.ready.pop(0) if self.ready else (False, True)
 
-    def open(self, host: str, timeout: float | None, *, public_only: bool = False) -> httpcore2.NetworkStream:
-        return ClampedBackend(public_only=public_only).connect_tcp(host, 443, timeout, "local", [("option",)])  # type: ignore[list-item]  # handed on as it is
+    def open(
+        self, host: str, timeout: float | None, *, public_only: bool = False, **proxy: Any
+    ) -> httpcore2.NetworkStream:
+        backend = ClampedBackend(public_only=public_only, **proxy)
+        return backend.connect_tcp(host, 443, timeout, "local", [("option",)])  # type: ignore[list-item]  # handed on as it is
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     addresses = list(PUBLIC)
 
     def getaddrinfo(host: Any, port: Any, *, type: int, flags: int) -> list[Any]:  # noqa: A002 - the system's name
-        if flags or type != socket.SOCK_STREAM or host != "some.host" or port != 443:
+        if flags or type != socket.SOCK_STREAM or (host, port) not in (("some.host", 443), ("proxy.test", 1080)):
             raise socket.gaierror("nobody knows it")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
@@ -187,6 +194,32 @@ def test_a_head_and_a_short_body_leave_together_when_the_answer_is_awaited(netwo
 
     assert before == []
     assert network.socket.done == [("write", b"head body", 3.0), ("read", 100, None)]
+
+
+@pytest.mark.parametrize("size", [1, HELD])
+def test_a_short_request_goes_out_whatever_has_come_and_without_looking_for_room(
+    network: Network, clock: Clock, size: int
+) -> None:
+    stream = network.open("some.host", limit(clock))
+    network.ready = [(True, False)]
+
+    stream.write(b"x" * size, limit(clock))
+    before = list(network.socket.done)
+    stream.read(100, limit(clock))
+
+    assert before == []
+    assert network.socket.done == [("write", b"x" * size, 5.0), ("read", 100, 5.0)]
+
+
+def test_what_was_held_goes_out_within_the_time_of_its_write_alone(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock))
+
+    stream.write(b"a question", limit(clock, total=1))
+    clock.time += 1
+
+    with pytest.raises(httpcore2.WriteTimeout, match="^no time is left$"):
+        stream.read(100, limit(clock))
+    assert network.socket.done == []
 
 
 def test_a_large_body_is_written_in_pieces_that_share_its_time(network: Network, clock: Clock) -> None:
@@ -424,3 +457,91 @@ def test_the_last_moment_counts(clock: Clock) -> None:
 def test_nothing_that_others_set_is_lost_when_no_limit_is_given() -> None:
     assert seconds_left(None, httpcore2.ReadTimeout) is None
     assert seconds_left(0.0, httpcore2.ReadTimeout) == 0.0
+
+
+def test_what_a_proxy_says_to_connect_comes_within_the_time_to_connect(network: Network, clock: Clock) -> None:
+    stream = network.open("some.host", limit(clock, 5), tunnels=True)
+
+    stream.write(b"CONNECT", limit(clock, 30))
+    said = stream.read(100, limit(clock, 30))
+
+    assert said == ANSWER
+    assert network.socket.done == [("write", b"CONNECT", 30.0), ("read", 100, 5.0)]
+
+
+@pytest.mark.parametrize(
+    "says, kind, words",
+    [
+        (b"", httpcore2.ProxyError, "it hung up"),
+        (b"SSH-2.0", httpcore2.ProxyError, "it does not speak HTTP"),
+        (httpcore2.ReadError("reset"), httpcore2.ProxyError, "reset"),
+        (httpcore2.ReadTimeout("late"), httpcore2.ConnectTimeout, "late"),
+    ],
+)
+def test_a_proxy_that_makes_no_tunnel_is_told(
+    network: Network, clock: Clock, says: Any, kind: type[Exception], words: str
+) -> None:
+    stream = network.open("some.host", limit(clock), tunnels=True)
+    stream.write(b"CONNECT", limit(clock))
+    network.socket.says = says
+
+    with pytest.raises(kind, match=f"^{words}$"):
+        stream.read(100)
+
+
+SOCKS = Socks("proxy.test", 1080, None)
+TAKEN = [b"\x05", b"\x00", b"\x05\x00", b"\x00\x01", b"\x7f\x00\x00", b"\x01\x00\x50"]
+ASKED = b"\x05\x01\x00\x03\x0amodel.test\x01\xbb"
+
+
+def test_a_socks_proxy_is_asked_for_the_host_within_the_time_to_connect(network: Network, clock: Clock) -> None:
+    network.socket.takes, network.socket.says = 1.0, list(TAKEN)
+
+    stream = network.open("model.test", limit(clock, 60, total=20), socks=SOCKS)
+
+    assert network.asked == [(PUBLIC[0], 1080, 10.0, "local", [("option",)])]
+    assert [operation for operation in network.socket.done if operation[1]] == [
+        ("write", b"\x05\x01\x00", 20.0),
+        ("read", 2, 19.0),
+        ("read", 1, 18.0),
+        ("write", ASKED, 17.0),
+        ("read", 4, 16.0),
+        ("read", 2, 15.0),
+        ("read", 6, 13.0),
+        ("read", 3, 12.0),
+    ]
+    network.socket.says = ANSWER
+    assert stream.read(100) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "says, kind, words",
+    [
+        (b"", httpcore2.ProxyError, "it hung up"),
+        (httpcore2.ReadError("reset"), httpcore2.ProxyError, "reset"),
+        (httpcore2.ReadTimeout("late"), httpcore2.ConnectTimeout, "late"),
+        (KeyboardInterrupt("now"), KeyboardInterrupt, "now"),
+    ],
+)
+def test_a_socks_proxy_that_passes_nothing_on_is_hung_up_on(
+    network: Network, clock: Clock, says: Any, kind: type[BaseException], words: str
+) -> None:
+    network.socket.says = [*TAKEN[:3], says]
+
+    with pytest.raises(kind, match=f"^{words}$"):
+        network.open("model.test", limit(clock), socks=SOCKS)
+
+    assert network.socket.done[-1] == ("close",)
+
+
+@pytest.mark.parametrize("operations", [2, 3])
+def test_a_socks_proxy_is_not_waited_for_beyond_the_time_to_connect(
+    network: Network, clock: Clock, operations: int
+) -> None:
+    network.socket.takes, network.socket.says = 1.0, list(TAKEN)
+
+    with pytest.raises(httpcore2.ConnectTimeout, match="^no time is left$"):
+        network.open("model.test", limit(clock, total=operations), socks=SOCKS)
+
+    assert len(network.socket.done) == operations + 1
+    assert network.socket.done[-1] == ("close",)
