@@ -26,6 +26,8 @@ _NOT_TOLD = ("presence_penalty", "frequency_penalty", "logprobs", "response_form
 _AS_THEY_ARE = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _DRAWN_BY = frozenset(_AS_THEY_ARE) - {"repetition_penalty"}
 
+_SAYS_NOTHING_OF_ONE = frozenset({"attention_mask", "token_type_ids"})
+
 _ENTRY_TAKES = frozenset({"messages", "temperature", "stop", "stream", "stream_options"})
 _ENTRY_TEMPERATURE = 0.7
 
@@ -160,12 +162,18 @@ class HookRunner(_WholeAnswers[_Waiting]):
             named.pop("max_length", None)
         named |= together[0].chat[1]
         with _seeded(chats[0].asked.sampling.seed):
-            output = self._function(**inputs, **named) if is_mapping else self._function(inputs, **named)
+            output = self._function(**self._placed(inputs), **named) if is_mapping else self._function(inputs, **named)
         answers = _rows(getattr(output, "sequences", output))
         if len(answers) != len(chats):
             raise ValueError(f"generate gave {len(answers)} answers for {len(chats)} chats")
         told = zip(chats, answers, prompts, sizes, limits, strict=True)
         return [self._told(chat, made, prompt, size, most) for chat, made, prompt, size, most in told]
+
+    def _placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out of what encodes one chat what says nothing of it, where the function has no place for that."""
+        idle = _SAYS_NOTHING_OF_ONE if len(inputs["input_ids"]) == 1 else frozenset[str]()
+        without = idle - taken(self._function, inputs).keys()
+        return {name: value for name, value in inputs.items() if name not in without}
 
     def _told(self, chat: Chat, made: Any, before: list[int], size: int, most: int) -> list[Event]:
         answer = self._chats.answer(chat, size, most, streams=False, before=before)
@@ -254,6 +262,8 @@ def _rows(value: Any) -> list[Any]:
     """Give what there is of each chat: a text, or tokens."""
     if isinstance(value, str):
         return [value]
+    if value is None:
+        raise TypeError("a hook gave None in place of tokens")
     rows = list(value)
     is_flat = bool(rows) and (isinstance(rows[0], int) or (hasattr(rows[0], "dim") and rows[0].dim() == 0))
     return [value] if is_flat else rows

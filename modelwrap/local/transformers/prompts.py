@@ -143,6 +143,8 @@ def encoded(value: Any, *, of_images: bool = False) -> Encoded:
 
 def ids_of(value: Any) -> list[int]:
     """Read tokens in any form: a tensor, an array or a list, alone or as a batch of one."""
+    if value is None:
+        raise TypeError("a hook gave None in place of tokens")
     value = value.tolist() if hasattr(value, "tolist") else list(value)
     if not value or isinstance(value[0], (int, float)):
         return [int(token) for token in value]
@@ -202,6 +204,8 @@ class _Reading:
             ]
         if read["role"] == "tool" and "name" not in read and read.get("tool_call_id") in self._calls:
             read["name"] = self._calls[read["tool_call_id"]]
+        if "content" not in read and read["role"] != "assistant":
+            raise _wrong(f"{where}.content", "is missing")
         if "content" in read:
             read["content"] = self._content(read["content"], f"{where}.content")
         return read

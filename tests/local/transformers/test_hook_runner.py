@@ -69,6 +69,22 @@ def test_who_generates_or_encodes_computes_one_chat_unless_it_can_more(batchable
     assert answer(encoding).text == plain_text()
 
 
+def test_a_hook_without_a_place_for_a_mask_generates_of_tokens_alone() -> None:
+    def generate(input_ids: Any, max_new_tokens: int) -> Any:
+        return own_generate(input_ids=input_ids, max_new_tokens=max_new_tokens)
+
+    assert answer(hooked(generate=generate)).text == plain_text()
+
+
+@pytest.mark.parametrize("hook", ["apply_chat_template", "encode", "generate"])
+def test_a_hook_that_gives_nothing_is_said(hook: str) -> None:
+    hooks = {"generate": own_generate, hook: lambda *_, **__: None}
+    runner = hooked(**hooks)
+
+    with pytest.raises((TypeError, AssertionError), match="a hook gave None in place of tokens"):
+        answer(runner)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_hook_generates_what_plain_generate_does(stream: bool) -> None:
     reply = answer(hooked(generate=own_generate), stream=stream)
