@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwrap import factory, registry
 from modelwrap.errors import ConfigError
+from modelwrap.suggestions import nearest
 
 if TYPE_CHECKING:
     from modelwrap.models.base import Model
@@ -35,6 +37,7 @@ def from_transformers(
     hooks = {key: given[key] for key in HOOKS & given.keys() - {"chat_template"} if given[key] is not None}
     options = {key: value for key, value in given.items() if key not in HOOKS or key == "chat_template"}
     info: Any = {**hooks_of(model_info), **hooks} if hooks and model_info is not None else hooks or model_info
+    _check_spelt([*options, *(model_info if isinstance(model_info, Mapping) else ())])
     if info is None:
         raise ConfigError("from_transformers: give model=… and tokenizer=… or processor=…, or a model_info")
     source = attribute(info, "model")
@@ -64,6 +67,17 @@ def from_entrypoint(
     if info is None:
         raise ConfigError(f"{file}: sets no {_HOLDER}, which holds the model and its hooks")
     return from_transformers(info, name=name, replace=replace)
+
+
+def _check_spelt(names: Iterable[object]) -> None:
+    """Refuse what is neither a hook nor a key of a config, and nearly a hook."""
+    from modelwrap.local.transformers.config import TransformersConfig
+    from modelwrap.local.transformers.entries import HOOKS
+
+    for name in names:
+        meant = nearest(str(name), {*HOOKS, *TransformersConfig.model_fields})
+        if meant in HOOKS and name not in HOOKS:
+            raise ConfigError(f"from_transformers: unknown name {name!r}; did you mean {meant!r}?")
 
 
 def _name_of(info: Any, model: Any) -> str:

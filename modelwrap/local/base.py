@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Container
+from collections.abc import AsyncGenerator, Collection
 from concurrent.futures import Future
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +16,7 @@ from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.remote_media import Fetching, FetchingConfig, with_media_fetched
 from modelwrap.runtime.base import Deadline, Limit, Runtime
 from modelwrap.runtime.lock import Lock
+from modelwrap.suggestions import nearest
 from modelwrap.types import Change, Message, Reply
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import WireCall
@@ -72,7 +73,7 @@ class LocalModel(Model):
         call.changes[:] = call.lasting
         return messages
 
-    def to_parameters(self, call: Call, known: Container[str]) -> dict[str, Any]:
+    def to_parameters(self, call: Call, known: Collection[str]) -> dict[str, Any]:
         """Give the call's parameters; those that are not known are refused, or left out where the config says so."""
         parameters = {name: value for name, value in call.parameters.items() if value is not None}
         if "max_completion_tokens" in parameters and "max_completion_tokens" not in known and "max_tokens" in known:
@@ -84,7 +85,9 @@ class LocalModel(Model):
             if getattr(call, name):
                 self.wire(call).cannot(name, "no request goes out to a model in this process")
         for name in [name for name in sorted(parameters) if name not in known]:
-            self.wire(call).cannot(name, self.why_unknown(name))
+            meant = nearest(name, known)
+            question = f"; did you mean {meant!r}?" if meant else ""
+            self.wire(call).cannot(name, self.why_unknown(name) + question)
             del parameters[name]
         return parameters
 

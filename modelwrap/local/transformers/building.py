@@ -14,7 +14,7 @@ from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.transformers import entries
 from modelwrap.local.transformers.config import TransformersConfig, TransformersEmbeddingConfig, WeightsConfig
 from modelwrap.local.transformers.hubs import checkpoint_of
-from modelwrap.local.transformers.loading import Checkpoint, Loaded, check_installed, load, load_encoder
+from modelwrap.local.transformers.loading import Checkpoint, Loaded, check_installed, first_device, load, load_encoder
 from modelwrap.local.transformers.pooling import Reading
 from modelwrap.local.work import Runner
 from modelwrap.local.workers import ThreadWorker, Worker
@@ -127,6 +127,7 @@ class ChatBuilder(Builder):
             target, name = self._given.info, self._settings.config_name
         else:
             return None
+        device = first_device() if device == "auto" else device
         try:
             info = entries.made(target, self._settings.entry_args, device)
             if (activate := entries.attribute(info, "activate")) is not None:

@@ -46,7 +46,17 @@ class Chats:
         self.defaults = Defaults.of(getattr(parts.model, "generation_config", None), parts.generate_kwargs)
         self.size = _vocabulary_size(parts)
         self.ends, self._stops = self._endings()
+        self._warn_of_training()
         self._context = context or context_of(parts.model, parts.tokenizer)
+
+    def _warn_of_training(self) -> None:
+        """Say that a model in hand is not ready to answer: its layers still leave something out by chance."""
+        if getattr(self.parts.model, "training", False) is True:
+            warnings.warn(
+                f"{self.parts.model_name} is in training mode, so answers may differ by chance; its eval() ends that",
+                ModelwrapWarning,
+                stacklevel=4,
+            )
 
     def warn_of_settings(self) -> None:
         """Say what of a model's own settings is not followed by whoever does not call its own `generate`."""

@@ -215,6 +215,32 @@ def test_a_config_names_a_class_that_was_registered(parrot: type[Parrot]) -> Non
     assert parrot.devices == ["cpu", "gone"]
 
 
+def test_an_entry_is_told_the_name_of_a_device(parrot: type[Parrot]) -> None:
+    model: Any = entry_config()
+
+    model.load()
+    model.close()
+
+    assert parrot.devices[0] in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_a_hook_that_is_misspelt_is_answered_with_the_one_meant(as_dict: bool) -> None:
+    given = {**parts(), "apply_chat_templat": str}
+
+    with pytest.raises(ConfigError, match="unknown name 'apply_chat_templat'; did you mean 'apply_chat_template'"):
+        modelwrap.from_transformers(given) if as_dict else modelwrap.from_transformers(**given, name="misspelt")
+
+
+def test_a_model_in_training_is_warned_of() -> None:
+    held = parts()
+    model: Any = modelwrap.from_transformers(**held, name="trains", batching="off")
+    held["model"].train()
+
+    with pytest.warns(modelwrap.ModelwrapWarning, match=r"is in training mode, .* its eval\(\) ends that"):
+        model.load()
+
+
 def test_there_is_nothing_to_fetch_for_what_brings_its_own(parrot: type[Parrot]) -> None:
     entry: Any = entry_config()
     held: Any = modelwrap.from_transformers(**parts(), name="held")

@@ -172,6 +172,11 @@ def test_what_it_does_not_know_is_refused_by_name_or_left_out(model: Any) -> Non
     assert [change.what for change in reply.meta.changes] == ["guided_choice", "store"]
 
 
+def test_a_parameter_that_is_misspelt_is_answered_with_the_one_meant(model: Any) -> None:
+    with pytest.raises(UnsupportedParameter, match="tempreature: unknown here; did you mean 'temperature'"):
+        model(ASKED, tempreature=1)
+
+
 def test_extra_body_is_taken_for_parameters(model: Any) -> None:
     assert model(ASKED, extra_body=GREEDY).text == model(ASKED, **GREEDY).text
 
