@@ -111,7 +111,8 @@ def _loading(checkpoint: Checkpoint, progress: Progress | None) -> Iterator[None
         except ImportError as error:
             raise MissingPackage(f"{checkpoint.name} needs another package: {_first_lines(error)}") from error
         except Exception as error:  # whatever the library or a model's own code raises, its files or its config are why
-            raise ConfigError(f"{checkpoint.name} cannot be loaded: {_explained(error)}") from error
+            explained = _explained(error, _inner(checkpoint))
+            raise ConfigError(f"{checkpoint.name} cannot be loaded: {explained}") from error
 
 
 @contextmanager
@@ -339,9 +340,17 @@ def _no_memory() -> str:
     )
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: Exception, folder: Path) -> str:
     """Add to the library's words what can be done."""
     words = str(error)
+    if "Unrecognized model" in words and folder.is_dir() and not (folder / "config.json").is_file():
+        return f"{folder} has no config.json; is it the folder of a model?"
+    if type(error).__name__ == "SafetensorError":
+        return _broken_weights(error, folder)
+    if "ignore_mismatched_sizes" in words:
+        return f"its weights in {folder} have other shapes than its config.json says; is one of them of another model?"
+    if isinstance(error, json.JSONDecodeError):
+        return f"one of the files in {folder} is not the JSON that it should be: {error}"
     if "does not recognize this architecture" in words or "Unrecognized model" in words:
         return f"{_first_lines(error)} {_unknown_kind()}"
     if "trust_remote_code" in words:
@@ -352,6 +361,18 @@ def _explained(error: Exception) -> str:
     if "out of memory" in words.lower():
         return _no_memory()
     return _first_lines(error)
+
+
+def _broken_weights(error: Exception, folder: Path) -> str:
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            if opened.read(len(_POINTER)) == _POINTER:
+                return f"{file} is what git keeps in place of a large file; fetch that with: git lfs pull"
+    return f"{_first_lines(error)}; a file of weights in {folder} is cut or broken: fetch it anew"
+
+
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#the-pointer
+_POINTER = b"version https://git-lfs"
 
 
 def _unknown_kind() -> str:

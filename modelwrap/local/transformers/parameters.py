@@ -113,6 +113,12 @@ _NOT_DONE: dict[str, Any] = {
     "begin_suppress_tokens": None,
     "sequence_bias": None,
     "guidance_scale": 1.0,
+    "forced_eos_token_id": None,
+    "stop_strings": None,
+    "exponential_decay_length_penalty": None,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
 }
 
 

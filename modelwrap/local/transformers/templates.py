@@ -195,10 +195,14 @@ class LibraryTemplate:
 
     def _written(self, messages: Sequence[Message], tools: Tools, named: Mapping[str, Any], *, goes_on: bool) -> Any:
         """Write messages in the first of the ways in which templates want calls of tools that this one takes."""
+        from jinja2 import TemplateSyntaxError
+
         problem: Exception | None = None
         for variant in _variants(messages):
             try:
                 text = self._render(variant, tools, named, goes_on=goes_on)
+            except TemplateSyntaxError as error:
+                raise ConfigError(f"chat_template: is no Jinja: line {error.lineno}: {error.message}") from error
             except Exception as error:  # a template may raise anything, and what it says is about the messages
                 problem = problem or error
                 continue

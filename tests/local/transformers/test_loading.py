@@ -80,8 +80,29 @@ def test_a_folder_without_a_tokenizer_is_refused_by_name(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="mine cannot be loaded: .*config.json"):
+    with pytest.raises(ConfigError, match=r"has no config\.json; is it the folder of a model\?"):
         loaded(tmp_path)
+
+
+def test_what_git_keeps_in_place_of_weights_is_told_from_broken_ones(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+    with pytest.raises(ConfigError, match=r"model\.safetensors is what git keeps .*: git lfs pull"):
+        loaded(folder)
+
+
+def test_weights_of_another_shape_are_said(folder: Path) -> None:
+    change(folder / "config.json", hidden_size=64)
+
+    with pytest.raises(ConfigError, match=r"have other shapes than its config\.json says"):
+        loaded(folder)
+
+
+def test_a_file_that_is_no_json_is_said(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+
+    with pytest.raises(ConfigError, match="one of the files in .* is not the JSON that it should be"):
+        loaded(folder)
 
 
 def test_weights_that_are_missing_are_named(folder: Path) -> None:
@@ -94,7 +115,7 @@ def test_weights_that_are_missing_are_named(folder: Path) -> None:
 def test_weights_that_are_broken_are_said(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\x08" + b"\x00" * 20)
 
-    with pytest.raises(ConfigError, match="mine cannot be loaded: SafetensorError"):
+    with pytest.raises(ConfigError, match="mine cannot be loaded: SafetensorError: .* is cut or broken"):
         loaded(folder)
 
 

@@ -445,3 +445,14 @@ def test_who_brings_every_hook_needs_no_tokenizer() -> None:
         parts = ModelParts.of({"model_name": "nowhere", "model": object(), **hooks})
 
     assert parts.tokenizer is None
+
+
+def test_a_template_that_is_no_jinja_is_a_mistake_in_the_config() -> None:
+    with pytest.raises(ConfigError, match="chat_template: is no Jinja: line 2: "):
+        prompts("{{ messages }}\n{% if %}").write(HELLO)
+
+
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_a_message_without_a_content_is_refused(role: str) -> None:
+    with pytest.raises(BadRequest, match=r"messages\[0\]\.content: is missing"):
+        prompts().write([{"role": role, "content": None}])
