@@ -26,12 +26,12 @@ _MOST_UNREAD = 256 * 1024
 _HEAD_START = 0.25
 
 
-async def caught_up(transport: asyncio.Transport | None) -> None:
+async def caught_up(transport: asyncio.Transport) -> None:
     """Let the loop take in what has come: a socket that breaks over a write loses what nobody has read.
 
     That may be an early answer, or on a new connection why TLS was refused.
     """
-    while transport is not None and not transport.is_closing() and transport.is_reading():
+    while not transport.is_closing() and transport.is_reading():
         if not has_something_to_say(transport.get_extra_info("socket").fileno()):
             return
         await asyncio.sleep(0)
@@ -120,7 +120,9 @@ def _expire(waiter: asyncio.Future[None]) -> None:
 
 class LoopStream(httpcore2.AsyncNetworkStream):
     def __init__(self, socket: _Socket) -> None:
+        assert socket.transport is not None
         self._socket = socket
+        self._transport = socket.transport
         self._held = bytearray()
         self._write_limit: float | None = None
         self.conversation = Conversation()
@@ -155,36 +157,34 @@ class LoopStream(httpcore2.AsyncNetworkStream):
         self._held.clear()
         for start in range(0, len(view), WRITE_PIECE):
             if start or self.conversation.exchanges == 1:
-                await caught_up(self._socket.transport)
+                await caught_up(self._transport)
             seconds = seconds_left(self._write_limit, httpcore2.WriteTimeout)
             await self._write(view[start : start + WRITE_PIECE], seconds)
 
     async def _write(self, piece: memoryview, timeout: float | None) -> None:
         socket = self._socket
-        if socket.transport is None or socket.transport.is_closing():
+        if self._transport.is_closing():
             raise httpcore2.WriteError(str(socket.error or "the connection is closed")) from socket.error
-        socket.transport.write(piece)
+        self._transport.write(piece)
         try:
             await socket.writable(timeout)
         except TimeoutError as error:
             raise httpcore2.WriteTimeout from error
 
     async def aclose(self) -> None:
-        if self._socket.transport is not None:
-            # A farewell of TLS would keep the socket for as long as the other end likes.
-            self._socket.transport.abort()
+        # A farewell of TLS would keep the socket for as long as the other end likes.
+        self._transport.abort()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.AsyncNetworkStream:
-        transport = self._socket.transport
         inner = _Socket()
         try:
             async with asyncio.timeout(seconds_left(timeout, httpcore2.ConnectTimeout)):
-                if transport is None or transport.is_closing():
+                if self._transport.is_closing():
                     raise httpcore2.ConnectError(str(self._socket.error or "the connection is closed"))
                 inner.transport = await asyncio.get_running_loop().start_tls(
-                    transport, inner, ssl_context, server_hostname=server_hostname
+                    self._transport, inner, ssl_context, server_hostname=server_hostname
                 )
         except BaseException as error:  # a cancelled caller leaves no socket behind either
             await self.aclose()
@@ -196,14 +196,13 @@ class LoopStream(httpcore2.AsyncNetworkStream):
         return LoopStream(inner)
 
     def get_extra_info(self, info: str) -> Any:
-        socket = self._socket
         if info != "is_readable":
-            return None if socket.transport is None else socket.transport.get_extra_info(info)
+            return self._transport.get_extra_info(info)
         # The client takes a connection that has something to say while it is idle for closed.
-        if self.conversation.spent or socket.unread or socket.ended or socket.transport is None:
+        if self.conversation.spent or self._socket.unread or self._socket.ended:
             return True
         # The loop may not have looked since it came.
-        return has_something_to_say(socket.transport.get_extra_info("socket").fileno())
+        return has_something_to_say(self._transport.get_extra_info("socket").fileno())
 
 
 class _TunnelStream(LoopStream):
@@ -244,8 +243,7 @@ class LoopBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError(str(error)) from error
 
     async def _reached(self, host: str, port: int) -> _Socket:
-        asked = look_up(host, port)
-        addresses = asked.result() if asked.done() else await asyncio.wrap_future(asked)
+        addresses = await asyncio.wrap_future(look_up(host, port))
         if self._public_only:
             check_public(host, addresses)
         return await _connected(addresses, port)
@@ -254,16 +252,15 @@ class LoopBackend(httpcore2.AsyncNetworkBackend):
 async def _pass_socks(socket: _Socket, steps: Steps) -> None:
     """Talk to a SOCKS proxy until it passes on."""
     assert socket.transport is not None
-    answer = None
     try:
+        data, missing = next(steps)
         while True:
-            data, missing = next(steps) if answer is None else steps.send(answer)
             socket.transport.write(data)
             while len(socket.unread) < missing:
                 if socket.ended:
                     raise httpcore2.ProxyError(str(socket.error or "it hung up"))
                 await socket.more()
-            answer = socket.take(missing)
+            data, missing = steps.send(socket.take(missing))
     except StopIteration:
         return
     except BaseException:  # a cancelled caller leaves no socket behind either
@@ -277,7 +274,7 @@ async def _connected(addresses: list[str], port: int) -> _Socket:
         return await _open(addresses[0], port)
     racing: set[asyncio.Task[_Socket]] = set()
     waiting = list(addresses)
-    failed: BaseException | None = None
+    failed: BaseException = OSError("the host has no address")
     try:
         while waiting or racing:
             if waiting:
@@ -285,15 +282,16 @@ async def _connected(addresses: list[str], port: int) -> _Socket:
             head_start = _HEAD_START if waiting else None
             done, racing = await asyncio.wait(racing, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                failed = task.exception()
-                if failed is None:
+                error = task.exception()
+                if error is None:
                     racing |= done - {task}
                     return task.result()
+                failed = error
     finally:
         for task in racing:
             task.add_done_callback(_abandon)
             task.cancel()
-    raise failed or OSError("the host has no address")
+    raise failed
 
 
 async def _open(address: str, port: int) -> _Socket:
