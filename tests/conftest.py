@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from datetime import date
@@ -23,6 +24,12 @@ REQUIRED = {
     TESTS / "engines": "MODELWRAP_ENGINES_REQUIRED",
     TESTS / "local" / "transformers": "MODELWRAP_ENGINES_REQUIRED",
 }
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass over the tests and all that they import: some of them call it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
