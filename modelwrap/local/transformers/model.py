@@ -46,9 +46,19 @@ class Transformers(ReplicatedModel):
             hubs.check(config)
         if given is not None and config.worker == "process":
             raise ConfigError("worker: objects in hand are in this process, and in none of its own")
-        if given is not None and given.is_one_object and len(config.devices) > 1:
-            raise ConfigError(f"devices: {_ONE_OBJECT}")
+        if given is not None and given.is_one_object:
+            cls._check_loaded(config)
         return cls(config, given)
+
+    @classmethod
+    def _check_loaded(cls, config: TransformersConfig) -> None:
+        """Refuse what would say how a model is loaded that is loaded already."""
+        if len(config.devices) > 1:
+            raise ConfigError(f"devices: {_ONE_OBJECT}")
+        said = [f"client_args.{name}" for name in sorted(config.client_args.model_fields_set & cls.loading_args)]
+        said += [name for name in ("devices", "hub") if name in config.model_fields_set]
+        for name in said:
+            raise ConfigError(f"{name}: says how weights are loaded, and a model object is loaded already")
 
     def fetch(self) -> list[Path]:
         # What an entry needs it brings along, as far as anybody knows.

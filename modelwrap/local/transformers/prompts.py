@@ -83,9 +83,8 @@ class Prompts:
             return Encoded(ids_of(prompt.written))
         if self._parts.encode is None and not prompt.images:
             # Without a tensor, which would only be read back.
-            return encoded(
-                self._parts.tokenizer(prompt.text, **self._specials(prompt.text), **self._parts.encode_kwargs)
-            )
+            named = {**self._specials(prompt.text), **self._parts.encode_kwargs}
+            return encoded(self._parts.tokenizer(prompt.text, **named))
         return encoded(self.inputs([prompt]), of_images=bool(prompt.images))
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
@@ -238,14 +237,14 @@ class _Reading:
 
     def _part(self, part: Any, where: str) -> dict[str, Any]:
         if isinstance(part, str):
-            return {"type": "text", "text": part}
+            return {"type": "text", "text": _sound(part, where)}
         if not isinstance(part, Mapping):
             raise _wrong(where, f"is neither text nor a part of a message but {type(part).__name__}")
         if part.get("type") in _TEXTS:
             text = part.get("text", part.get("refusal"))
             if not isinstance(text, str):
                 raise _wrong(f"{where}.text", "must be a text")
-            return {"type": "text", "text": text}
+            return {"type": "text", "text": _sound(text, where)}
         return self._image(part, where)
 
     def _image(self, part: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -269,6 +268,14 @@ _TEXTS = ("text", "refusal", "input_text", "output_text")
 def _parts(messages: Sequence[Message]) -> list[Any]:
     contents = [message.get("content") for message in messages]
     return [part for content in contents if isinstance(content, (list, tuple)) for part in content]
+
+
+def _sound(text: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _wrong(where, "holds half of a surrogate pair, which no tokenizer reads") from None
+    return text
 
 
 def _wrong(where: str, what: str) -> BadRequest:

@@ -232,6 +232,14 @@ def test_a_hook_that_is_misspelt_is_answered_with_the_one_meant(as_dict: bool) -
         modelwrap.from_transformers(given) if as_dict else modelwrap.from_transformers(**given, name="misspelt")
 
 
+@pytest.mark.parametrize(
+    "said", [{"client_args": {"dtype": "bfloat16"}}, {"devices": ["cuda:0"]}, {"hub": "modelscope"}]
+)
+def test_what_says_how_weights_are_loaded_is_refused_for_a_model_that_is(said: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="says how weights are loaded, and a model object is loaded already"):
+        modelwrap.from_transformers(**parts(), name="loaded", **said)
+
+
 def test_a_model_in_training_is_warned_of() -> None:
     held = parts()
     model: Any = modelwrap.from_transformers(**held, name="trains", batching="off")

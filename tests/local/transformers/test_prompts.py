@@ -456,3 +456,14 @@ def test_a_template_that_is_no_jinja_is_a_mistake_in_the_config() -> None:
 def test_a_message_without_a_content_is_refused(role: str) -> None:
     with pytest.raises(BadRequest, match=r"messages\[0\]\.content: is missing"):
         prompts().write([{"role": role, "content": None}])
+
+
+def test_a_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(BadRequest, match=r"messages\[0\]\.content\[0\]: holds half of a surrogate pair"):
+        prompts().write([{"role": "user", "content": "\ud800"}])
+
+
+def test_arguments_of_the_encoder_go_over_those_that_are_chosen_here() -> None:
+    made = prompts(encode_kwargs={"add_special_tokens": False, "truncation": True, "max_length": 3})
+
+    assert len(made.encode(made.write(HELLO)).ids) == 3
