@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from modelwrap.errors import CallError, ConfigError, ModelwrapError, ModelwrapWarning
@@ -59,6 +59,10 @@ EMBEDDED = {
 _SMALL_QUESTION = "Reply with OK."
 _LONGEST_OUTCOME = 200
 _SECONDS = len("600.0 s")
+_NOT_HERE = "not called: its weights are not here; name it to fetch them"
+
+# What came of a call, as cells of a table, and the exit code that this means.
+_Outcome: TypeAlias = tuple[tuple[str, str], int]
 
 _NO_CONFIG = (
     "no config: name one with -c, or in $MODELWRAP_CONFIG, or write modelwrap.json or a folder model_configs here; "
@@ -177,15 +181,22 @@ def check(options: argparse.Namespace) -> int:
         rows = [row for row in _rows(models) if row.name in wanted]
         rows += [_row_without_key(one) for one in keyless if one.name in wanted]
         worst = CONFIG_WRONG if lacking.keys() & wanted else OK
-        asks = (lambda name: _outcome_of(models[name]) if name in models else None) if options.live else None
-        return max(worst, _print_rows(rows, asks))
+
+        def ask(name: str) -> _Outcome | None:
+            if name not in models:
+                return None
+            # Gigabytes are fetched for those only that somebody names.
+            may_fetch = name in options.names or getattr(models[name], "is_here", True)
+            return _outcome_of(models[name]) if may_fetch else (("-", _NOT_HERE), OK)
+
+        return max(worst, _print_rows(rows, ask if options.live else None))
 
 
 def _row_without_key(one: Keyless) -> Row:
     return Row(one.name, one.model_type, one.model, f"no key: {', '.join(one.variables)} not set")
 
 
-def _print_rows(rows: list[Row], ask: Callable[[str], tuple[tuple[str, str], int] | None] | None) -> int:
+def _print_rows(rows: list[Row], ask: Callable[[str], _Outcome | None] | None) -> int:
     """Print a line a model, each as soon as it is known; what the worst of the answers means is the exit code."""
     table = [_cells(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -200,7 +211,7 @@ def _print_rows(rows: list[Row], ask: Callable[[str], tuple[tuple[str, str], int
     return worst
 
 
-def _outcome_of(model: Model) -> tuple[tuple[str, str], int]:
+def _outcome_of(model: Model) -> _Outcome:
     """Give how long a small call took and what came of it, and the exit code that this means."""
     started = time.monotonic()
     try:

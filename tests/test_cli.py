@@ -447,6 +447,24 @@ def test_check_live_shows_what_it_knows_when_it_is_stopped(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["river"]
 
 
+def test_check_live_fetches_weights_for_those_only_that_are_named(
+    here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODELWRAP_CACHE", str(here / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", server.base_url)
+    server.script(chat_answer("OK"))
+    large = {"config_name": "large", "model_type": "llama_cpp", "model": "hf:org/repo/large.gguf"}
+    held = {"config_name": "held", "model_type": "transformers", "model": "org/repo"}
+    write(here / "modelwrap.json", large, held, entry(server))
+
+    assert cli.main(["check", "--live"]) == cli.OK
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in lines] == ["large", "held", "river"]
+    assert all("its weights are not here; name it to fetch them" in line for line in lines[:2])
+    assert len(server.asked) == 1
+
+
 def test_migrate_rewrites_a_file_and_says_what_it_changed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "old.json"
     path.write_bytes(b'{\r\n  "type": "openai", // chat\r\n  "name": "a"\r\n}\r\n')

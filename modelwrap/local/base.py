@@ -54,6 +54,11 @@ class LocalModel(Model):
         for name in sorted(config.client_args.model_fields_set - _OWN_ARGS - cls.loading_args):
             raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
 
+    @property
+    @abstractmethod
+    def is_here(self) -> bool:
+        """Whether nothing has to be fetched before it can be loaded."""
+
     @abstractmethod
     def fetch(self) -> list[Path]:
         """Fetch the weights that are not here, and say where they are."""

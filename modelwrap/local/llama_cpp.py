@@ -22,7 +22,7 @@ from modelwrap.local.base import LocalModel, taken
 from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
-from modelwrap.local.weights import defaults_of, resolve
+from modelwrap.local.weights import defaults_of, find, resolve
 from modelwrap.models.attempts import Attempted, opened
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.remote_media import FetchingConfig
@@ -96,8 +96,16 @@ class LlamaCpp(LocalModel):
         self.generate_args = {**defaults, **config.generate_args}
         self._engine: _Engine | None = None
 
+    @property
+    def is_here(self) -> bool:
+        return all(find(source) for source in self._sources)
+
     def fetch(self) -> list[Path]:
-        return [resolve(source) for source in (self.settings.model, self.settings.mmproj) if source]
+        return [resolve(source) for source in self._sources]
+
+    @property
+    def _sources(self) -> list[str]:
+        return [source for source in (self.settings.model, self.settings.mmproj) if source]
 
     def load(self) -> None:
         self._loaded()

@@ -65,6 +65,11 @@ def check(config: WeightsConfig) -> None:
         raise ConfigError(f"client_args.{name}: is for repositories, and {config.model} names a file")
 
 
+def find(config: WeightsConfig) -> Path | None:
+    """Give the folder or the GGUF file of a model if it is on this machine; touches no network."""
+    return weights.find(config.model) if _is_source(config.model) else place_of(config).find()
+
+
 def fetched(config: WeightsConfig) -> Path:
     """Give the folder or the GGUF file of a model, which is fetched first if it is not on this machine."""
     if _is_source(config.model):

@@ -60,12 +60,18 @@ class Transformers(ReplicatedModel):
         for name in said:
             raise ConfigError(f"{name}: says how weights are loaded, and a model object is loaded already")
 
+    @property
+    def is_here(self) -> bool:
+        return self._brings_all or super().is_here
+
     def fetch(self) -> list[Path]:
-        # What an entry needs it brings along, as far as anybody knows.
-        brings = self._is_one_object or (
-            self.settings.entry is not None and "model" not in self.settings.model_fields_set
-        )
-        return [] if brings else super().fetch()
+        return [] if self._brings_all else super().fetch()
+
+    @property
+    def _brings_all(self) -> bool:
+        """Whether there is nothing to fetch. What an entry needs it brings along, as far as anybody knows."""
+        named = "model" in self.settings.model_fields_set
+        return self._is_one_object or (self.settings.entry is not None and not named)
 
     def add_replica(self, device: str = "auto") -> None:
         if self._is_one_object:

@@ -42,6 +42,10 @@ class ReplicatedModel(LocalModel):
             self._engine = Replicas(builder.worker, devices, config.config_name)
         self._ready_in = 0
 
+    @property
+    def is_here(self) -> bool:
+        return hubs.find(self.settings) is not None
+
     def fetch(self) -> list[Path]:
         return [hubs.fetched(self.settings)]
 
