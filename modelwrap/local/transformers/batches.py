@@ -16,6 +16,8 @@ from modelwrap.local.transformers.rows import Outcome, Row, in_halves, picked
 
 # These find the place of each token by the mask, and need not be told.
 _PLACED_BY_MASK = ("bloom", "mpt", "opt")
+# By this name a model is told which tokens look at which pictures, where its layers look at these apart from the text.
+_LOOKS = "cross_attention_mask"
 
 
 class Computing:
@@ -36,7 +38,7 @@ class Computing:
         if self.remembers_in != "past_key_values":
             return False
         placed = "position_ids" in self._parameters or self.model.config.model_type in _PLACED_BY_MASK
-        if self.has_encoder or not placed:
+        if self.has_encoder or not placed or _LOOKS in self._parameters:
             return False
         kinds = {type(layer) for layer in self.memory().layers}
         return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
@@ -220,6 +222,7 @@ class OwnBatch:
         if not self._computing.has_encoder:
             (row,) = self.rows
             inputs["position_ids"] = self._computing.places([len(row.tokens) - 1], [self._ahead])
+            inputs |= _looking(row, 1)
         return self._compute([[row.made[-1]] for row in self.rows], inputs)
 
     def leave(self, row: Row) -> None:
@@ -235,7 +238,7 @@ class OwnBatch:
     def _begin_alone(self, row: Row) -> list[Outcome]:
         """Compute all tokens of a row."""
         computing, tokens = self._computing, row.tokens
-        inputs = dict(row.inputs)
+        inputs = {**row.inputs, **_looking(row, len(tokens))}
         if not computing.finds_places:
             inputs["position_ids"] = computing.tensor([range(len(tokens))])
         computing.begin_row()
@@ -247,3 +250,11 @@ class OwnBatch:
         named = "decoder_input_ids" if self._computing.has_encoder else "input_ids"
         given = {named: self._computing.tensor(tokens), **self._told, **inputs}
         return picked(self.rows, self._computing(self._cache, **given))
+
+
+def _looking(row: Row, last: int) -> dict[str, Tensor]:
+    """Say which pictures its last tokens look at: those of the answer as the last of the prompt does."""
+    if (mask := row.inputs.get(_LOOKS)) is None:
+        return {}
+    answer = mask[:, -1:].expand(-1, len(row.made), *mask.shape[2:])
+    return {_LOOKS: torch.cat([mask, answer], dim=1)[:, -last:]}

@@ -458,3 +458,64 @@ def generated(model: Any, row: Row, most: int) -> list[int]:
     )
     tokens: list[int] = found[0, len(row.prompt) :].tolist()
     return tokens
+
+
+def test_layers_that_look_at_a_picture_apart_from_the_text_see_that_of_their_own_row() -> None:
+    model, picture = mllama(), 190
+    asked = [[1, picture, 50, 51, 52], [1, picture, *range(60, 80)], [1, 7, 8, 9]]
+    rows = [Row(n, p, Sampling(), inputs=tiles(p) if picture in p else {}) for n, p in enumerate(asked)]
+    expected = [generated(model, row, 10) for row in rows]
+    begun = Row(0, asked[0], Sampling(), inputs=rows[0].inputs, made=expected[0][:4])
+
+    got = answers(Decoder(model, batch_size=3), rows, 10)
+    rest = answers(Decoder(model, batch_size=3), [begun], 6)
+
+    assert list(got.values()) == expected
+    assert rest[0] == expected[0][4:]
+
+
+def mllama() -> Any:
+    text = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "initializer_range": 0.4,
+        "cross_attention_layers": [1],
+        "pad_token_id": 0,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_global_layers": 1,
+        "attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+        "max_num_tiles": 2,
+        "intermediate_layers_indices": [0],
+        "vision_output_dim": 32,
+        "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]],
+    }
+    torch.manual_seed(3)
+    config = transformers.MllamaConfig(text_config=text, vision_config=vision, image_token_index=190)
+    model = transformers.MllamaForConditionalGeneration(config).eval()
+    for name, parameter in model.named_parameters():
+        if "gate" in name:
+            # Closed, as they are made, they let nothing of a picture through.
+            parameter.data.fill_(1.0)
+    return model
+
+
+def tiles(prompt: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Make a picture in two tiles that every token looks at."""
+    chance = torch.Generator().manual_seed(len(prompt))
+    return {
+        "pixel_values": torch.randn(1, 1, 2, 3, 28, 28, generator=chance),
+        "aspect_ratio_ids": torch.tensor([[2]]),
+        "aspect_ratio_mask": torch.ones(1, 1, 2, dtype=torch.long),
+        "cross_attention_mask": torch.ones(1, len(prompt), 1, 2, dtype=torch.long),
+    }
