@@ -46,8 +46,9 @@ def entry(name: str) -> Any:
     if name not in _entries:
         meant = nearest(name, _entries)
         question = f"did you mean {meant!r}? " if meant else ""
-        known = ", ".join(map(repr, _entries)) or "none"
-        raise ConfigError(f"entry: nothing is registered as {name!r}; {question}known are {known}")
+        known = ", ".join(map(repr, _entries))
+        known = f"known are {known}" if known else "a plugin registers it: --plugin FILE.py, or init(…, plugins=[…])"
+        raise ConfigError(f"entry: nothing is registered as {name!r}; {question}{known}")
     return _entries[name]
 
 

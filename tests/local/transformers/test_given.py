@@ -299,6 +299,13 @@ def test_a_name_that_nobody_registered_is_answered_with_those_that_are(parrot: t
         modelwrap.register_entry("parrot", dict)
 
 
+def test_where_nothing_is_registered_it_is_said_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "_entries", {})
+
+    with pytest.raises(ConfigError, match=r"nothing is registered as 'bird'; a plugin registers it: --plugin FILE\.py"):
+        entries.entry("bird")
+
+
 def test_a_plugin_registers_what_a_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = tmp_path / "bird.py"
     plugin.write_text(
