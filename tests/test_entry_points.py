@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 
 PROJECT: dict[str, Any] = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-EXTRAS = {"all", "anthropic", "azure", "bedrock", "cli", "dev", "fast", "fuzz", "llama-cpp", "openai", "vertex"}
+EXTRAS = {
+    "all",
+    "anthropic",
+    "azure",
+    "bedrock",
+    "cli",
+    "dev",
+    "fast",
+    "fuzz",
+    "llama-cpp",
+    "modelscope",
+    "openai",
+    "transformers",
+    "vertex",
+}
 TARGETS = [*PROJECT["scripts"].values(), *PROJECT["entry-points"]["pytest11"].values()]
 
 
