@@ -16,6 +16,8 @@ from modelwrap.local.transformers.rows import Outcome, Row, in_halves, picked
 
 # These find the place of each token by the mask, and need not be told.
 _PLACED_BY_MASK = ("bloom", "mpt", "opt")
+# The tokens of its prompts look ahead too, and would see what shorter prompts are filled up with.
+_LOOKING_AHEAD = ("paligemma",)
 # By this name a model is told which tokens look at which pictures, where its layers look at these apart from the text.
 _LOOKS = "cross_attention_mask"
 
@@ -58,7 +60,8 @@ class Computing:
 
     def begin_together(self, first: Row, other: Row) -> bool:
         """Tell whether the prompts of two rows can be computed in one batch."""
-        if first.inputs or other.inputs or self.finds_places:
+        looks_ahead = self.model.config.model_type in _LOOKING_AHEAD
+        if first.inputs or other.inputs or self.finds_places or looks_ahead:
             return False
         return self.joins or (self.has_encoder and len(first.made) == len(other.made))
 

@@ -62,6 +62,22 @@ MODELS: dict[str, Callable[[], Any]] = {
         dropout=0.0,
     ),
     "bloom": lambda: made(transformers.BloomConfig, transformers.BloomForCausalLM, n_head=4, hidden_dropout=0.0),
+    "paligemma": lambda: transformers.PaliGemmaForConditionalGeneration(
+        transformers.PaliGemmaConfig(
+            text_config=made(
+                transformers.GemmaConfig,
+                transformers.GemmaForCausalLM,
+                num_key_value_heads=2,
+                head_dim=8,
+                intermediate_size=64,
+            ).config,
+            vision_config=transformers.SiglipVisionConfig(
+                hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28
+            ),
+            projection_dim=32,
+            vocab_size=VOCABULARY,
+        )
+    ).eval(),
     "mixtral": lambda: made(
         transformers.MixtralConfig,
         transformers.MixtralForCausalLM,
