@@ -29,7 +29,7 @@ MOST_OF_MUCH = 0.75
 """The same where an answer is so long that most of the time goes by in the kernel, which is as fast for both."""
 
 TURNS = 7
-CALLS = 300
+CALLS = 1000
 STREAMS = 6
 WORDS = 500
 TEXTS, DIMENSIONS = 4, 1536

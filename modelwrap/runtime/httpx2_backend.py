@@ -71,7 +71,7 @@ class _Httpx2Response(Response):
             # Who leaves early hangs up, whether all had come by then or not.
             self._conversation.spent |= not self._ended
             try:
-                await self._pool.give_back(self._line)
+                await self._pool.give_back(self._line, spent=self._conversation.spent)
             finally:
                 self._pool.places.leave()
 
@@ -93,8 +93,11 @@ class _Line(Protocol):
     def left_over(self) -> bool:
         """Tell whether bytes came that do not belong to the answer."""
 
+    def is_done(self) -> bool:
+        """Tell whether all that was asked over it is answered."""
+
     def is_idle(self) -> bool:
-        """Tell whether another request may go over it."""
+        """Tell whether another request may go over it; for that its socket is looked at."""
 
 
 class _BlockingLine:
@@ -129,6 +132,9 @@ class _BlockingLine:
 
     def left_over(self) -> bool:
         return self._parsed is not None and self._parsed.left_over
+
+    def is_done(self) -> bool:
+        return self._connection.is_idle()
 
     def is_idle(self) -> bool:
         return self._connection.is_idle() and not self._connection.has_expired()
@@ -166,6 +172,9 @@ class _LoopLine:
 
     def left_over(self) -> bool:
         return self._parsed is not None and self._parsed.left_over
+
+    def is_done(self) -> bool:
+        return self._connection.is_idle()
 
     def is_idle(self) -> bool:
         return self._connection.is_idle() and not self._connection.has_expired()
@@ -266,13 +275,13 @@ class _Pool:
         self._busy.add(line)
         return line
 
-    async def give_back(self, line: _Line) -> None:
+    async def give_back(self, line: _Line, *, spent: bool) -> None:
         try:
             await line.hang_up()
         except BaseException:  # whatever happened, nobody finds it here again
             await self.drop(line)
             raise
-        if self._retired or not line.is_idle():
+        if self._retired or spent or not line.is_done():
             await self.drop(line)
         else:
             self._busy.discard(line)
@@ -396,14 +405,13 @@ def _native_request(request: HttpRequest, target: Target, limit: Limit) -> httpc
         "read": limit,
         "write": Limit(request.timeouts.idle, limit.deadline, "idle"),
     }
-    # Credentials are revealed on the way into the client, never into a variable that a traceback could show.
-    return httpcore2.Request(
-        request.method,
-        _native_url(target),
-        headers=[(name.encode(), value.encode()) for name, value in header_items(request, target)],
-        content=request.content,
-        extensions={"timeout": timeout},
+    native = httpcore2.Request(
+        request.method, _native_url(target), content=request.content, extensions={"timeout": timeout}
     )
+    # Credentials are revealed on the way into the client, never into a variable that a traceback could show. They are
+    # checked by then, and given to its constructor they would be looked at once more, one by one.
+    native.headers = [(name.encode(), value.encode()) for name, value in header_items(request, target)]
+    return native
 
 
 def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: bool) -> CallError:

@@ -54,11 +54,11 @@ def to_request(call: WireCall, endpoint: Endpoint, traits: Traits) -> HttpReques
     An answer too long to be waited for in one piece is asked for as a stream, which `from_response` reads, too.
     """
     request = to_post(join(endpoint.base_url, "/messages", endpoint.query), to_body(call, traits), call, endpoint)
-    headers = {"anthropic-version": API_VERSION, **request.headers}
+    headers = request.headers = {"anthropic-version": API_VERSION, **request.headers}
     if traits.drops_stale_thinking:
         betas = str(headers.get("anthropic-beta", "")).split(",")
         headers["anthropic-beta"] = ",".join(dict.fromkeys(filter(None, [*betas, BINDING_BETA])))
-    return replace(request, headers=headers)
+    return request
 
 
 def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:

@@ -12,10 +12,14 @@ from modelwrap.wire.repair import tell
 
 _CONVERTED = Change("converted", "functions", "written as tools; calls come back as tool_calls")
 
+_OLD = frozenset(("functions", "function_call"))
+
 
 def modern_call(call: WireCall) -> WireCall:
     """Give a call that knows of tools alone."""
     messages = modern_messages(call.input, call.changes)
+    if messages is call.input and _OLD.isdisjoint(call.parameters):
+        return call
     return replace(call, input=messages, parameters=modern_parameters(call.parameters, call.changes))
 
 

@@ -86,10 +86,13 @@ def to_headers(call: WireCall, endpoint: Endpoint) -> dict[str, str | Secret]:
     return headers
 
 
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def to_bytes(body: JSON) -> bytes:
     """Write JSON as compact UTF-8; `BadRequest` says which value cannot be."""
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _compact.encode(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         place, reason = next(_unsendable(body), ("the request", str(error)))
         raise BadRequest(f"{place} cannot be sent as JSON: {reason}", sent=False) from None
