@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -46,6 +47,9 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What is printed before a crash is what one wants to read after it.
+        sys.stdout.reconfigure(line_buffering=True)
     return messages, reports
 
 
