@@ -101,6 +101,9 @@ class ProcessWorker:
                 self._program(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             _started.add(self)
+            if self._stopping:
+                # It was told to stop while it was being started, when there was nothing to end yet.
+                self._ender = self._thread("end", self._end, _GRACE)
             listener = self._thread("stderr", self._listen, process.stderr)
             writer = self._thread("writer", self._write, process.stdin, recipe)
         except (OSError, ValueError, RuntimeError) as error:
