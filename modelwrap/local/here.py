@@ -64,7 +64,7 @@ class Here:
         self._holder = threading.get_ident()
         try:
             return self.runner
-        except BaseException:
+        except BaseException:  # whatever ends a call, the next has its turn
             self.give_turn()
             raise
 
@@ -105,7 +105,7 @@ class HereFeed:
             while self._open and not (events and self._at_once):
                 self._deadline.check()
                 events += self._stepped()
-        except BaseException:
+        except BaseException:  # whatever ends a call, its jobs end with it
             self.abandon()
             raise
         if not self._open:

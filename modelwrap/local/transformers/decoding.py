@@ -121,7 +121,7 @@ class Decoder:
             return outcomes
         try:
             return self._joined.join(rows)
-        except Exception:
+        except Exception:  # whatever broke the memory, its rows are computed anew
             if self._joined.lost:
                 self._put_back(self._joined)
             raise
