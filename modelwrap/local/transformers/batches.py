@@ -83,12 +83,26 @@ class Computing:
             return None
         return next((name for name in ("past_key_values", "cache_params") if name in self._parameters), None)
 
+    @cached_property
+    def _last_only(self) -> dict[str, int | Tensor]:
+        """Tell a model that can be told so to score what follows the last token only.
+
+        Given a count, it takes a slice of its states. Of several tokens that is no whole block of memory, and torch
+        multiplies it on a processor with a copy of the whole vocabulary for each row; what a place picks is whole.
+        """
+        parameter = self._parameters.get("logits_to_keep")
+        if parameter is None:
+            return {}
+        takes_places = "Tensor" in str(parameter.annotation)
+        if takes_places and all(weights.device.type == "cpu" for weights in self.model.parameters()):
+            return {"logits_to_keep": torch.tensor([-1])}
+        return {"logits_to_keep": 1}
+
     def __call__(self, cache: Any, **inputs: Any) -> Tensor:
         """Compute some tokens, and give the scores of what follows the last of each row."""
         if self.remembers_in is not None:
             inputs[self.remembers_in] = cache
-        if "logits_to_keep" in self._parameters:
-            inputs["logits_to_keep"] = 1
+        inputs |= self._last_only
         if "position_ids" in inputs and "position_ids" not in self._parameters:
             del inputs["position_ids"]
         scores: Tensor = self.model(**inputs, use_cache=cache is not None, return_dict=True).logits[:, -1]

@@ -344,6 +344,34 @@ def test_a_model_that_computes_no_numbers_is_told_so() -> None:
     assert not decoder.busy
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_of_prompts_the_last_token_alone_is_scored_and_by_its_place(kind: str) -> None:
+    """A slice of the states of many prompts is no whole block, and slow to multiply with on a processor."""
+    model = MODELS[kind]()
+    asked: list[Any] = []
+    model.register_forward_pre_hook(lambda _, args, given: asked.append(given.get("logits_to_keep")), with_kwargs=True)
+    scored: list[tuple[int, ...]] = []
+    model.register_forward_hook(lambda _, args, output: scored.append(tuple(output.logits.shape[:2])))
+
+    answers(Decoder(model, batch_size=4), [Row(n, p, Sampling()) for n, p in enumerate(prompts(4))], 2)
+
+    assert all(shape == (4, 1) for shape in scored), scored
+    assert all(isinstance(kept, torch.Tensor) and kept.tolist() == [-1] for kept in asked)
+
+
+def test_a_model_that_takes_a_count_of_scores_only_is_given_one() -> None:
+    class Older(transformers.LlamaForCausalLM):
+        def forward(self, input_ids: Any = None, logits_to_keep: int = 0, **given: Any) -> Any:
+            assert logits_to_keep == 1
+            return super().forward(input_ids, logits_to_keep=logits_to_keep, **given)
+
+    decoder = Decoder(loaded(tiny.llama(), Older), batch_size=4)
+
+    got = answers(decoder, [Row(n, p, Sampling()) for n, p in enumerate(prompts(3))], 4)
+
+    assert [len(tokens) for tokens in got.values()] == [4, 4, 4]
+
+
 def test_a_newcomer_waits_for_no_more_than_one_step_of_the_others() -> None:
     decoder = Decoder(MODELS["llama"](), batch_size=8)
     for number, prompt in enumerate(prompts(4)):
