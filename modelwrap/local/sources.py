@@ -7,24 +7,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from modelwrap.errors import ConfigError
-from modelwrap.local.progress import Progress
+from modelwrap.errors import ConfigError, WeightsUnavailable
+from modelwrap.local.progress import Progress, shown
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Source(Protocol):
-    """Be where a file of weights is, or comes from."""
+class Place(Protocol):
+    """Be where weights are, a file or a folder of them, or where they come from."""
+
+    def find(self) -> Path | None:
+        """Give their path if they are on this machine; touches no network."""
+
+    def fetch(self, progress: Progress) -> Path:
+        """Bring them here; `WeightsUnavailable` when that cannot be."""
+
+
+class Source(Place, Protocol):
+    """Be where one file of weights is."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
         """What a config that names these weights means where it says nothing: `generate_args`, `chat_template`."""
 
-    def find(self) -> Path | None:
-        """Give the file if it is on this machine; touches no network."""
 
-    def fetch(self, progress: Progress) -> Path:
-        """Bring the file here; `WeightsUnavailable` when that cannot be."""
+def brought(place: Place, name: str, progress: Progress | None) -> Path:
+    """Give the path of what lies in a place; it is fetched first if it is not on this machine."""
+    try:
+        found = place.find()
+        if found is not None:
+            return found
+        with shown(progress) as report:
+            return place.fetch(report)
+    except WeightsUnavailable as error:
+        error.args = (f"{name}: {error}",)
+        raise
 
 
 def split_fragment(text: str) -> tuple[str, str | None, str | None]:

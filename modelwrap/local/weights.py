@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelwrap.errors import ConfigError, WeightsUnavailable
-from modelwrap.local.progress import Progress, shown
-from modelwrap.local.sources import Source, is_file
+from modelwrap.local.progress import Progress
+from modelwrap.local.sources import Source, brought, is_file
 
 _KIND = re.compile(r"(?P<kind>[A-Za-z][A-Za-z0-9+.-]+):")
 
@@ -25,16 +25,7 @@ def resolve(source: str | Path, *, progress: Progress | None = None) -> Path:
     >>> resolve("hf:bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q4_K_M.gguf")  # doctest: +SKIP
     PosixPath('/home/me/.cache/modelwrap/hf/bartowski/…/SmolLM2-135M-Instruct-Q4_K_M.gguf')
     """
-    place = parse(source)
-    try:
-        found = place.find()
-        if found is not None:
-            return found
-        with shown(progress) as report:
-            return place.fetch(report)
-    except WeightsUnavailable as error:
-        error.args = (f"{source}: {error}",)
-        raise
+    return brought(parse(source), str(source), progress)
 
 
 def is_remote(source: str) -> bool:

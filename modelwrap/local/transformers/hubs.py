@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError, WeightsUnavailable
 from modelwrap.local import weights
 from modelwrap.local.hub import check_endpoint
 from modelwrap.local.hub_folder import HubFolder
-from modelwrap.local.progress import Progress, shown
+from modelwrap.local.progress import Progress
+from modelwrap.local.sources import Place, brought
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of, no_weights
 from modelwrap.secrets import reveal
@@ -74,31 +75,12 @@ def fetched(config: WeightsConfig) -> Path:
     """Give the folder or the GGUF file of a model, which is fetched first if it is not on this machine."""
     if _is_source(config.model):
         return weights.resolve(config.model)
-    place = place_of(config)
-    try:
-        found = place.find()
-        if found is not None:
-            return found
-        with shown(None) as report:
-            return place.fetch(report)
-    except WeightsUnavailable as error:
-        error.args = (f"{config.model}: {error}",)
-        raise
+    return brought(place_of(config), config.model, None)
 
 
 def _is_source(model: str) -> bool:
     """Tell whether it is one of the names that files and packages of weights have."""
     return weights.is_remote(model) or model.lower().endswith(".gguf")
-
-
-class Place(Protocol):
-    """Be where the folder of a model is."""
-
-    def find(self) -> Path | None:
-        """Give the folder if all of it is on this machine; touches no network."""
-
-    def fetch(self, progress: Progress) -> Path:
-        """Bring it here; `WeightsUnavailable` when that cannot be."""
 
 
 def place_of(config: WeightsConfig) -> Place:
