@@ -15,14 +15,13 @@ from modelwrap.errors import (
     CallError,
     ConnectionFailed,
     InvalidResponse,
-    StreamFailed,
     StreamTruncated,
     TimedOut,
     clip,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import broken_streams, failures, sse
 from modelwrap.wire.claude_content import as_blocks
 from modelwrap.wire.claude_messages import to_conversation
 from modelwrap.wire.claude_parameters import to_format, to_parameters
@@ -170,7 +169,7 @@ async def from_stream(
         async for event in events:
             for value in _values(event):
                 if value.get("type") == "error":
-                    raise _stream_error(value, event.data, reader)
+                    raise broken_streams.said(value, event.data, began=reader.began)
                 for chunk in reader.read(value):
                     yield chunk
                 if value.get("type") == "message_stop":
@@ -183,9 +182,11 @@ async def from_stream(
     for chunk in reader.rest():
         yield chunk
     if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
-        raise _broken(failed, reader)
+        raise broken_streams.cut(failed, began=reader.began)
+    if not reader.started:
+        raise InvalidResponse("the stream had no answer", retryable=True)
     if not reader.complete:
-        raise _ended_early(reader)
+        raise broken_streams.ended_early(began=reader.began)
     end.paused = reader.paused
     if end.paused is None:
         _check_text(reader.message, call)
@@ -203,35 +204,6 @@ def _check_text(message: dict[str, Any], call: WireCall) -> None:
         raise
 
 
-def _ended_early(reader: EventReader) -> CallError:
-    if not reader.started:
-        return InvalidResponse("the stream had no answer", retryable=True)
-    return StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
-
-
-def _broken(error: CallError, reader: EventReader) -> CallError:
-    if not isinstance(error, ConnectionFailed):
-        return error
-    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
-    truncated.__cause__ = error
-    return truncated
-
-
-def _stream_error(value: dict[str, Any], text: str, reader: EventReader) -> CallError:
-    refusal = failures.read(value)
-    if not reader.began:
-        error = failures.refused(refusal, 200)
-        error.body = clip(text)
-        return error
-    return StreamFailed(
-        refusal.message or "the provider broke off without saying why",
-        status=refusal.status,
-        code=refusal.code,
-        request_id=refusal.request_id,
-        body=text,
-    )
-
-
 def _values(event: sse.Event) -> Sequence[dict[str, Any]]:
     """Give an event's JSON; of a whole message in place of a stream, the events that would have brought it."""
     if event.bare:
@@ -241,7 +213,7 @@ def _values(event: sse.Event) -> Sequence[dict[str, Any]]:
     except ValueError as error:
         if event.unfinished or event.data.strip() in ("", "[DONE]"):
             return ()
-        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+        raise broken_streams.not_json(error, event.data) from None
     if type(value) is not dict:
         raise InvalidResponse("an event of the stream is no object", body=event.data)
     if event.event == "error":

@@ -17,14 +17,12 @@ from modelwrap.errors import (
     InvalidResponse,
     QuotaExhausted,
     RateLimited,
-    StreamFailed,
-    StreamTruncated,
     TimedOut,
     clip,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, gemini_list, sse
+from modelwrap.wire import broken_streams, failures, gemini_list, sse
 from modelwrap.wire import gemini_replies as replies
 from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, continued, index_of, token_of
 from modelwrap.wire.gemini_messages import said_by_user, to_conversation
@@ -265,9 +263,9 @@ async def from_stream(
         end.unsaid = None
         yield reader.closing()
     if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
-        raise _broken(failed, reader)
+        raise broken_streams.cut(failed, began=reader.began)
     if not reader.complete:
-        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+        raise broken_streams.ended_early(began=reader.began)
     if reader.failure is not None:
         raise reader.failure
     end.marked = True
@@ -284,14 +282,6 @@ def _check_whole(call: WireCall, reader: StreamReader) -> None:
         raise
 
 
-def _broken(error: CallError, reader: StreamReader) -> CallError:
-    if not isinstance(error, ConnectionFailed):
-        return error
-    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
-    truncated.__cause__ = error
-    return truncated
-
-
 def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
     """Give the pieces of the answer in an event, or in a body that came in place of events; raise an error."""
     try:
@@ -301,7 +291,7 @@ def _values(event: sse.Event, reader: StreamReader) -> list[dict[str, Any]]:
     except ValueError as error:
         if event.unfinished or event.data.strip() in ("", "[DONE]"):
             return []
-        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+        raise broken_streams.not_json(error, event.data) from None
     pieces = value if type(value) is list and value else [value]
     for piece in pieces:
         if type(piece) is not dict:
@@ -319,14 +309,4 @@ def _error_in(piece: dict[str, Any], event: sse.Event, reader: StreamReader) -> 
         return stopped
     if "error" not in piece and event.event != "error":
         return None
-    refusal = failures.read(piece)
-    if not reader.began:
-        error = failures.refused(refusal, 200)
-        error.body = clip(event.data)
-        return error
-    return StreamFailed(
-        refusal.message or "the provider broke off without saying why",
-        status=refusal.status,
-        code=refusal.code,
-        body=event.data,
-    )
+    return broken_streams.said(piece, event.data, began=reader.began)

@@ -17,15 +17,13 @@ from modelwrap.errors import (
     ConnectionFailed,
     ContentFiltered,
     InvalidResponse,
-    StreamFailed,
-    StreamTruncated,
     TimedOut,
     clip,
 )
 from modelwrap.secrets import Secret
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, Choice
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import broken_streams, failures, sse
 from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.chat_chunks import THOUGHT, ChunkReader, by_position
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -353,21 +351,13 @@ async def from_stream(
     if rest is not None:
         yield rest
     if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
-        raise _broken(failed, reader)
+        raise broken_streams.cut(failed, began=reader.began)
     if not (end.marked or whole or reader.complete):
-        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
+        raise broken_streams.ended_early(began=reader.began)
     if not reader.answered and filtered:
         raise ContentFiltered(_FILTERED, code="content_filter")
     if not reader.answered:
         raise InvalidResponse("choices: the stream had none", retryable=not reader.began)
-
-
-def _broken(error: CallError, reader: ChunkReader) -> CallError:
-    if not isinstance(error, ConnectionFailed):
-        return error
-    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
-    truncated.__cause__ = error
-    return truncated
 
 
 def _is_chunk(value: dict[str, Any]) -> bool:
@@ -389,7 +379,7 @@ def _event_values(event: sse.Event, reader: ChunkReader) -> tuple[dict[str, Any]
         if event.event == "error":
             raise _stream_error(event.data, event.data, reader) from None
         if event.data.strip():
-            raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+            raise broken_streams.not_json(error, event.data) from None
         return ()
     if type(value) is not dict:
         if event.event == "error":
@@ -427,19 +417,8 @@ def _says_something(value: dict[str, Any]) -> bool:
 
 
 def _stream_error(value: JSON, text: str, reader: ChunkReader) -> CallError:
-    refusal = failures.read(value)
     # Azure says what its filters found in a prompt before it says that it refuses.
-    if not reader.answered:
-        error = failures.refused(refusal, 200)
-        error.body = clip(text)
-        return error
-    return StreamFailed(
-        refusal.message or "the provider broke off without saying why",
-        status=refusal.status,
-        code=refusal.code,
-        request_id=refusal.request_id,
-        body=text,
-    )
+    return broken_streams.said(value, text, began=reader.answered)
 
 
 def _bare_values(text: str) -> tuple[dict[str, Any], ...]:

@@ -14,14 +14,12 @@ from modelwrap.errors import (
     CallError,
     ConnectionFailed,
     InvalidResponse,
-    StreamFailed,
-    StreamTruncated,
     TimedOut,
     clip,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
-from modelwrap.wire import failures, sse
+from modelwrap.wire import broken_streams, failures, sse
 from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
 from modelwrap.wire.openai_chat import to_post
@@ -122,19 +120,11 @@ async def from_stream(
                 end.marked = True
                 break
     except (ConnectionFailed, TimedOut) as error:
-        raise _broken(error, reader) from error.__cause__
+        raise broken_streams.cut(error, began=reader.began) from error.__cause__
     if not reader.started:
         raise InvalidResponse("the stream had no answer", retryable=True)
     if not reader.complete:
-        raise StreamTruncated("the stream ended before its answer did", retryable=not reader.began)
-
-
-def _broken(error: CallError, reader: EventReader) -> CallError:
-    if not isinstance(error, ConnectionFailed):
-        return error
-    truncated = StreamTruncated(f"the connection broke within the answer: {error.message}", retryable=not reader.began)
-    truncated.__cause__ = error
-    return truncated
+        raise broken_streams.ended_early(began=reader.began)
 
 
 def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallError | None:
@@ -145,18 +135,7 @@ def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallErro
         said = failure
     else:
         return None
-    refusal = failures.read(said)
-    if not reader.began:
-        error = failures.refused(refusal, 200)
-        error.body = clip(text)
-        return error
-    return StreamFailed(
-        refusal.message or "the provider broke off without saying why",
-        status=refusal.status,
-        code=refusal.code,
-        request_id=refusal.request_id,
-        body=text,
-    )
+    return broken_streams.said(said, text, began=reader.began)
 
 
 _ENDINGS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
@@ -182,7 +161,7 @@ def _values(event: sse.Event) -> Iterator[dict[str, Any]]:
     except ValueError as error:
         if event.unfinished or event.data.strip() in ("", "[DONE]"):
             return
-        raise StreamFailed(f"an event of the stream is not JSON: {error}", body=event.data) from None
+        raise broken_streams.not_json(error, event.data) from None
     if type(value) is not dict:
         raise InvalidResponse("an event of the stream is no object", body=event.data)
     if event.event == "error":
