@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import modelwrap
 from modelwrap.errors import BadRequest
+from tests.recordings.folder import recorded_or_skipped
+from tests.recordings.reader import Interaction
 
-_VARIABLE = "MODELWRAP_RECORDINGS"
 _TYPES = {
     "chat/completions": ("azure_openai", {"api": "chat"}),
     "responses": ("azure_openai", {"api": "responses"}),
@@ -28,32 +28,24 @@ _URL = re.compile(
 _OF_STREAMS = ("stream", "stream_options")
 
 
-def _recorded() -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    found = []
-    for path in sorted(Path(folder).glob("**/*.json")):
+def _interactions(folder: Path) -> Iterator[Interaction]:
+    for path in sorted(folder.glob("**/*.json")):
         item = json.loads(path.read_text(encoding="utf-8"))
-        requests = [recorded["request"] for recorded in item["interactions"]]
         if item["provider"] == "azure_openai":
-            found += [pytest.param(one, id=f"{item['id']}-{number}") for number, one in enumerate(requests)]
-    return found
+            for number, recorded in enumerate(item["interactions"]):
+                yield Interaction(item["id"], number, item["provider"], recorded["request"], recorded["response"])
 
 
-@pytest.mark.parametrize("recorded", _recorded())
-def test_recorded_url_is_made_of_what_a_config_says(recorded: Any) -> None:
-    url = recorded["url"]
+@pytest.mark.parametrize("recorded", recorded_or_skipped(_interactions))
+def test_recorded_url_is_made_of_what_a_config_says(recorded: Interaction) -> None:
+    url = recorded.request["url"]
     parts = _URL.fullmatch(url)
     if parts is None or parts["operation"] not in _TYPES:
         # What is older than chat has no type here.
         assert re.search(r"/(legacy_)?completions\b|/engines/|/audio/|/files|/models$", url), url
         return
     model_type, keys = _TYPES[parts["operation"]]
-    body = recorded["body"] or {}
+    body = recorded.request["body"] or {}
     arguments = {
         "azure_endpoint": parts["endpoint"],
         "azure_deployment": parts["deployment"],

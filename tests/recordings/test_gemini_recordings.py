@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import Endpoint, WireCall
 from tests.recordings import gemini_inverse as inverse
 from tests.recordings import gemini_reader as reader
+from tests.recordings.folder import recorded_or_skipped
 from tests.recordings.reader import Interaction
 
-_VARIABLE = "MODELWRAP_RECORDINGS"
 _BASE = "https://generativelanguage.googleapis.com/v1beta"
 _VERTEX = "https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/publishers/google"
 
@@ -49,18 +49,8 @@ _FAILED = {
 }
 
 
-def _recorded(operation: str) -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    return [pytest.param(found, id=found.id) for found in reader.interactions(Path(folder), operation)]
-
-
-CHATS = _recorded("chat")
-EMBEDDINGS = _recorded("embedding")
+CHATS = recorded_or_skipped(partial(reader.interactions, operation="chat"))
+EMBEDDINGS = recorded_or_skipped(partial(reader.interactions, operation="embedding"))
 
 
 def _only(recordings: list[Any], fits: Any) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +17,8 @@ from modelwrap.wire import openai_chat, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import Endpoint, WireCall
 from tests.recordings import reader
+from tests.recordings.folder import recorded_or_skipped
 from tests.recordings.reader import Interaction
-
-_VARIABLE = "MODELWRAP_RECORDINGS"
 
 # Parameters that no model of ours would be given by name; nothing needs to be here.
 _VENDOR_KEYS: frozenset[str] = frozenset()
@@ -56,17 +53,7 @@ _CLASS_OF_STATUS: dict[int, type[errors.CallError]] = {
 }
 
 
-def _recorded() -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    return [pytest.param(found, id=found.id) for found in reader.interactions(Path(folder))]
-
-
-RECORDED = _recorded()
+RECORDED = recorded_or_skipped(reader.interactions)
 
 
 def _only(*, streamed: bool | None = None, ok: bool | None = None, foreign: bool = False) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import struct
 from collections.abc import Iterator
@@ -18,9 +17,8 @@ from modelwrap.capabilities import Traits, traits_for
 from modelwrap.types import EmbeddingReply
 from modelwrap.wire import openai_embedding
 from modelwrap.wire.http import Endpoint, WireCall
+from tests.recordings.folder import recorded_or_skipped
 from tests.recordings.reader import Interaction
-
-_VARIABLE = "MODELWRAP_RECORDINGS"
 
 _CLASS_OF_WORDS = (
     (r"too large|maximum context length|too long|longer than", errors.ContextTooLong),
@@ -52,17 +50,7 @@ def _interactions(folder: Path) -> Iterator[Interaction]:
                 yield Interaction(item["id"], number, item["provider"], recorded["request"], recorded["response"])
 
 
-def _recorded() -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    return [pytest.param(found, id=found.id) for found in _interactions(Path(folder))]
-
-
-RECORDED = _recorded()
+RECORDED = recorded_or_skipped(_interactions)
 
 
 def _only(*, ok: bool) -> Any:

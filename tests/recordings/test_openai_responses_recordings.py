@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -21,9 +20,9 @@ from modelwrap.wire import openai_responses, sse
 from modelwrap.wire.assembly import Assembly
 from modelwrap.wire.http import Endpoint, WireCall
 from tests.recordings import responses_inverse, responses_reader
+from tests.recordings.folder import recorded_or_skipped
 from tests.recordings.reader import Interaction
 
-_VARIABLE = "MODELWRAP_RECORDINGS"
 _DIFFERENCES = json.loads((Path(__file__).parent / "responses_differences.json").read_text(encoding="utf-8"))
 
 _CLASS_OF_WORDS = (
@@ -46,17 +45,7 @@ _CLASS_OF_STATUS: dict[int, type[errors.CallError]] = {
 }
 
 
-def _recorded() -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    return [pytest.param(found, id=found.id) for found in responses_reader.interactions(Path(folder))]
-
-
-RECORDED = _recorded()
+RECORDED = recorded_or_skipped(responses_reader.interactions)
 
 
 def _only(*, ok: bool | None = None, streamed: bool | None = None) -> Any:

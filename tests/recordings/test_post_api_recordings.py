@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ import modelwrap
 from modelwrap import errors
 from modelwrap.models.post_api import PostAPI
 from tests.loopback import Answer, Loopback
-
-_VARIABLE = "MODELWRAP_RECORDINGS"
+from tests.recordings.folder import recorded_or_skipped
 
 _CLASSES: dict[int, type[errors.CallError]] = {
     400: errors.BadRequest,
@@ -63,16 +61,6 @@ class Recorded:
         if isinstance(body, dict) and "__bytes_base64__" in body:
             return b64decode(body["__bytes_base64__"])
         return (body if isinstance(body, str) else json.dumps(body)).encode()
-
-
-def _recorded() -> list[Any]:
-    folder = os.environ.get(_VARIABLE)
-    if folder is None:
-        reason = f"set {_VARIABLE} to a folder of recorded traffic to run this"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="none")]
-    if not Path(folder).is_dir():
-        raise NotADirectoryError(f"{_VARIABLE}: {folder} is no folder")
-    return [pytest.param(found, id=found.id) for found in _interactions(Path(folder))]
 
 
 def _interactions(folder: Path) -> Iterator[Recorded]:
@@ -128,7 +116,7 @@ def without_thoughts(text: str) -> str:
     return re.sub(r"^\s*<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("recorded", _recorded())
+@pytest.mark.parametrize("recorded", recorded_or_skipped(_interactions))
 def test_a_recorded_service_is_asked_and_read_through_a_config(recorded: Recorded, server: Loopback) -> None:
     headers = {name: value for name, value in recorded.response["headers"].items() if name.lower() == "content-type"}
     server.script(Answer(recorded.response["status"], headers, [recorded.body]))
