@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
-
-from tests.recordings.reader import Interaction
 
 _VARIABLE = "MODELWRAP_RECORDINGS"
 
 
-def recorded_or_skipped(interactions: Callable[[Path], Iterable[Interaction]]) -> list[Any]:
+class Recorded(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def recorded_or_skipped(interactions: Callable[[Path], Iterable[Recorded]]) -> list[Any]:
     """Give what a folder of recordings has as parameters of tests; where no folder is named, one that skips them."""
     folder = os.environ.get(_VARIABLE)
     if folder is None:
