@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from modelwrap.errors import CallError, ConfigError, ModelwrapError, ModelwrapWarning
 
 if TYPE_CHECKING:
-    from modelwrap.factory import Keyless, Models
+    from modelwrap.factory import Models, Unready
     from modelwrap.models.base import Model
 
 OK = 0
@@ -135,8 +135,9 @@ def _exit_code(error: UsageError | ModelwrapError) -> int:
 def chat(options: argparse.Namespace) -> int:
     from modelwrap.terminal import Conversation, converse
 
-    with _models(options, offer_embedded=True) as models:
-        model, words = _choose(models, options.words)
+    models, unready = _models(options, offer_embedded=True)
+    with models:
+        model, words = _choose(models, unready, options.words)
         conversation = Conversation(model, _parameters(options), options.system)
         prompt = " ".join(words)
         if prompt:
@@ -152,7 +153,10 @@ def download(options: argparse.Namespace) -> int:
     from modelwrap.local.weights import is_remote, resolve
 
     names = [word for word in options.sources if not is_remote(word)]
-    models = _models(options) if names or not options.sources else {}
+    models, unready = _models(options) if names or not options.sources else ({}, [])
+    _refuse_unready(unready, names or [one.name for one in unready if _runs_here(one)])
+    if not options.sources and not any(hasattr(model, "fetch") for model in models.values()):
+        print("modelwrap: nothing to download: every model of the config stands behind an endpoint", file=sys.stderr)
     for word in options.sources or list(models):
         if is_remote(word):
             print(resolve(word))
@@ -164,23 +168,23 @@ def download(options: argparse.Namespace) -> int:
     return OK
 
 
-def check(options: argparse.Namespace) -> int:
-    from modelwrap.factory import load_with_keys
+def _runs_here(one: Unready) -> bool:
+    from modelwrap import registry
 
-    models, keyless = (
-        (_models(options), []) if options.entrypoint else load_with_keys(_config(options), plugins=options.plugins)
-    )
+    return hasattr(registry.resolve(one.model_type), "fetch")
+
+
+def check(options: argparse.Namespace) -> int:
+    models, unready = _models(options)
     with models:
-        lacking = {one.name: one for one in keyless}
-        if not models and not lacking:
-            raise ConfigError(_EMPTY_CONFIG)
+        lacking = {one.name for one in unready}
         for name in options.names:
             if name not in lacking:
                 models[name]  # raises where the config names no such model
         wanted = options.names or [*models, *lacking]
         rows = [row for row in _rows(models) if row.name in wanted]
-        rows += [_row_without_key(one) for one in keyless if one.name in wanted]
-        worst = CONFIG_WRONG if lacking.keys() & wanted else OK
+        rows += [_row_of_unready(one) for one in unready if one.name in wanted]
+        worst = CONFIG_WRONG if lacking & set(wanted) else OK
 
         def ask(name: str) -> _Outcome | None:
             if name not in models:
@@ -192,8 +196,8 @@ def check(options: argparse.Namespace) -> int:
         return max(worst, _print_rows(rows, ask if options.live else None))
 
 
-def _row_without_key(one: Keyless) -> Row:
-    return Row(one.name, one.model_type, one.model, f"no key: {', '.join(one.variables)} not set")
+def _row_of_unready(one: Unready) -> Row:
+    return Row(one.name, one.model_type, one.model, one.problems.lacks)
 
 
 def _print_rows(rows: list[Row], ask: Callable[[str], _Outcome | None] | None) -> int:
@@ -258,18 +262,21 @@ def _replace(path: Path, text: str) -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    with _models(options) as models:
+    models, unready = _models(options)
+    with models:
         if options.json:
-            _print_json([asdict(row) for row in _rows(models)])
+            others = (Row(one.name, one.model_type, one.model, None) for one in unready)
+            _print_json([asdict(row) for row in (*_rows(models), *others)])
         else:
-            for name in models:
+            for name in (*models, *(one.name for one in unready)):
                 print(name)
     return OK
 
 
 def explain(options: argparse.Namespace) -> int:
-    with _models(options) as models:
-        model, words = _choose(models, options.words)
+    models, unready = _models(options)
+    with models:
+        model, words = _choose(models, unready, options.words)
         prompt = " ".join(words) or _piped_prompt()
         system = {"role": "system", "content": options.system}
         asked = [system, {"role": "user", "content": prompt}] if options.system else prompt
@@ -299,7 +306,7 @@ class Row:
     name: str
     model_type: str
     model: str
-    endpoint: str
+    endpoint: str | None
 
 
 def _rows(models: Models) -> list[Row]:
@@ -315,18 +322,25 @@ def _endpoint(model: Model) -> str:
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 
-def _models(options: argparse.Namespace, *, offer_embedded: bool = False) -> Models:
-    from modelwrap.factory import init, load
+def _models(options: argparse.Namespace, *, offer_embedded: bool = False) -> tuple[Models, list[Unready]]:
+    """Give the models of the config, and those that lack a key or a package: they stand in nobody's way but theirs."""
+    from modelwrap.factory import init, load_ready
 
     if options.entrypoint:
         from modelwrap.given import from_entrypoint
 
         from_entrypoint()
-        return init(options.config, plugins=options.plugins)
-    models = load(_config(options, offer_embedded=offer_embedded), plugins=options.plugins)
-    if not models:
+        return init(options.config, plugins=options.plugins), []
+    models, unready = load_ready(_config(options, offer_embedded=offer_embedded), plugins=options.plugins)
+    if not models and not unready:
         raise ConfigError(_EMPTY_CONFIG)
-    return models
+    return models, unready
+
+
+def _refuse_unready(unready: Sequence[Unready], names: Sequence[str]) -> None:
+    for one in unready:
+        if one.name in names:
+            one.problems.raise_any()
 
 
 def _config(options: argparse.Namespace, *, offer_embedded: bool = False) -> Any:
@@ -358,15 +372,22 @@ def _accepts_embedded() -> bool:
     return bool(answer) and answer.strip().lower() in ("", "y", "yes")
 
 
-def _choose(models: Models, words: list[str]) -> tuple[Model, list[str]]:
+def _choose(models: Models, unready: Sequence[Unready], words: list[str]) -> tuple[Model, list[str]]:
     """Read the first word as a name; where there is one model only, it may be left out."""
     if words and words[0] in models:
         return models[words[0]], words[1:]
-    if len(models) == 1:
-        return next(iter(models.values())), words
+    names = [*models, *(one.name for one in unready)]
+    if len(names) == 1:
+        return _named(models, unready, names[0]), words
     if not words:
-        raise UsageError(f"which model? The config names {', '.join(models)}")
-    return models[words[0]], words[1:]
+        raise UsageError(f"which model? The config names {', '.join(names)}")
+    return _named(models, unready, words[0]), words[1:]
+
+
+def _named(models: Models, unready: Sequence[Unready], name: str) -> Model:
+    """Give a model by its name, or say why there is none."""
+    _refuse_unready(unready, [name] if models else [one.name for one in unready])
+    return models[name]
 
 
 def _piped_prompt() -> str:
@@ -394,7 +415,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return (row.name, row.model_type, row.model, row.endpoint)
+    return (row.name, row.model_type, row.model, row.endpoint or "")
 
 
 def _print_cells(cells: Sequence[str], widths: Sequence[int]) -> None:

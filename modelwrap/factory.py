@@ -120,41 +120,41 @@ def load(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> Models:
 
 
 @dataclass(frozen=True, slots=True)
-class Keyless:
-    """Be a config that lacks nothing but keys."""
+class Unready:
+    """Be a config that lacks nothing but keys or packages."""
 
     name: str
     model_type: str
     model: str
-    variables: list[str]
-    """Where in the environment the keys were looked for."""
+    problems: Problems
 
 
-def load_with_keys(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[Models, list[Keyless]]:
-    """Make the models whose keys are there, and name the others; any other mistake is an error."""
+def load_ready(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[Models, list[Unready]]:
+    """Make the models whose keys and packages are here, and name the others; any other mistake is an error."""
     _load_plugins(plugins)
     problems = Problems()
-    whole: list[Entry] = []
-    keyless: list[Keyless] = []
+    ready: list[Entry] = []
+    unready: list[Unready] = []
     for entry in read(model_configs, problems):
-        lacking = _keys_missing(entry)
-        if lacking:
+        tried = _tried(entry)
+        if tried.lacks:
             name, model_type, model = (str(entry.value(key) or "") for key in ("config_name", "model_type", "model"))
-            keyless.append(Keyless(name, registry.canonical(model_type), model or name, lacking))
+            unready.append(Unready(name, registry.canonical(model_type), model or name, tried))
         else:
-            whole.append(entry)
+            ready.append(entry)
     models = Models()
-    models._built = _build(whole, problems, {})
-    return models, keyless
+    models._built = _build(ready, problems, {})
+    return models, unready
 
 
-def _keys_missing(entry: Entry) -> list[str]:
+def _tried(entry: Entry) -> Problems:
+    """Make a model to see what is wrong with its config."""
     problems = Problems()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelwrapWarning)  # it is said when the model is made to be kept
         for built in _collected([entry], problems, {}).values():
             built.model.close()
-    return problems.missing_keys
+    return problems
 
 
 def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: bool = False) -> Models:

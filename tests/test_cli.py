@@ -415,6 +415,72 @@ def test_check_names_the_models_without_a_key_beside_the_others(
     assert cli.main(["check", "river"]) == cli.OK
 
 
+@pytest.fixture
+def half_ready(here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be a config of three models, of which one has its key, and one lacks a package."""
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    keyless = {"model_type": "openai", "config_name": "fast", "model": "m", "preset": "groq"}
+    at_azure = {"azure_endpoint": "https://mine.openai.azure.com", "credential": "cli"}
+    unpacked = {"model_type": "azure_openai", "config_name": "login", "model": "m", "client_args": at_azure}
+    return write(here / "modelwrap.json", keyless, unpacked, entry(server))
+
+
+@pytest.mark.usefixtures("half_ready")
+def test_a_model_that_lacks_something_stands_in_nobodys_way(
+    server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.script(stream_answer("Rhine."))
+
+    assert cli.main(["chat", "river", "Name a river."]) == cli.OK
+    assert cli.main(["explain", "river", "Name a river."]) == cli.OK
+    assert cli.main(["models"]) == cli.OK
+    assert cli.main(["download"]) == cli.OK
+
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Rhine.\nPOST ")
+    assert shown.out.endswith("river\nfast\nlogin\n")
+    assert "nothing to download" in shown.err
+
+
+@pytest.mark.usefixtures("half_ready")
+@pytest.mark.parametrize(("name", "lacking"), [("fast", "GROQ_API_KEY is not set"), ("login", "modelwrap[azure]")])
+@pytest.mark.parametrize("command", ["chat", "explain", "download"])
+def test_what_a_model_lacks_is_told_to_who_names_it(
+    command: str, name: str, lacking: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [name] if command == "download" else [name, "Hi"]
+
+    assert cli.main([command, *words]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr()
+    assert lacking in shown.err
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("half_ready")
+def test_check_names_the_packages_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+
+    ready, keyless, unpacked = capsys.readouterr().out.splitlines()
+    assert ready.startswith("river ")
+    assert keyless.endswith("no key: GROQ_API_KEY not set")
+    assert unpacked.startswith("login ")
+    assert "pip install 'modelwrap[azure]'" in unpacked
+
+
+def test_where_every_model_lacks_its_key_a_wrong_name_is_answered_with_what_is_missing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    write(here / "modelwrap.json", {"model_type": "openai", "config_name": "fast", "preset": "groq"})
+
+    assert cli.main(["chat", "Name three rivers."]) == cli.CONFIG_WRONG
+
+    assert "GROQ_API_KEY is not set" in capsys.readouterr().err
+
+
 def test_other_mistakes_go_before_keys_that_are_missing(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NO_HEADER = re.compile(r"[^\x20-\x7e]")
 _SCHEME = re.compile(r"^(?:bearer|basic|token|key)\s+", re.IGNORECASE)
+_KEY_ENDING = re.compile(r"_?(?:API_?)?(?:KEY|TOKEN|SECRET)$", re.IGNORECASE)
 _PLACEHOLDER = re.compile(
     r"""(?:sk-|hf_|gsk_)?[x*.…]{3,}             # xxx  sk-xxxx  ***  …
       | (?:sk-|hf_|gsk_)?[x*.…]*…[x*.…]*
@@ -156,5 +157,11 @@ def key_from(config: ModelConfig, variable: str, host_is_the_providers: bool) ->
 
 def meant_variable(name: str) -> str:
     """Say which variable of the environment was probably meant; empty where none is like it."""
-    meant = nearest(name, (known for known, value in os.environ.items() if value and known != name))
+    others = {known: _owner(known) for known, value in os.environ.items() if value and known != name}
+    meant = nearest(name, (known for known, owner in others.items() if nearest(_owner(name), [owner])))
     return f"; did you mean {meant}?" if meant else ""
+
+
+def _owner(variable: str) -> str:
+    """Name whose key a variable holds: another's is not meant, however much the names end alike."""
+    return _KEY_ENDING.sub("", variable) or variable

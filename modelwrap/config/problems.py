@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelwrap.errors import ConfigError, MissingSecret
+from modelwrap.errors import ConfigError, MissingPackage, MissingSecret
 
 
 class Problems:
@@ -24,6 +24,15 @@ class Problems:
         if not all(isinstance(error, MissingSecret) and error.variable for error in self._found):
             return []
         return list(dict.fromkeys(error.variable for error in self._found if isinstance(error, MissingSecret)))
+
+    @property
+    def lacks(self) -> str:
+        """What is not here, keys or packages, where nothing else is wrong."""
+        if keys := ", ".join(self.missing_keys):
+            return f"no key: {keys} not set"
+        if not all(isinstance(error, (MissingPackage, MissingSecret)) for error in self._found):
+            return ""
+        return "; ".join(str(error) for error in self._found)
 
     def raise_any(self) -> None:
         """Raise what was collected; of the class that all share, if it is one."""

@@ -50,14 +50,26 @@ def test_a_key_in_the_environment_goes_to_the_provider_only(monkeypatch: pytest.
     assert key_from(config(api_key="own"), "OPENAI_API_KEY", False) == Secret("own")
 
 
-def test_a_missing_key_is_answered_with_the_variable_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("slip", ["OPENAI_APIKEY", "OPENAI_KEY", "openai_api_key", "OPENIA_API_KEY"])
+def test_a_missing_key_is_answered_with_the_variable_that_was_meant(slip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("OPENAI_APIKEY", CANARY)
+    monkeypatch.setenv(slip, CANARY)
 
     with pytest.raises(MissingSecret) as caught:
         key_from(config(), "OPENAI_API_KEY", True)
 
-    assert str(caught.value) == "api_key: no api_key, and OPENAI_API_KEY is not set; did you mean OPENAI_APIKEY?"
+    assert str(caught.value) == f"api_key: no api_key, and OPENAI_API_KEY is not set; did you mean {slip}?"
+
+
+@pytest.mark.parametrize("missing", ["DASHSCOPE_API_KEY", "OPENROUTER_API_KEY", "AZURE_OPENAI_API_KEY"])
+def test_a_missing_key_is_not_answered_with_the_key_of_another(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(missing, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+
+    with pytest.raises(MissingSecret) as caught:
+        key_from(config(), missing, True)
+
+    assert str(caught.value) == f"api_key: no api_key, and {missing} is not set"
 
 
 @pytest.mark.parametrize(
