@@ -444,7 +444,7 @@ def test_a_model_that_lacks_something_stands_in_nobodys_way(
 
 
 @pytest.mark.usefixtures("half_ready")
-@pytest.mark.parametrize(("name", "lacking"), [("fast", "GROQ_API_KEY is not set"), ("login", "modelwrap[azure]")])
+@pytest.mark.parametrize("name, lacking", [("fast", "GROQ_API_KEY is not set"), ("login", "modelwrap[azure]")])
 @pytest.mark.parametrize("command", ["chat", "explain", "download"])
 def test_what_a_model_lacks_is_told_to_who_names_it(
     command: str, name: str, lacking: str, capsys: pytest.CaptureFixture[str]
