@@ -390,6 +390,9 @@ class Dispatch:
 
     def _leave(self, replica: Replica) -> None:
         """Know a replica no more."""
+        gone = ConfigError(f"{self._name} on {replica.device} was removed before it was ready")
+        # Who loads the model goes on with the others; who added this one does not have it.
+        self._tell_waiting(replica, gone if replica.on_probation else None)
         if replica in self._replicas:
             self._replicas.remove(replica)
         for future in replica.leaving or ():

@@ -9,7 +9,9 @@ from concurrent.futures import Future
 
 from modelwrap.errors import ServerFailed, WouldDeadlock
 from modelwrap.local.work import Event, Failed, Job, Piece, Runner
+from modelwrap.local.workers import check_not_forked
 from modelwrap.runtime.base import Deadline
+from modelwrap.runtime.lock import Lock
 
 
 class Here:
@@ -22,14 +24,17 @@ class Here:
         self._make_runner = make_runner
         self._name = name
         self._runner: Runner | None = None
-        self._making = threading.Lock()
+        self._making = Lock()
         self._turn = threading.Lock()
         self._holder = 0
         """The thread whose call has its turn."""
+        self._left: list[Runner] = []
+        """Those that are to be closed when no step of theirs goes on."""
 
     @property
     def runner(self) -> Runner:
         """The runner, which is made if there is none."""
+        check_not_forked()
         with self._making:
             if self._runner is None:
                 self._runner = self._make_runner()
@@ -43,16 +48,21 @@ class Here:
         return HereFeed(self, jobs, deadline, at_once=at_once)
 
     def close(self) -> None:
+        """Free the model now, or at the end of the step that another thread is in."""
         with self._making:
             runner, self._runner = self._runner, None
-        if runner is not None:
+        if runner is not None and self._holder == threading.get_ident():
             runner.close()
+        elif runner is not None:
+            self._left.append(runner)
+            self._close_left()
 
     def holds(self, runner: Runner) -> bool:
         return self._runner is runner
 
     def take_turn(self, deadline: Deadline) -> Runner:
         """Wait until no other call is computed."""
+        check_not_forked()
         if not self._turn.acquire(blocking=False):
             if self._holder == threading.get_ident():
                 raise WouldDeadlock(
@@ -71,6 +81,16 @@ class Here:
     def give_turn(self) -> None:
         self._holder = 0
         self._turn.release()
+        self._close_left()
+
+    def _close_left(self) -> None:
+        while self._left and self._turn.acquire(blocking=False):
+            left, self._left = self._left, []
+            try:
+                for runner in left:
+                    runner.close()
+            finally:
+                self._turn.release()
 
 
 class HereFeed:

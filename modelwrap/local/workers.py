@@ -105,7 +105,7 @@ class ThreadWorker:
         self._thread: threading.Thread | None = None
 
     def start(self, report: Callable[[Report], None]) -> None:
-        _check_not_forked()
+        check_not_forked()
         self._thread = threading.Thread(target=self._work, args=(report,), name=self._name, daemon=True)
         self._thread.start()
 
@@ -139,7 +139,7 @@ _loading = threading.Lock()
 _computed_in: set[int] = set()
 
 
-def _check_not_forked() -> None:
+def check_not_forked() -> None:
     """Refuse to compute where a parent process did: its libraries may wait for ever, for threads that are not here."""
     if _computed_in - {os.getpid()}:
         raise ConfigError(
@@ -189,7 +189,7 @@ def _served(
 def _close(runner: Runner) -> None:
     try:
         runner.close()
-    except Exception:  # whatever goes wrong while it is freed, nobody waits for it any more
+    except BaseException:  # also when a hook leaves by sys.exit: whoever waits for the end must hear of it
         logger.debug("closing a runner failed", exc_info=True)
 
 
@@ -236,7 +236,7 @@ class _Loop:
         self._begun += 1
         try:
             self._runner.begin(job)
-        except Exception as error:  # what a hook says of a request is for its caller, and no concern of the others
+        except BaseException as error:  # what a hook says of a request is for its caller, also by sys.exit
             self._runner.cancel(job.number)
             self._events.append(Failed(job.number, failure(error)))
         else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -184,7 +185,7 @@ class World:
         self.dispatch = Dispatch(lambda device: PlayedWorker(self, device), devices, "played")
         self.dispatch._clerk.dismiss()
         self.dispatch._clerk = cast("Clerk", self.clerk)
-        self.leaving: list[Any] = []
+        self.awaited: list[Future[None]] = []
 
     def submit(self) -> None:
         jobs = []
@@ -198,9 +199,9 @@ class World:
 
     def resize(self) -> None:
         if len(self.dispatch.devices) < 3 and self.dice.random() < 0.5:
-            self.dispatch.add("more")
+            self.awaited.append(self.dispatch.add("more"))
         elif len(self.dispatch.devices) > 1:
-            self.leaving.append(self.dispatch.remove())
+            self.awaited += [*self.dispatch.load(), self.dispatch.remove()]
 
     def leave(self) -> None:
         staying = [asked for asked in self.calls if asked.leaves and not asked.left]
@@ -235,8 +236,9 @@ class World:
             self.turn()
         self.kills = self.deaths = 0.0
         for _ in range(50_000):
-            if not self.work() and not self.dispatch._tickets and all(future.done() for future in self.leaving):
+            if not self.work() and not self.dispatch._tickets and all(future.done() for future in self.awaited):
                 break
+        assert all(future.done() for future in self.awaited), "somebody waits for ever"
         for asked in self.calls:
             asked.events += self.read(asked.feed)
 
@@ -309,7 +311,7 @@ def test_a_closed_dispatch_answers_all_who_wait_and_who_come_later() -> None:
         world.dispatch.close(0.0)
         world.submit()
 
-        assert all(future.done() for future in [*loading, *world.leaving])
+        assert all(future.done() for future in [*loading, *world.awaited])
         for asked in world.calls:
             world.read(asked.feed)
         with pytest.raises(ConfigError, match="closed"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelwrap.errors import ServerFailed, TimedOut, WouldDeadlock
+from modelwrap.errors import ConfigError, ServerFailed, TimedOut, WouldDeadlock
 from modelwrap.local.here import Here
 from modelwrap.local.work import Event, Failed, Job
 from modelwrap.runtime.base import Deadline
@@ -147,3 +148,51 @@ def test_a_model_that_cannot_be_made_leaves_the_turn_to_others() -> None:
     for _ in range(2):
         with pytest.raises(ServerFailed, match="no"):
             here.submit([Job(1, {})], soon()).next()
+
+
+def test_a_model_is_not_freed_in_the_middle_of_a_step() -> None:
+    stepping, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeRunner):
+        def step(self) -> list[Event]:
+            stepping.set()
+            go_on.wait(10)
+            assert not self.closed
+            return super().step()
+
+    here = Here(Slow, "fake")
+    runner = here.runner
+    with ThreadPoolExecutor(1) as threads:
+        caller = threads.submit(lambda: read(here.submit([job(3)], soon())))
+        stepping.wait(10)
+
+        here.close()
+        go_on.set()
+
+        with pytest.raises(ServerFailed, match="closed"):
+            caller.result(10)
+    assert isinstance(runner, Slow)
+    assert runner.closed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_that_it_cannot_go_on() -> None:
+    here = Here(FakeRunner, "fake")
+    read(here.submit([job(1)], soon()))
+    stream = here.submit([job(5)], soon())
+    stream.next()
+
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            here.submit([job(1)], soon()).next()
+        except ConfigError as error:
+            status = 0 if "before the fork" in str(error) else 2
+        finally:
+            here.close()
+            os._exit(status)
+
+    assert os.waitpid(pid, 0)[1] == 0
+    stream.abandon()

@@ -21,7 +21,7 @@ from modelwrap.errors import BadRequest, ConfigError, MissingPackage, ServerFail
 from modelwrap.local import dispatch
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece, Runner
-from modelwrap.local.workers import ThreadWorker
+from modelwrap.local.workers import Gone, Report, ThreadWorker
 from tests.local.fake_runner import FakeRunner, job, read, told, wait_until
 
 
@@ -371,6 +371,75 @@ def test_a_replica_that_cannot_be_started_is_not_added(fakes: Fakes) -> None:
         replicas.add("bad")
 
     assert replicas.devices == ["a"]
+
+
+class SlowToLoad:
+    """Be a worker that is told to stop before it is ready, as a process that is killed while it loads."""
+
+    def start(self, report: Callable[[Report], None]) -> None:
+        self.report = report
+
+    def begin(self, job: Job) -> None:
+        pass
+
+    def cancel(self, number: int) -> None:
+        pass
+
+    def stop(self) -> None:
+        threading.Thread(target=self.report, args=(Gone(None),), daemon=True).start()
+
+    def join(self, timeout: float) -> bool:
+        return True
+
+
+def test_nobody_waits_for_a_replica_that_was_removed_before_it_was_ready() -> None:
+    replicas = Replicas(lambda device: SlowToLoad(), ["cpu"], "fake")
+    loading = replicas._begun().load()
+    replicas.remove()
+    added = replicas._begun().add("more")
+    replicas.remove()
+    replicas.close()
+
+    assert [ready.result(10) for ready in loading] == [None]
+    with pytest.raises(ConfigError, match="fake on more was removed before it was ready"):
+        added.result(10)
+
+
+def test_a_runner_that_leaves_while_it_is_freed_is_gone_all_the_same(fakes: Fakes) -> None:
+    class Leaving(FakeRunner):
+        def close(self) -> None:
+            super().close()
+            sys.exit("a hook leaves")
+
+    replicas = fakes(make=Leaving)
+    replicas.load()
+
+    replicas.remove()
+
+    assert replicas.devices == []
+
+
+def test_a_hook_that_leaves_while_a_job_begins_fails_that_job_alone(fakes: Fakes) -> None:
+    class Leaving(FakeRunner):
+        def begin(self, job: Job) -> None:
+            if "leave" in job.body:
+                sys.exit("a hook leaves")
+            super().begin(job)
+
+    made: list[Leaving] = []
+
+    def make() -> Leaving:
+        made.append(Leaving())
+        return made[-1]
+
+    replicas = fakes(make=make)
+    other = replicas.submit([job(3)])
+
+    error = error_of(read(replicas.submit([job(1, leave=True)])))
+
+    assert "SystemExit: a hook leaves" in str(error)
+    assert told(read(other)) == [0, 1, 2]
+    assert len(made) == 1
 
 
 def test_without_a_replica_a_call_fails_at_once(fakes: Fakes) -> None:
