@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
 
@@ -19,6 +19,13 @@ _SHORTEST_START = 3
 
 _SENSITIVE_NAME = re.compile(
     r"authorization|(api|subscription|functions)[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$",
+    re.IGNORECASE,
+)
+
+# In a request's JSON fewer names are a credential's: "eos_token" and "signature" stand there for something else.
+_SENSITIVE_IN_JSON = re.compile(
+    r"authorization|api[-_]?key|(^|auth|authorization|access|bearer|hf|id|refresh|session)[-_]?token$"
+    r"|secret|passw|credential|cookie",
     re.IGNORECASE,
 )
 
@@ -67,6 +74,38 @@ class Secret:
 def is_sensitive(name: str) -> bool:
     """Tell whether a header or query parameter of this name carries a credential."""
     return bool(_SENSITIVE_NAME.search(name))
+
+
+def credentials_in(value: Any) -> Iterator[Secret]:
+    """Find what stands in a request's JSON under the name of a credential, as tools that a provider calls want it.
+
+    >>> [secret.reveal() for secret in credentials_in({"tools": [{"type": "mcp", "authorization": "abc"}]})]
+    ['abc']
+    """
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if _is_credential(name, item):
+                yield Secret(item)
+            else:
+                yield from credentials_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from credentials_in(item)
+
+
+def without_credentials(value: Any) -> Any:
+    """Copy a request's JSON with what stands under the name of a credential hidden."""
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if _is_credential(name, item) else without_credentials(item) for name, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [without_credentials(item) for item in value]
+    return value
+
+
+def _is_credential(name: Any, value: Any) -> bool:
+    return isinstance(value, str) and isinstance(name, str) and bool(_SENSITIVE_IN_JSON.search(name))
 
 
 def reveal(value: str | Secret) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from modelwrap.secrets import Scrubber, Secret, is_sensitive, reveal
+from modelwrap.secrets import Scrubber, Secret, credentials_in, is_sensitive, reveal, without_credentials
 
 KEY = "sk-é/Zq3+7 ~>?9x\"\\'"
 
@@ -181,3 +181,31 @@ def test_half_a_character_in_a_secret_is_no_obstacle() -> None:
     scrub = Scrubber([Secret("sk-\ud800-canary")])
 
     assert scrub("it is sk-\ud800-canary") == "it is ***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization", "Proxy-Authorization", "authorization_token", "api_key", "apiKey", "X-Api-Key", "token"),
+        *("access_token", "accessToken", "auth-token", "client_secret", "password", "session_token", "hf_token"),
+    ],
+)
+def test_a_credential_in_a_requests_json_is_known_by_its_name(name: str) -> None:
+    body = {"tools": [{"type": "mcp", "headers": {name: "canary"}}]}
+
+    assert list(credentials_in(body)) == [Secret("canary")]
+    assert without_credentials(body) == {"tools": [{"type": "mcp", "headers": {name: "***"}}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"eos_token": "</s>", "stop_token": "<|end|>", "max_tokens": 5, "prompt_cache_key": "river"},
+        {"thinking": {"type": "thinking", "signature": "abcdef"}, "key": "river"},
+        {"parameters": {"properties": {"password": {"type": "string"}, "token": {"type": "string"}}}},
+        {"required": ["password", "token"], "tokenizer": "plain", "api_keys": 3, 5: "five"},
+    ],
+)
+def test_what_only_sounds_like_a_credential_stays_in_a_requests_json(body: dict[str, object]) -> None:
+    assert list(credentials_in(body)) == []
+    assert without_credentials(body) == body

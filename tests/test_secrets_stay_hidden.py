@@ -325,6 +325,44 @@ def test_a_key_with_a_newline_is_refused_without_being_shown(colour: Colour) -> 
     assert found_in("".join(everything.format())) == []
 
 
+@pytest.mark.parametrize(
+    "credential",
+    [
+        {"tools": [{"type": "mcp", "server_url": "https://x.invalid", "authorization": CANARY}]},
+        {"tools": [{"type": "mcp", "headers": {"X-Api-Key": CANARY}}]},
+        {"mcp_servers": [{"type": "url", "authorization_token": CANARY}]},
+        {"extra_body": {"search": {"parameters": [{"authentication": {"api_key": CANARY}}]}}},
+        {"extra_body": {"token": CANARY}},
+    ],
+)
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_credential_among_the_parameters_is_shown_nowhere(
+    server: Loopback, tmp_path: Path, credential: dict[str, Any], api: str
+) -> None:
+    server.script(error_answer(400, f"the tool refused {CANARY}"))
+    config = {**openai_at(server), "api_key": "EMPTY", "api": api, "generate_args": credential}
+    config["client_args"].pop("default_headers")
+    models = modelwrap.load(config)
+    recording = tmp_path / "recording.json"
+
+    with pytest.raises(modelwrap.BadRequest) as caught, testing.record(recording):
+        models["gpt"]("Hi")
+
+    explanation = models["gpt"].explain("Hi")
+    config_of = models.config("gpt")
+    shown = [
+        str(caught.value),
+        str(caught.value.body),
+        repr(explanation),
+        str(explanation),
+        recording.read_text("utf-8"),
+    ]
+    shown += [repr(config_of), str(config_of), config_of.model_dump_json(), repr(vars(models)["_built"])]
+    assert [found_in(text) for text in shown if found_in(text)] == []
+    assert "***" in str(explanation)
+    assert CANARY in json.dumps(server.asked[0].body)
+
+
 def test_a_cancelled_call_shows_no_key(server: Loopback) -> None:
     server.script(Answer(200, {}, [0.2]))
     model = modelwrap.load(openai_at(server))["gpt"]

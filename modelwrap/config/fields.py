@@ -30,7 +30,7 @@ from modelwrap.config.credentials import (
 )
 from modelwrap.config.transport import check_client, check_verify
 from modelwrap.jsonc import Path, holds_secret
-from modelwrap.secrets import Secret
+from modelwrap.secrets import Secret, without_credentials
 from modelwrap.wire.http import Connection, Timeouts
 
 _DEFAULT = Timeouts()
@@ -108,7 +108,7 @@ def _parameters(value: object) -> object:
 
 def _hide_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     headers = {"extra_headers": hide_secrets(parameters["extra_headers"])} if "extra_headers" in parameters else {}
-    return {**parameters, **headers}
+    return {**without_credentials(parameters), **headers}
 
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_no_flag)]
@@ -252,6 +252,10 @@ class ModelConfig(ConfigPart):
             found.append("organization")
         self._placeholders = tuple(found)
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, without_credentials(value) if name == "generate_args" else value
 
     @property
     def placeholders(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
-from modelwrap.secrets import HIDDEN, Secret, is_sensitive, reveal
+from modelwrap.secrets import HIDDEN, Secret, credentials_in, is_sensitive, reveal
 from modelwrap.types import JSON, Change
 
 USER_AGENT = f"modelwrap/{__version__}"
@@ -87,7 +87,11 @@ class HttpRequest:
         found = [value for _, value in named if isinstance(value, Secret)]
         found += [Secret(value) for name, value in named if isinstance(value, str) and is_sensitive(name)]
         found += [Secret(password) for password in [url.password] if password]
-        found += [*self.in_body, *(proxy for proxy in [self.connection.proxy] if proxy is not None)]
+        found += [
+            *self.in_body,
+            *credentials_in(self.json),
+            *(proxy for proxy in [self.connection.proxy] if proxy is not None),
+        ]
         return tuple(found)
 
     def prepared(self, timeouts: Timeouts) -> HttpRequest:
