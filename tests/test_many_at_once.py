@@ -100,22 +100,6 @@ def test_loops_may_begin_and_end_at_the_same_time(model: modelwrap.Model) -> Non
     assert answers == [True] * 320
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_lock_that_was_held_at_the_fork_is_free_in_the_child() -> None:
-    from modelwrap.runtime.lock import Lock
-
-    lock = Lock()
-    with lock:
-        pid = os.fork()
-        if pid == 0:
-            with lock:
-                os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    assert code == 0
-
-
 def test_ctrl_c_ends_a_blocking_call(server: Loopback) -> None:
     import signal
     import subprocess

@@ -1,24 +1,30 @@
-"""A lock that a forked child never finds held by a thread that it does not have."""
+"""Locks that a forked child never finds held by a thread that it does not have."""
 
 from __future__ import annotations
 
 import os
 import threading
-from types import TracebackType
+from weakref import WeakSet
+
+_locks: WeakSet[threading.RLock] = WeakSet()
 
 
-class Lock:
-    def __init__(self) -> None:
-        self._by_process: dict[int, threading.Lock] = {}
+def Lock() -> threading.RLock:  # noqa: N802 - named as what it stands for in `threading`
+    """Make a lock that its thread may take twice.
 
-    def __enter__(self) -> None:
-        process = os.getpid()
-        # In one step, because threads of a young child may come here at the same time.
-        lock = self._by_process.get(process) or self._by_process.setdefault(process, threading.Lock())
-        lock.acquire()
-        self._held = lock
+    Between any two steps of a thread that holds it, the garbage collector may close what nobody holds any more, or a
+    signal may come; what runs then may need the same lock.
+    """
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._held.release()
+
+def _free_those_of_others() -> None:
+    for lock in _locks:
+        if not lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+            lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library's own locks are made anew
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_those_of_others)

@@ -52,22 +52,28 @@ class Places:
 
     def leave(self) -> None:
         """Give the place to whoever waits longest."""
-        with self._lock:
-            while self._waiting:
-                waiting = self._waiting.popleft()
-                if waiting.set_running_or_notify_cancel():
-                    waiting.set_result(None)
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._free += 1
                     return
-            self._free += 1
+                waiting = self._waiting.popleft()
+            if waiting.set_running_or_notify_cancel():
+                waiting.set_result(None)
+                return
 
     def _take(self) -> Future[None] | None:
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return None
-            waiting = Future[None]()
-            self._waiting.append(waiting)
-            return waiting
+        waiting: Future[None] | None = None
+        while True:
+            with self._lock:
+                if self._free:
+                    self._free -= 1
+                    return None
+                if waiting is not None:
+                    self._waiting.append(waiting)
+                    return waiting
+            # Made without the lock: whatever is made may have the garbage collector close a stream, and free a place.
+            waiting = Future()
 
     def _turn_away(self, waiting: Future[None]) -> None:
         """Take somebody out of the queue; the place that came at the last moment goes on to the next."""

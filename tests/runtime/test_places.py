@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -125,6 +127,53 @@ def test_places_are_handed_on_in_the_order_of_the_queue() -> None:
 
     assert order == list(range(20))
     assert first_come._free == 1
+
+
+@pytest.mark.parametrize("moment", ["taking", "leaving"])
+def test_a_place_may_be_given_back_by_the_garbage_collector_at_any_moment(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dropped:
+        """Be a stream that nobody holds any more, and that is in its own way."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            some.leave()
+
+    class Collected(Future[None]):
+        def __init__(self) -> None:
+            gc.collect()
+            super().__init__()
+
+        def set_result(self, result: None) -> None:
+            gc.collect()
+            super().set_result(result)
+
+    def take_and_leave() -> None:
+        if moment == "leaving":
+            threading.Timer(0.05, some.leave).start()
+            some.take_blocking(Deadline(5))
+        Dropped()
+        some.take_blocking(Deadline(5))
+        some.leave()
+
+    some = Places("http://a.test")
+    some._free = 1
+    some.take_blocking(Deadline(5))
+    monkeypatch.setattr(places, "Future", Collected)
+    gc.collect()
+    gc.disable()
+    try:
+        thread = threading.Thread(target=take_and_leave, daemon=True)
+        thread.start()
+        thread.join(2)
+    finally:
+        gc.enable()
+
+    assert not thread.is_alive()
+    assert some._free == 1
 
 
 def test_who_leaves_the_queue_at_the_last_moment_passes_the_place_on() -> None:
