@@ -7,14 +7,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, get_args
+
+from pydantic.fields import FieldInfo
 
 import modelwrap
 from modelwrap import registry
 from modelwrap.capabilities import presets
 from modelwrap.config import ClientArgs, ConfigPart, Limits, ModelConfig, config_class_of
 from modelwrap.config.sources import OLD_NAMES
+from modelwrap.models.remote_media import MediaArgs
 from modelwrap.testing import FaultServer
+
+Row: TypeAlias = tuple[str, str, str, str]
+"""A key's name, type, default and meaning."""
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configs.md"
@@ -86,6 +92,8 @@ KEYS = """\
 
 ### `client_args`
 
+A model in this process has no endpoint: of these it takes `timeout` and `max_retries`, and refuses the others.
+
 {client_args}
 
 ### `client_args.timeout`
@@ -93,6 +101,12 @@ KEYS = """\
 Seconds for everything, or an object with some of these:
 
 {limits}
+
+### `media`
+
+Of model types that have this key: how pictures, sounds and files are fetched that stand in messages as URLs.
+
+{media}
 """
 
 SECRETS = """\
@@ -126,8 +140,15 @@ VARIABLES = """\
 | `OPENAI_API_KEY` | the key for OpenAI's own hosts where a config gives none |
 | `DEEPSEEK_API_KEY`, `GROQ_API_KEY`, … | the same for the hosts of [presets](presets.md) |
 | `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN` | the same for Anthropic's |
+| `GEMINI_API_KEY`, `GOOGLE_API_KEY` | the same for Google's |
+| `GOOGLE_CLOUD_PROJECT`, `GOOGLE_CLOUD_LOCATION` | where models are on [Vertex](providers/gemini.md#vertex) |
+| `AZURE_OPENAI_API_KEY`, `AZURE_OPENAI_AD_TOKEN` | the key or the token for [Azure's](providers/azure.md#who) |
+| `AZURE_OPENAI_ENDPOINT`, `OPENAI_API_VERSION` | [where](providers/azure.md#where) models are there |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the proxy where a config gives none; never for loopback |
 | `MODELWRAP_CONFIG` | the config that the command line program reads when `-c` is not given |
+| `MODELWRAP_CACHE` | the folder for weights that were fetched |
+| `HF_…`, `MODELSCOPE_…`, `PIP_…` | [where weights come from](local-models.md#where-weights-come-from) |
+| `ENTRYPOINT` | the file that `from_entrypoint` and `--entrypoint` run in place of `model_entrypoint.py` |
 | `MODELWRAP_FORBID_REQUESTS` | `1` makes every real request an error, for tests ([testing](testing.md)) |
 """
 
@@ -247,7 +268,7 @@ def page() -> str:
     old_names = ", ".join(f"`{old}` (`{name}`)" for name, old in OLD_NAMES.items())
     sections = [
         OPENING,
-        KEYS.format(common=keys(ModelConfig), client_args=keys(ClientArgs), limits=keys(Limits)),
+        KEYS.format(common=keys(ModelConfig), client_args=keys(ClientArgs), limits=keys(Limits), media=keys(MediaArgs)),
         "## Model types\n",
         *(model_type(name) for name in registry.names()),
         SECRETS,
@@ -266,38 +287,71 @@ def page() -> str:
 def model_type(name: str) -> str:
     """Describe a model type: its other names, and the keys that only it has or means otherwise."""
     model_class = registry.resolve(name)
-    config_class = config_class_of(model_class)
-    own = [key for key, field in config_class.model_fields.items() if field is not ModelConfig.model_fields.get(key)]
-    own = [key for key in own if not same(config_class, key)]
     about = " ".join((model_class.__doc__ or "").split())
     aliases = ", ".join(f"`{alias}`" for alias in registry.aliases_of(name))
-    return "\n".join(
-        [
-            f"### `{name}`\n",
-            f"{about}{f' Also named {aliases}.' if aliases else ''}\n",
-            f"{keys(config_class, own)}\n" if own else "No keys of its own.\n",
-        ]
-    )
+    heading = f"### `{name}`\n\n{about}{f' Also named {aliases}.' if aliases else ''}\n"
+    base = basis_of(name)
+    rows = own_rows(name, config_of(base) if base else ModelConfig)
+    told = f"It has the keys of [`{base}`](#{base}){', and these:' if rows else '.'}" if base else ""
+    return "\n\n".join(part for part in (heading.rstrip(), told, keys_table(rows) if rows else "") if part) + "\n"
 
 
-def same(config_class: type[ModelConfig], key: str) -> bool:
-    common = ModelConfig.model_fields.get(key)
-    field = config_class.model_fields[key]
-    return common is not None and (common.default, common.description) == (field.default, field.description)
+def config_of(name: str) -> type[ModelConfig]:
+    return config_class_of(registry.resolve(name))
 
 
-def keys(part: type[ConfigPart], only: Iterable[str] | None = None) -> str:
-    rows = rows_of_keys(part, part.model_fields if only is None else only)
-    if only is not None:
-        # The objects that only one model type has are told here, for they have no section of their own.
-        objects = ((name, part.model_fields[name].annotation) for name in only)
-        for name, inner in objects:
-            if isinstance(inner, type) and issubclass(inner, ConfigPart):
-                rows += rows_of_keys(inner, inner.model_fields, f"{name}.")
+def basis_of(name: str) -> str | None:
+    """Find the model type all of whose keys another has as well, as its name says."""
+    others = (other for other in registry.names() if name.startswith(f"{other}_"))
+    return next((other for other in others if issubclass(config_of(name), config_of(other))), None)
+
+
+def own_rows(name: str, known: type[ConfigPart]) -> list[Row]:
+    """Give rows of the keys that another class of configs does not have or means otherwise, those of objects after."""
+    part = config_of(name)
+    rows = rows_of_keys(part, [key for key in part.model_fields if not same(part, known, key)])
+    for key, field in part.model_fields.items():
+        inner = part_of(field)
+        if (
+            inner is None
+            or inner is MediaArgs
+            or (key in known.model_fields and part_of(known.model_fields[key]) is inner)
+        ):
+            continue
+        # What is said of every config is not said again.
+        rest = [own for own in inner.model_fields if key != "client_args" or not same(inner, ClientArgs, own)]
+        first = next(other for other in registry.names() if has_part(other, inner))
+        if rest and first != name:
+            rows.append((f"`{key}.…`", "", "", f"As of [`{first}`](#{first})."))
+        else:
+            rows += rows_of_keys(inner, rest, f"{key}.")
+    return rows
+
+
+def has_part(name: str, inner: type[ConfigPart]) -> bool:
+    return any(part_of(field) is inner for field in config_of(name).model_fields.values())
+
+
+def part_of(field: FieldInfo) -> type[ConfigPart] | None:
+    """Find the object that a key holds, which may be left out."""
+    options = get_args(field.annotation) or (field.annotation,)
+    return next((one for one in options if isinstance(one, type) and issubclass(one, ConfigPart)), None)
+
+
+def same(part: type[ConfigPart], known: type[ConfigPart], key: str) -> bool:
+    earlier, field = known.model_fields.get(key), part.model_fields[key]
+    return earlier is not None and (earlier.default, earlier.description) == (field.default, field.description)
+
+
+def keys(part: type[ConfigPart]) -> str:
+    return keys_table(rows_of_keys(part, part.model_fields))
+
+
+def keys_table(rows: Iterable[Row]) -> str:
     return table(("key", "type", "default", "meaning"), rows)
 
 
-def rows_of_keys(part: type[ConfigPart], names: Iterable[str], before: str = "") -> list[tuple[str, str, str, str]]:
+def rows_of_keys(part: type[ConfigPart], names: Iterable[str], before: str = "") -> list[Row]:
     known = part.model_json_schema()["properties"]
     return [
         (f"`{before}{name}`", kind(known[name]), default(part, name), known[name].get("description", ""))
@@ -312,6 +366,8 @@ def kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         kinds = [kind(option) for option in schema["anyOf"] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
     names = {"boolean": "true or false", "integer": "whole number", "object": "object"}
     return names.get(schema.get("type", "object"), schema.get("type", "object"))
 

@@ -32,6 +32,30 @@ def test_the_page_is_what_the_code_says() -> None:
     assert PAGE.read_text("utf-8") == written, "docs/configs.md is stale: run make docs"
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "client_args.azure_endpoint",
+        "client_args.credential",
+        "client_args.vertexai",
+        "client_args.dtype",
+        "poll.url",
+        "poll.interval",
+        "post_args.params",
+    ],
+)
+def test_the_keys_of_objects_are_told_once(key: str) -> None:
+    assert PAGE.read_text("utf-8").count(f"\n| `{key}` |") == 1
+
+
+def test_no_model_in_this_process_is_said_to_have_an_endpoint() -> None:
+    page = PAGE.read_text("utf-8")
+    (section,) = re.findall(r"^### `transformers`\n(.*?)^#", page, re.MULTILINE | re.DOTALL)
+
+    assert "`client_args.dtype`" in section
+    assert "`client_args.base_url`" not in section
+
+
 def test_the_table_of_presets_is_what_the_data_say() -> None:
     text = (ROOT / "docs" / "presets.md").read_text("utf-8")
 

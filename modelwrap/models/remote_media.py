@@ -52,7 +52,9 @@ class MediaArgs(ConfigPart):
 class FetchingConfig(ModelConfig):
     """Be the config of a model type whose wire needs the bytes of media."""
 
-    media: MediaArgs = Field(default_factory=MediaArgs, description="How media that messages name by URL are fetched.")
+    media: MediaArgs = Field(
+        default_factory=MediaArgs, description="How media that messages name by URL are fetched ([keys](#media))."
+    )
 
 
 @dataclass(frozen=True, slots=True)
