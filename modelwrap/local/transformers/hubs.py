@@ -18,7 +18,7 @@ from modelwrap.local.hub_folder import HubFolder
 from modelwrap.local.progress import Progress
 from modelwrap.local.sources import Place, brought
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
-from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, json_of, no_weights
+from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, no_weights, object_of
 from modelwrap.secrets import reveal
 
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
@@ -240,8 +240,8 @@ def _weights_in(folder: Path, args: LoadingArgs) -> bool:
     index = next(iter(sorted(inner.glob(f"{_kind(args)}.index*.json"))), None)
     if index is None:
         return any(inner.glob(_kind(args)))
-    shards = (json_of(index) or {}).get("weight_map", {}).values()
-    return all((inner / shard).is_file() for shard in shards)
+    shards = object_of(index).get("weight_map")
+    return isinstance(shards, dict) and all((inner / str(shard)).is_file() for shard in shards.values())
 
 
 def _kind(args: LoadingArgs) -> str:

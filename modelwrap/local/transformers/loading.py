@@ -102,6 +102,8 @@ def _loading(checkpoint: Checkpoint, progress: Progress | None) -> Iterator[None
 
     with _alone, shown(progress) as report, _told(transformers.utils.logging, report, checkpoint.name):
         try:
+            # The library would go on without, and write past the end of answers.
+            object_of(_inner(checkpoint) / "generation_config.json")
             with _gguf_read(report, checkpoint.name) if checkpoint.gguf_file else nullcontext():
                 yield
         except ModelwrapError:
@@ -349,8 +351,8 @@ def _explained(error: Exception, folder: Path) -> str:
         return _broken_weights(error, folder)
     if "ignore_mismatched_sizes" in words:
         return f"its weights in {folder} have other shapes than its config.json says; is one of them of another model?"
-    if isinstance(error, json.JSONDecodeError):
-        return f"one of the files in {folder} is not the JSON that it should be: {error}"
+    if (unreadable := _unreadable(folder)) is not None:
+        return unreadable
     if "does not recognize this architecture" in words or "Unrecognized model" in words:
         return f"{_first_lines(error)} {_unknown_kind()}"
     if "trust_remote_code" in words:
@@ -361,6 +363,25 @@ def _explained(error: Exception, folder: Path) -> str:
     if "out of memory" in words.lower():
         return _no_memory()
     return _first_lines(error)
+
+
+# What is in a folder beside these may be JSON of any form.
+_OBJECTS = frozenset(
+    {
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        *("processor_config.json", "preprocessor_config.json"),
+    }
+)
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Say which of the files is not the JSON that it should be."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            object_of(file) if file.name in _OBJECTS else json_of(file)
+        except ConfigError as error:
+            return str(error)
+    return None
 
 
 def _broken_weights(error: Exception, folder: Path) -> str:
@@ -397,3 +418,11 @@ def json_of(path: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def object_of(path: Path) -> dict[str, Any]:
+    """Read a small file of a model's folder that holds names and values; there are none where it is missing."""
+    value = json_of(path) if path.is_file() else {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: holds no JSON object, and should")
+    return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from modelwrap.errors import BadRequest, ConfigError
-from modelwrap.local.transformers.loading import json_of
+from modelwrap.local.transformers.loading import json_of, object_of
 
 PARAMETERS = frozenset(("dimensions", "encoding_format", "prompt", "prompt_name"))
 """The names of all parameters of a call for vectors."""
@@ -53,10 +53,10 @@ class Reading:
     def of(cls, folder: str, context: int | None, pooling: str | None, normalize: bool | None) -> Reading:
         """Read a model's files, under what a config says otherwise."""
         root = Path(folder)
-        modules = json_of(root / "modules.json")
+        modules = _modules(root / "modules.json")
         pooled = _Pooling.of(root, modules, pooling)
         sizes = _of_transformer(root, modules)
-        prompts = json_of(root / "config_sentence_transformers.json") or {}
+        prompts = object_of(root / "config_sentence_transformers.json")
         return cls(
             modes=pooled.modes,
             layers=tuple(_layers(root, modules)),
@@ -94,13 +94,13 @@ class _Pooling:
     guessed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, root: Path, modules: Any, wanted: str | None) -> _Pooling:
+    def of(cls, root: Path, modules: Sequence[Mapping[str, Any]], wanted: str | None) -> _Pooling:
         places = _of_kind(modules, "Pooling")
-        said = json_of(root / places[0] / "config.json") if places else None
-        with_prompt = said is None or said.get("include_prompt", True)
+        said = object_of(root / places[0] / "config.json") if places else {}
+        with_prompt = said.get("include_prompt", True)
         if wanted is not None:
             return cls((_BY_SHORTER_NAME.get(wanted, wanted),), with_prompt)
-        if said is None:
+        if not said:
             return cls(("mean",), guessed=("the model's files do not say how, so it is the mean over tokens",))
         modes = _modes(said)
         if not modes:
@@ -115,31 +115,39 @@ def _modes(said: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(mode for mode, written in _MODES.items() if said.get(f"pooling_mode_{written}"))
 
 
-def _of_transformer(root: Path, modules: Any) -> Mapping[str, Any]:
+def _of_transformer(root: Path, modules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Read what files say of the texts that go in."""
     places = _of_kind(modules, "Transformer")
-    said = json_of(root / (places[0] if places else "") / "sentence_bert_config.json")
-    return said or {}
+    return object_of(root / (places[0] if places else "") / "sentence_bert_config.json")
 
 
-def _layers(root: Path, modules: Any) -> list[Layer]:
+def _layers(root: Path, modules: Sequence[Mapping[str, Any]]) -> list[Layer]:
     return [
-        Layer(str(root / place), (json_of(root / place / "config.json") or {}).get("activation_function", "Tanh"))
+        Layer(str(root / place), object_of(root / place / "config.json").get("activation_function", "Tanh"))
         for place in _of_kind(modules, "Dense")
     ]
 
 
-def _normalizes(modules: Any) -> bool:
+def _normalizes(modules: Sequence[Mapping[str, Any]]) -> bool:
     return bool(_of_kind(modules, "Normalize"))
+
+
+def _modules(path: Path) -> list[dict[str, Any]]:
+    modules = json_of(path)
+    if modules is None:
+        return []
+    if not (isinstance(modules, list) and all(isinstance(module, dict) for module in modules)):
+        raise ConfigError(f"{path}: should be a list of a model's parts, and is not")
+    return modules
 
 
 _KINDS = ("Transformer", "Pooling", "Dense", "Normalize", "Dropout")
 
 
-def _of_kind(modules: Any, kind: str) -> list[str]:
+def _of_kind(modules: Sequence[Mapping[str, Any]], kind: str) -> list[str]:
     """Give the folders of a model's parts of one kind; `ConfigError` where it has a part that is not known here."""
     found = []
-    for module in modules or ():
+    for module in modules:
         named = str(module.get("type", "")).rpartition(".")[2]
         if named not in _KINDS:
             raise ConfigError(f"modules.json: has a part of the kind {named}, which is not known here")

@@ -139,6 +139,16 @@ def test_a_part_of_an_unknown_kind_is_refused_by_name(folder: Path) -> None:
         model("Hi")
 
 
+@pytest.mark.parametrize(
+    "name, text", [("modules.json", "{}"), ("modules.json", "[1]"), ("1_Pooling/config.json", "[]")]
+)
+def test_a_file_that_is_not_what_it_should_be_is_named(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+    with pytest.raises(ConfigError, match=f"{name}: (should be a list|holds no JSON object)"):
+        loaded(folder)("Hi")
+
+
 def test_prompts_stand_in_front_of_texts(folder: Path) -> None:
     told = {"prompts": {"query": "ask: ", "document": ""}, "default_prompt_name": "query"}
     write(folder / "config_sentence_transformers.json", told)

@@ -98,10 +98,12 @@ def test_weights_of_another_shape_are_said(folder: Path) -> None:
         loaded(folder)
 
 
-def test_a_file_that_is_no_json_is_said(folder: Path) -> None:
-    (folder / "tokenizer.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "", "null", "[]"])
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_file_that_is_not_what_it_should_be_is_named(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
 
-    with pytest.raises(ConfigError, match="one of the files in .* is not the JSON that it should be"):
+    with pytest.raises(ConfigError, match=rf"{name}: (cannot be read|holds no JSON object)"):
         loaded(folder)
 
 
