@@ -72,14 +72,15 @@ class PlainReader:
 class CallReader:
     """Hold back what may be calls, and tell in the end what they are: calls, or text that only looked like it."""
 
-    def __init__(self, form: Form, tools: Tools, opening: str = "") -> None:
-        self.marks = (*_THINK, *form.marks)
+    def __init__(self, form: Form, tools: Tools) -> None:
+        self.marks = form.marks
         self._form = form
         self._tools = tools
         self._markers = Marks(form.markers)
-        self._pending = opening
+        self._pending = ""
         self._begun = False
         """Whether anything but space came."""
+        self._told = False
         self._leads = False
         """Whether the text began as one that is nothing but calls."""
         self._inside: list[str] = []
@@ -92,6 +93,7 @@ class CallReader:
         text = self._pending + text
         told = self._certain(text)
         self._pending = text[len(told) :]
+        self._told = self._told or bool(told)
         return Said(told)
 
     def finish(self) -> Said:
@@ -101,7 +103,10 @@ class CallReader:
         read = self._form.read(text.strip(), self._tools)
         if self._leads and not all(call.name in self._tools for call in read.calls):
             return Said(text)
-        return Said(read.rest, calls=read.calls) if read.calls else Said(text)
+        if not read.calls:
+            return Said(text)
+        space = text[: len(text) - len(text.lstrip())] if self._told and read.rest else ""
+        return Said(space + read.rest, calls=read.calls)
 
     def _certain(self, text: str) -> str:
         """Give what of a text no call begins with; space in front of one is not told either."""
@@ -115,6 +120,53 @@ class CallReader:
         else:
             place = len(text) - self._markers.begun(text)
         return text[:place].rstrip()
+
+
+class ThoughtReader:
+    """Tell the thought with which an answer begins, and have another reader read the rest.
+
+    What looks like a call in a thought is none, unless the thought never ends.
+    """
+
+    def __init__(self, reader: AnswerReader, markers: Sequence[str], opening: str = "") -> None:
+        self.marks = (*_THINK, *reader.marks)
+        self._reader = reader
+        self._halts = Marks([_THINK[1], *markers])
+        self._pending = opening
+        self._thinks: bool | None = None
+        """None before it is known."""
+
+    def feed(self, text: str) -> Said:
+        if self._thinks is False:
+            return self._reader.feed(text)
+        searched = len(self._pending)
+        self._pending += text
+        start = self._pending.lstrip()
+        if self._thinks is None and _THINK[0].startswith(start):
+            return Said()
+        if self._thinks is None:
+            self._thinks = start.startswith(_THINK[0])
+        if not self._thinks:
+            return self._go_on(0)
+        end = self._pending.find(_THINK[1], max(0, searched - len(_THINK[1])))
+        return self._go_on(end + len(_THINK[1])) if end >= 0 else self._thought()
+
+    def finish(self) -> Said:
+        return self._reader.feed(self._pending) + self._reader.finish()
+
+    def _go_on(self, place: int) -> Said:
+        """Leave what follows a place to the other reader."""
+        self._thinks = False
+        thought, rest, self._pending = self._pending[:place], self._pending[place:], ""
+        return Said(thought) + self._reader.feed(rest)
+
+    def _thought(self) -> Said:
+        """Tell a thought up to what might be a call, or the end of it."""
+        place = self._halts.find(self._pending)
+        if place is None:
+            place = len(self._pending) - self._halts.begun(self._pending)
+        told, self._pending = self._pending[:place], self._pending[place:]
+        return Said(told)
 
 
 class ForcedReader:
@@ -282,4 +334,4 @@ def reader_of(template: str, tools: Tools, opening: str = "") -> AnswerReader:
     form = form_of(template)
     if form is HARMONY:
         return HarmonyReader()
-    return CallReader(form, tools, opening) if tools else PlainReader(opening)
+    return ThoughtReader(CallReader(form, tools), form.markers, opening) if tools else PlainReader(opening)

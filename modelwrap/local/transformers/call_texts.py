@@ -8,7 +8,7 @@ import math
 import random
 import re
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, TypeAlias
@@ -63,11 +63,21 @@ def call_of(value: JSON) -> ToolCall | None:
         arguments = _loads(arguments)
     if not isinstance(name, str) or not name or not isinstance(arguments, (dict, NoneType)):
         return None
-    return ToolCall(name, _dumps(arguments or {}))
+    return ToolCall(name, _dumps(arguments or {})) if _is_whole(name) else None
 
 
 def _dumps(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Half of a surrogate pair stays the escape that the model wrote: as a character it could be sent nowhere.
+    return text if _is_whole(text) else json.dumps(value, allow_nan=False)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _finite(text: str) -> float:
@@ -116,25 +126,43 @@ def read_tagged(text: str, tools: Tools) -> Read:
     calls: list[ToolCall] = []
     rest: list[str] = []
     place = 0
-    for found in _TAGGED.finditer(text):
-        rest.append(text[place : found.start()])
-        place = found.end()
-        read = _inside_tags((found[1] or found[2] or "").strip(), tools)
-        if read is None:
-            rest.append(found[0])
-        else:
-            calls += read
+    while found := _OPENING.search(text, place):
+        inside, end = _tagged(text, found)
+        read = _inside_tags(inside.strip(), tools)
+        rest.append(text[place : end if read is None else found.start()])
+        calls += read or []
+        place = end
     rest.append(text[place:])
     if not calls:
         return Read([], text)
     return Read(calls, "".join(rest).strip())
 
 
-_TAGGED = re.compile(
-    r"<(?:minimax:)?tool_call>(.*?)(?:</(?:minimax:)?tool_call>|(?=<tool_call>)|\Z)"
-    r"|(<function=.*?(?:</function>|\Z))",
-    re.DOTALL,
-)
+def _tagged(text: str, opening: re.Match[str]) -> tuple[str, int]:
+    """Give what a tag holds, and where it ends; what looks like a tag in the texts of its JSON is none."""
+    if opening[0] == "<function=":
+        begin, closing = opening.start(), _FUNCTION_CLOSING.search(text, opening.end())
+    else:
+        begin = opening.end()
+        closing = _CLOSING.search(text, _behind_json(text, begin))
+    if closing is None:
+        return text[begin:], len(text)
+    return text[begin : closing.start()], closing.end()
+
+
+def _behind_json(text: str, place: int) -> int:
+    """Give where the JSON ends that begins at a place; the place itself where there is none."""
+    begin = _SPACE.match(text, place)
+    try:
+        return _JSON.raw_decode(text, begin.end() if begin else place)[1]
+    except (ValueError, RecursionError):
+        return place
+
+
+_OPENING = re.compile(r"<(?:minimax:)?tool_call>|<function=")
+_CLOSING = re.compile(r"</(?:minimax:)?tool_call>|(?=<tool_call>)")
+_FUNCTION_CLOSING = re.compile(r"</function>")
+_SPACE = re.compile(r"\s+")
 _FUNCTION = re.compile(
     r"<(?:function=|invoke\s+name=)\s*\"?([^>\s\"]+)\"?\s*>(.*?)(?:</(?:function|invoke)>|\Z)", re.DOTALL
 )
@@ -161,30 +189,45 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _typed_call(name: str, written: Sequence[tuple[str, str]], tools: Tools) -> ToolCall:
     """Make a call of arguments that were written as text, by the types that the tool's schema gives them."""
-    properties = tools.get(name, {}).get("properties") or {}
-    return ToolCall(name, _dumps({key: _typed(text, properties.get(key)) for key, text in written}))
+    schema = tools.get(name, {})
+    properties = schema.get("properties") or {}
+    typed = {key: _typed(text, set(_kinds(properties.get(key), schema))) for key, text in written}
+    return ToolCall(name, _dumps(typed))
 
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
-def _typed(text: str, schema: JSON) -> JSON:
-    kinds = set(_kinds(schema))
+def _typed(text: str, kinds: Collection[str]) -> JSON:
     value = _WORDS.get(text.strip().lower(), _BROKEN)
     if value is _BROKEN:
         value = _loads(text)
     if not kinds:
         # A tool whose schema says nothing gets objects as objects, and all else as it was written.
         return value if isinstance(value, (dict, list)) else text
-    return value if value is not _BROKEN and _kind(value) & kinds else text
+    return value if value is not _BROKEN and not _kind(value).isdisjoint(kinds) else text
 
 
-def _kinds(schema: JSON) -> list[str]:
+def _kinds(schema: JSON, whole: Schema, followed: Sequence[str] = ()) -> list[str]:
+    """Name the types that a part of a schema allows; references are followed within the whole of it."""
     if not isinstance(schema, dict):
         return []
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else list(kind or ())
-    return kinds + [kind for key in ("anyOf", "oneOf") for inner in schema.get(key) or () for kind in _kinds(inner)]
+    values = [*(schema.get("enum") or ()), *([schema["const"]] if "const" in schema else ())]
+    kinds += [kind for value in values for kind in _kind(value) or ("string",)]
+    inner = [each for key in ("anyOf", "oneOf", "allOf") for each in schema.get(key) or ()]
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in followed:
+        followed = (*followed, reference)
+        inner.append(_referred(reference, whole))
+    return kinds + [kind for each in inner for kind in _kinds(each, whole, followed)]
+
+
+def _referred(reference: str, whole: JSON) -> JSON:
+    for step in reference.removeprefix("#/").split("/"):
+        whole = whole.get(step) if isinstance(whole, dict) else None
+    return whole
 
 
 def _kind(value: JSON) -> set[str]:
@@ -214,14 +257,24 @@ def _read_bare(text: str, tools: Tools) -> Read:
 def read_mistral(text: str, tools: Tools) -> Read:
     """Read `[TOOL_CALLS]` before a list, or before each `name[ARGS]{…}`."""
     calls: list[ToolCall] = []
-    for piece in text.split("[TOOL_CALLS]")[1:]:
-        named = _NAMED.match(piece)
-        call = arguments_of(named[1], piece[named.end() :]) if named else None
-        read = Read([call], "") if call else read_json(piece, tools)
-        if read.rest or not read.calls:
+    rest = text
+    while rest.startswith("[TOOL_CALLS]"):
+        read = _read_named(rest.removeprefix("[TOOL_CALLS]"))
+        if not read.calls:
             return Read([], text)
         calls += read.calls
-    return Read(calls, "") if calls else Read([], text)
+        rest = read.rest
+    return Read(calls, rest) if calls else Read([], text)
+
+
+def _read_named(text: str) -> Read:
+    """Read one call whose name stands before its arguments, or else what JSON there is."""
+    named = _NAMED.match(text)
+    if named is None:
+        return read_json(text, {})
+    end = _behind_json(text, named.end())
+    call = arguments_of(named[1], text[named.end() : end])
+    return Read([call], text[end:].strip()) if call else Read([], text)
 
 
 _NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)")
@@ -282,24 +335,29 @@ def _with_quotes(text: str) -> str:
 
 
 def between(*marks: str) -> Reader:
-    """Read what stands bare between marks."""
-    pattern = re.compile("|".join(map(re.escape, marks)))
+    """Read what stands bare between marks; in the texts of a call these are no marks."""
+    pattern = re.compile(_QUOTED + "|" + "|".join(map(re.escape, marks)), re.DOTALL)
 
     def read(text: str, tools: Tools) -> Read:
-        found = _read_bare(pattern.sub(" ", text).strip(), tools)
+        bare = pattern.sub(lambda found: found[1] or " ", text)
+        found = _read_bare(bare.strip(), tools)
         return found if found.calls else Read([], text)
 
     return read
 
 
+_QUOTED = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+
+
 def _read_python(text: str, tools: Tools) -> Read:
     """Read `[name(key="value"), …]` or a call a line."""
     try:
-        body = ast.parse(text.strip()).body
+        body = ast.parse(_ESCAPE.sub(_as_python_reads_it, text.strip())).body
         nodes = [node.value if isinstance(node, ast.Expr) else node for node in body]
         nodes = [inner for node in nodes for inner in (node.elts if isinstance(node, ast.List) else [node])]
         calls = [_from_python(node) for node in nodes]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        # A TypeError is a value that is no JSON, as bytes and sets are.
         return Read([], text)
     return Read(calls, "") if all(call.name in tools for call in calls) else Read([], text)
 
@@ -310,4 +368,12 @@ def _from_python(node: ast.AST) -> ToolCall:
     name = ast.unparse(node.func)
     arguments = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
     # Llama's own tools are called as `name.call(…)`.
-    return ToolCall(name.removesuffix(".call"), json.dumps(arguments, ensure_ascii=False, allow_nan=False))
+    return ToolCall(name.removesuffix(".call"), _dumps(arguments))
+
+
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+def _as_python_reads_it(escape: re.Match[str]) -> str:
+    """Double the backslash that Python would leave as it is, but warn of."""
+    return escape[0] if escape[1] in "\n\\'\"abfnrtv01234567xNuU" else f"\\{escape[0]}"

@@ -119,6 +119,34 @@ def test_each_call_has_an_id_that_every_template_takes() -> None:
     assert all(len(made) == 9 and made.isalnum() for made in ids)
 
 
+@pytest.mark.parametrize(
+    "template, text",
+    [
+        ("<tool_call>", '<tool_call>{"name": "stop", "arguments": {"why": "\\ud83d"}}</tool_call>'),
+        ("[func_name1(", '[stop(why="\\ud83d")]'),
+    ],
+)
+def test_half_a_character_in_arguments_stays_what_can_be_sent(template: str, text: str) -> None:
+    said = read(reader_of(template, TOOLS), [text])
+
+    (call,) = said.calls
+    assert call.arguments.encode() == b'{"why": "\\ud83d"}'
+
+
+def test_a_name_that_is_no_unicode_calls_nothing() -> None:
+    text = '<tool_call>{"name": "\\ud83d"}</tool_call>'
+
+    assert read(reader_of("<tool_call>", TOOLS), [text]) == Said(text)
+
+
+def test_a_thought_is_told_while_it_comes() -> None:
+    reader = reader_of("<tool_call>", TOOLS, "<think>")
+
+    told = [reader.feed(text) for text in ("Hm", ", so", "</thi", "nk>", "Well", " <tool", "_call", "s>!")]
+
+    assert told == [*map(Said, ("<think>Hm", ", so", "", "</think>", "Well", "", "", " <tool_calls>!"))]
+
+
 def test_without_tools_marks_are_text() -> None:
     text = read_case("tags")["text"]
 
