@@ -1,4 +1,4 @@
-"""Write docs/configs.md, and the tables in docs/presets.md and docs/testing.md, so that they say what the code does."""
+"""Write docs/configs.md, and tables in calls.md, presets.md and testing.md beside it, from what the code says."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ CASES = ROOT / "tests" / "cases" / "openai_chat"
 TESTING = ROOT / "docs" / "testing.md"
 FAULTS_BEGIN = "<!-- faults: written by docs/build.py (make docs) -->\n"
 FAULTS_END = "<!-- end of faults -->\n"
+
+CALLS = ROOT / "docs" / "calls.md"
+ERRORS_BEGIN = "<!-- errors: written by docs/build.py (make docs) -->\n"
+ERRORS_END = "<!-- end of errors -->\n"
 
 PRESETS = ROOT / "docs" / "presets.md"
 PRESETS_BEGIN = "<!-- presets: written by docs/build.py (make docs) -->\n"
@@ -446,8 +450,28 @@ def with_presets(text: str) -> str:
     return f"{before}{PRESETS_BEGIN}{table(('preset', 'base URL', 'variable of the key'), rows)}\n{PRESETS_END}{after}"
 
 
+def with_errors(text: str) -> str:
+    """Write the table of errors anew into a page that has one."""
+    before, _, rest = text.partition(ERRORS_BEGIN)
+    _, _, after = rest.partition(ERRORS_END)
+    rows = table(("error", "when", "retryable"), rows_of_errors(modelwrap.ModelwrapError, 0))
+    return f"{before}{ERRORS_BEGIN}{rows}\n{ERRORS_END}{after}"
+
+
+def rows_of_errors(kind: type[Exception], depth: int) -> Iterator[tuple[str, ...]]:
+    """Walk through the tree of errors; what stands under another is moved to the right."""
+    for error in kind.__subclasses__():
+        # Nothing raises it before one name stands for several endpoints.
+        if error is modelwrap.AllEndpointsFailed or error.__name__ not in modelwrap.__all__:
+            continue
+        summary = (error.__doc__ or "").partition("\n")[0]
+        yield f"{'&emsp;' * depth}`{error.__name__}`", summary, "yes" if getattr(error, "retryable", False) else ""
+        yield from rows_of_errors(error, depth + 1)
+
+
 def main() -> int:
     PAGE.write_text(page(), "utf-8")
+    CALLS.write_text(with_errors(CALLS.read_text("utf-8")), "utf-8")
     PRESETS.write_text(with_presets(PRESETS.read_text("utf-8")), "utf-8")
     TESTING.write_text(with_faults(TESTING.read_text("utf-8")), "utf-8")
     return 0

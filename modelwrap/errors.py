@@ -53,15 +53,17 @@ class ModelwrapError(Exception):
 
 
 class ConfigError(ModelwrapError):
-    """Say where a config is wrong and what was probably meant."""
+    """A mistake in a config, or in how the library is used; it says where, and what was probably meant."""
 
 
 class UnknownModelType(ConfigError):
-    pass
+    """A `model_type` that nobody registered."""
 
 
 class UnknownModel(ConfigError, KeyError):
-    """Be a KeyError too, so that `in` and `get` of a mapping of models do what they do elsewhere."""
+    """No model has this name."""
+
+    # A KeyError too, so that `in` and `get` of a mapping of models do what they do elsewhere.
 
     def __str__(self) -> str:
         # A KeyError's own shows the quotes of a key.
@@ -77,23 +79,23 @@ class MissingSecret(ConfigError):
 
 
 class MissingPackage(ConfigError):
-    pass
+    """A package that this takes is not installed; the message names the `pip install`."""
 
 
 class WeightsUnavailable(ConfigError):
-    pass
+    """Weights that are not here and cannot be fetched; the message says why."""
 
 
 class WouldDeadlock(ModelwrapError):
-    pass
+    """A blocking call would wait for its own thread, as beside a stream that this thread left open."""
 
 
 class RealRequestForbidden(ModelwrapError):
-    pass
+    """A request to a provider while a test forbids them."""
 
 
 class ReplayMismatch(ModelwrapError):
-    pass
+    """A recording that does not fit what the code asks."""
 
 
 class ModelwrapWarning(UserWarning):
@@ -101,7 +103,7 @@ class ModelwrapWarning(UserWarning):
 
 
 class CallError(ModelwrapError):
-    """Carry what is known of a failed call.
+    """A call that failed.
 
     `message` is the provider's own words where there are any, `body` what it sent (at most 2 KB, secrets replaced),
     `partial` the reply as far as it had come, `history` one entry for each request that went out, `seconds` how long
@@ -179,51 +181,57 @@ class CallError(ModelwrapError):
 
 
 class BadRequest(CallError):
-    pass
+    """The request is wrong, here or in the server's eyes."""
 
 
 class ContextTooLong(BadRequest):
-    pass
+    """The prompt does not fit the model's context."""
 
 
 class UnsupportedParameter(BadRequest):
-    pass
+    """The model or its server does not take a parameter."""
 
 
 class ContentFiltered(CallError):
-    pass
+    """A filter refused the prompt, or the whole of the answer."""
 
 
 class AuthenticationFailed(CallError):
-    pass
+    """The key is wrong, or none was sent (401)."""
 
 
 class PermissionDenied(CallError):
-    pass
+    """The key is right, and may not do this (403)."""
 
 
 class NotFound(CallError):
-    pass
+    """There is no such model or path (404, 410)."""
 
 
 class RateLimited(CallError):
+    """Too many requests or tokens at once (429); `retry_after` says when to come back, if the server did."""
+
     retryable = True
 
 
 class QuotaExhausted(CallError):
-    pass
+    """The money, or a quota that does not come back by itself, is used up."""
 
 
 class Overloaded(CallError):
+    """The server is too busy, or is loading the model (503, 529)."""
+
     retryable = True
 
 
 class ServerFailed(CallError):
+    """The server failed (500, 502, 504), or what computes a model in this process."""
+
     retryable = True
 
 
 class TimedOut(CallError):
-    """A limit passed: `limit` is `connect`, `first_token`, `idle` or `total`."""
+    """A limit of time passed (`limit` is `connect`, `first_token`, `idle` or `total`), or one of the server's (408)."""
 
     retryable = True
 
@@ -233,35 +241,37 @@ class TimedOut(CallError):
 
 
 class ConnectionFailed(CallError):
+    """The server cannot be reached, or hung up; `sent` says whether a request may have arrived."""
+
     retryable = True
 
 
 class TLSFailed(CallError):
-    pass
+    """The certificate of the server is not trusted, or it speaks no TLS."""
 
 
 class RedirectRefused(CallError):
-    pass
+    """The server sends elsewhere, where neither a key nor a prompt is to go."""
 
 
 class CredentialError(CallError):
-    pass
+    """A login gave no token."""
 
 
 class InvalidResponse(CallError):
-    pass
+    """The answer cannot be read, or is not what was asked for."""
 
 
 class ResponseTooLarge(InvalidResponse):
-    pass
+    """The answer is larger than any should be."""
 
 
 class StreamFailed(CallError):
-    pass
+    """An error came in the middle of a stream; `partial` holds what had come."""
 
 
 class StreamTruncated(StreamFailed):
-    pass
+    """A stream ended without its end; `partial` holds what had come."""
 
 
 class AllEndpointsFailed(CallError):

@@ -62,6 +62,12 @@ def test_the_table_of_presets_is_what_the_data_say() -> None:
     assert runpy.run_path(str(ROOT / "docs" / "build.py"))["with_presets"](text) == text, "stale: run make docs"
 
 
+def test_the_table_of_errors_is_what_the_classes_say() -> None:
+    text = (ROOT / "docs" / "calls.md").read_text("utf-8")
+
+    assert runpy.run_path(str(ROOT / "docs" / "build.py"))["with_errors"](text) == text, "stale: run make docs"
+
+
 def test_the_forms_that_the_page_shows_load(here: Path) -> None:
     shutil.copytree(ROOT / "model_configs", here / "model_configs")
     (code,) = blocks("python")

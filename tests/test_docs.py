@@ -30,6 +30,7 @@ from tests.stand_in import Elsewhere
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     "README.md",
+    "docs/calls.md",
     "docs/architecture.md",
     "docs/reliability.md",
     "docs/add-a-model-type.md",
