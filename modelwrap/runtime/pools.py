@@ -84,8 +84,8 @@ class Pools:
                 pools = self.loops.setdefault(loop, {})
                 # The loop closes its generators when it shuts down, and this one closes the loop's connections.
                 self.owners[loop] = owner = self._own(loop, pools)
-            # Begun in a task of its own, because whoever asks may keep the loop from adopting generators.
-            await loop.create_task(next_or_none(owner))
+            # Begun by the loop itself: whoever asks may be cancelled now, or keep the loop from adopting generators.
+            loop.call_soon(lambda: loop.create_task(next_or_none(owner)))
         pool = pools.get(key)
         if pool is None:
             pool = pools[key] = make(key)

@@ -23,10 +23,12 @@ from modelwrap.runtime import backends, pools, proxies
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
-from tests.colours import Colour
+from tests.colours import WAYS, Colour
 from tests.loopback import Answer, Loopback, error_answer, json_answer
 from tests.open_sockets import sockets_to
 from tests.raw_port import a_port, a_port_that_answers
+
+CONCURRENT = [way for way in WAYS if way.name == "concurrent"]
 
 
 async def status(runtime: Runtime, request: HttpRequest) -> int:
@@ -382,3 +384,25 @@ def test_forgets_loops_that_were_closed_without_ceremony(server: Loopback) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gc.collect()
+
+
+@pytest.mark.parametrize("way", CONCURRENT, ids=lambda way: way.client)
+def test_a_loop_whose_first_call_is_cancelled_at_once_closes_the_connections_of_the_others(
+    way: Colour, server: Loopback
+) -> None:
+    server.script(json_answer({}))
+    request = HttpRequest("POST", server.base_url)
+
+    async def call() -> None:
+        first = asyncio.create_task(status(way.runtime(), request))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        await status(way.runtime(), request)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        way.run(call())
+        gc.collect()
+
+    assert sockets_to(server.port) == 0
