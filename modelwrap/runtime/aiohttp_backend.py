@@ -360,6 +360,9 @@ class AiohttpPool:
         if self._retired and not self._calls:
             await self._connector.close()
 
+    async def tidy(self) -> None:
+        """Leave it to aiohttp, which looks at its connections from time to time."""
+
     async def retire(self) -> None:
         self._retired = True
         if not self._calls:

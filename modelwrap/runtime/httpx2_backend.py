@@ -286,7 +286,7 @@ class _Pool:
         else:
             self._busy.discard(line)
             self._idle.append((time.monotonic(), line))
-        await self._drop_older_than(time.monotonic() - _KEPT)
+        await self.close_forgotten()
 
     async def drop(self, line: _Line) -> None:
         self._busy.discard(line)
@@ -299,6 +299,10 @@ class _Pool:
             except IndexError:
                 return
             await self.drop(line)
+
+    async def close_forgotten(self) -> None:
+        """Close what has been idle for too long."""
+        await self._drop_older_than(time.monotonic() - _KEPT)
 
     async def close_idle(self) -> None:
         """Close what is idle now, and what is in use when its call ends."""
@@ -324,6 +328,9 @@ class BlockingPool(_Pool):
         self.places.take_blocking(deadline)
         return await self.exchange(request, target, deadline)
 
+    def tidy(self) -> None:
+        run_sync(self.close_forgotten())
+
     def retire(self) -> None:
         run_sync(self.close_idle())
 
@@ -345,6 +352,9 @@ class LoopPool(_Pool):
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
         await self.places.take(deadline)
         return await self.exchange(request, target, deadline)
+
+    async def tidy(self) -> None:
+        await self.close_forgotten()
 
     async def retire(self) -> None:
         await self.close_idle()

@@ -24,6 +24,9 @@ class BlockingPool(Protocol):
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> HttpResponse:
         """Send without ever suspending."""
 
+    def tidy(self) -> None:
+        """Close what has been idle for too long."""
+
     def retire(self) -> None:
         """Close what is idle now, and what is in use when its call ends."""
 
@@ -35,6 +38,8 @@ class LoopPool(Protocol):
     """Hold the connections of one event loop to one origin."""
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> HttpResponse: ...
+
+    async def tidy(self) -> None: ...
 
     async def retire(self) -> None: ...
 
@@ -70,6 +75,9 @@ class Pools:
             with self.lock:
                 pool = self.blocking.get(key)
                 if pool is None:
+                    # Whoever goes to many places comes back to few of them.
+                    for other in self.blocking.values():
+                        other.tidy()
                     pool = self.blocking[key] = make(key)
         return pool
 
@@ -89,6 +97,8 @@ class Pools:
         pool = pools.get(key)
         if pool is None:
             pool = pools[key] = make(key)
+            for other in list(pools.values()):
+                await other.tidy()
         return pool
 
     async def _own(self, loop: AbstractEventLoop, pools: dict[Key, LoopPool]) -> AsyncGenerator[None, None]:

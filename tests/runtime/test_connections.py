@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TimedOut, TLSFailed
-from modelwrap.runtime import backends, pools, proxies
+from modelwrap.runtime import aiohttp_backend, backends, httpx2_backend, pools, proxies
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
@@ -406,3 +406,22 @@ def test_a_loop_whose_first_call_is_cancelled_at_once_closes_the_connections_of_
         gc.collect()
 
     assert sockets_to(server.port) == 0
+
+
+def test_who_goes_to_many_places_keeps_no_connection_to_each_of_them(
+    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpx2_backend, "_KEPT", 0.05)
+    monkeypatch.setattr(aiohttp_backend, "_KEPT", 0.05)
+    server.script(json_answer({}))
+    runtime = colour.runtime()
+
+    async def go_to_many() -> int:
+        for verify, proxy in [(True, None), (False, None), (True, Secret("")), (False, Secret(""))]:
+            connection = Connection(verify=verify, proxy=proxy)
+            await runtime.sleep(0.12)
+            await status(runtime, HttpRequest("POST", server.base_url, connection=connection))
+        return sockets_to(server.port)
+
+    assert colour.run(go_to_many()) == 1
+    assert len({asked.client for asked in server.asked}) == 4
