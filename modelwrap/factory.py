@@ -47,7 +47,7 @@ class Models(Mapping[str, Model]):
             return stand_in
         built = self._built.get(name)
         if built is None:
-            raise UnknownModel(self._unknown(name))
+            raise self._unknown(name)
         return built.model
 
     def __iter__(self) -> Iterator[str]:
@@ -61,9 +61,10 @@ class Models(Mapping[str, Model]):
 
     def config(self, name: str) -> ModelConfig:
         """Give the config behind a name."""
-        if name not in self._built:
-            raise UnknownModel(self._unknown(name))
-        return self._built[name].config
+        built = self._built.get(name)
+        if built is None:
+            raise self._unknown(name)
+        return built.config
 
     def close(self) -> None:
         """Free what the models hold; they can be called again afterwards."""
@@ -91,15 +92,21 @@ class Models(Mapping[str, Model]):
     ) -> None:
         await self.aclose()
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str) -> UnknownModel:
         if not self:
-            return "no models are loaded; call modelwrap.init(model_configs=…) first"
-        same_model = [known for known, built in self._built.items() if built.config.model == name]
-        if same_model:
-            return f"{name!r} is not a config_name but a model; the configs for it are {_listed(same_model)}"
-        meant = nearest(str(name), self)
-        question = f"did you mean {meant!r}? " if meant else ""
-        return f"there is no model {name!r}; {question}loaded are {_listed(self)}"
+            return UnknownModel("no models are loaded; call modelwrap.init(model_configs=…) first")
+        models = {known: built.config.model for known, built in self._built.items()}
+        return no_such_model(name, {**dict.fromkeys(self, ""), **models})
+
+
+def no_such_model(name: str, known: Mapping[str, str]) -> UnknownModel:
+    """Say what was probably meant by a name; `known` are the names that there are, each with its model."""
+    same_model = [config_name for config_name, model in known.items() if model == name]
+    if same_model:
+        return UnknownModel(f"{name!r} is not a config_name but a model; the configs for it are {_listed(same_model)}")
+    meant = nearest(str(name), known)
+    question = f"did you mean {meant!r}? " if meant else ""
+    return UnknownModel(f"there is no model {name!r}; {question}loaded are {_listed(known)}")
 
 
 _process = Models()

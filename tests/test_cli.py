@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 from modelwrap import cli, registry
+from modelwrap.cli import check
 from modelwrap.models.base import Model
 from tests.loopback import Asked, Loopback, chat_answer, error_answer, json_answer, stream_answer
 
@@ -481,6 +482,20 @@ def test_where_every_model_lacks_its_key_a_wrong_name_is_answered_with_what_is_m
     assert "GROQ_API_KEY is not set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["check", "chat", "explain", "download"])
+def test_a_wrong_name_is_answered_with_the_names_of_the_config_also_where_all_lack_their_keys(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    keyless = {"model_type": "openai", "model": "m", "preset": "groq"}
+    write(here / "modelwrap.json", {**keyless, "config_name": "fast"}, {**keyless, "config_name": "slow"})
+
+    assert cli.main([command, "fasst"]) == cli.CONFIG_WRONG
+
+    shown = capsys.readouterr().err
+    assert shown == "modelwrap: there is no model 'fasst'; did you mean 'fast'? loaded are 'fast', 'slow'\n"
+
+
 def test_other_mistakes_go_before_keys_that_are_missing(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -500,14 +515,14 @@ def test_check_live_shows_what_it_knows_when_it_is_stopped(
 ) -> None:
     server.script(chat_answer("OK"))
     write(here / "modelwrap.json", entry(server), entry(server, "other"))
-    asked = cli._outcome_of
+    asked = check._outcome_of
 
     def stopped(model: Model) -> tuple[tuple[str, str], int]:
         if server.asked:
             raise KeyboardInterrupt
         return asked(model)
 
-    monkeypatch.setattr(cli, "_outcome_of", stopped)
+    monkeypatch.setattr(check, "_outcome_of", stopped)
 
     assert cli.main(["check", "--live"]) == cli.INTERRUPTED
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["river"]

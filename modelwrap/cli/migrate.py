@@ -1,0 +1,45 @@
+"""`modelwrap migrate`: files of older days in today's words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from modelwrap.cli.exits import OK
+from modelwrap.errors import ConfigError
+
+SUMMARY = "rewrite files of older days in today's words, comments kept"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file of configs")
+    parser.add_argument("--dry-run", action="store_true", help="print the new text, and leave the file as it is")
+
+
+def run(options: argparse.Namespace) -> int:
+    from modelwrap.config.migration import migrated
+
+    for name in options.files:
+        path = Path(name).expanduser()
+        try:
+            before = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read: {error.strerror or error}") from None
+        migration = migrated(before, name)
+        for change in migration.changes or [f"{name}: nothing to change"]:
+            print(change, file=sys.stderr)
+        if options.dry_run:
+            print(migration.text, end="")
+        elif migration.changes:
+            _replace(path, migration.text.replace("\n", "\r\n") if b"\r\n" in before else migration.text)
+    return OK
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a text in the place of a file's, whole or not at all."""
+    path = path.resolve()
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(text.encode())
+    new.chmod(path.stat().st_mode)
+    new.replace(path)

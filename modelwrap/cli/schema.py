@@ -1,0 +1,24 @@
+"""`modelwrap schema`: the JSON Schema of configs."""
+
+from __future__ import annotations
+
+import argparse
+
+from modelwrap.cli.exits import OK
+from modelwrap.cli.printing import print_json
+
+SUMMARY = "print the JSON Schema of configs, for editors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take none but those that all commands share."""
+
+
+def run(options: argparse.Namespace) -> int:
+    from modelwrap import registry
+    from modelwrap.config.schema import config_schema
+
+    for plugin in options.plugins:
+        registry.load_plugin(plugin)
+    print_json(config_schema())
+    return OK
