@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from modelwrap.errors import BadRequest, ContextTooLong, ModelwrapWarning, UnsupportedParameter
+from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, ModelwrapWarning, UnsupportedParameter
 from modelwrap.local.transformers import parameters
 from modelwrap.local.transformers.answers import AnswerReader, ForcedReader, PlainReader, TemplateReader, reader_of
 from modelwrap.local.transformers.hooks import ModelParts, taken
@@ -154,8 +154,12 @@ class Chats:
             token = self.vocabulary.id_of(end) if isinstance(end, str) and self.vocabulary else end
             if isinstance(token, int):
                 ends.add(token)
+            elif isinstance(end, str):
+                stops.append(end)
             elif end is not None:
-                stops.append(str(end))
+                raise ConfigError(
+                    f"model_info: end_of_text must be a text, a token or a list of these, not {end!r:.60}"
+                )
         return frozenset(ends), tuple(stops)
 
 
@@ -215,7 +219,11 @@ def decoded(decode: Any, named: Mapping[str, Any], ids: list[int]) -> str:
     import torch
 
     text = decode(torch.tensor(ids, dtype=torch.long), **named)
-    return str(text[0]) if isinstance(text, (list, tuple)) and text else str(text or "")
+    if isinstance(text, (list, tuple)) and len(text) == 1:
+        text = text[0]
+    if not isinstance(text, str):
+        raise TypeError(f"decode gave {text!r:.60} in place of a text")
+    return text
 
 
 def context_of(model: Any, tokenizer: Any) -> int | None:

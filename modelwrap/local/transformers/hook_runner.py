@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from modelwrap.errors import BadRequest, UnsupportedParameter
+from modelwrap.errors import BadRequest, ConfigError, UnsupportedParameter
 from modelwrap.local.transformers.answers import PlainReader
 from modelwrap.local.transformers.chats import Chat, Chats
 from modelwrap.local.transformers.hooks import ModelParts, taken
@@ -100,6 +100,8 @@ class HookRunner(_WholeAnswers[_Waiting]):
 
     def __init__(self, parts: ModelParts, *, batch_size: int, context: int | None = None) -> None:
         super().__init__(parts.model_name, batch_size)
+        if not callable(parts.generate or getattr(parts.model, "generate", None)):
+            raise ConfigError(f"model_info: a model of the type {type(parts.model).__name__} needs a generate hook")
         self._parts = parts
         self._chats = Chats(parts, context)
 
@@ -163,7 +165,8 @@ class HookRunner(_WholeAnswers[_Waiting]):
         named |= together[0].chat[1]
         with _seeded(chats[0].asked.sampling.seed):
             output = self._function(**self._placed(inputs), **named) if is_mapping else self._function(inputs, **named)
-        answers = _rows(getattr(output, "sequences", output))
+        made = output.get("sequences") if isinstance(output, Mapping) else getattr(output, "sequences", output)
+        answers = _rows(made)
         if len(answers) != len(chats):
             raise ValueError(f"generate gave {len(answers)} answers for {len(chats)} chats")
         told = zip(chats, answers, prompts, sizes, limits, strict=True)
@@ -241,8 +244,10 @@ class EntryRunner(_WholeAnswers[_Waiting]):
         texts = self._entry.inference([waiting.chat[0] for waiting in together], together[0].alike)
         if not isinstance(texts, (list, tuple)) or len(texts) != len(together):
             raise ValueError(f"inference gave {texts!r:.80} for {len(together)} chats")
+        if wrong := [text for text in texts if not isinstance(text, str)]:
+            raise TypeError(f"inference gave {wrong[0]!r:.80} in place of a text")
         return [
-            [*waiting.chat[1].take_text(str(text), 0), Finished(waiting.number)]
+            [*waiting.chat[1].take_text(text, 0), Finished(waiting.number)]
             for waiting, text in zip(together, texts, strict=True)
         ]
 
@@ -262,11 +267,11 @@ def _rows(value: Any) -> list[Any]:
     """Give what there is of each chat: a text, or tokens."""
     if isinstance(value, str):
         return [value]
-    if value is None:
-        raise TypeError("a hook gave None in place of tokens")
-    rows = list(value)
-    is_flat = bool(rows) and (isinstance(rows[0], int) or (hasattr(rows[0], "dim") and rows[0].dim() == 0))
-    return [value] if is_flat else rows
+    rows = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(rows, Sequence) or isinstance(rows, bytes):
+        raise TypeError(f"a hook gave {value!r:.60} in place of tokens or a text")
+    is_flat = bool(rows) and (isinstance(rows[0], (int, float)) or (hasattr(rows[0], "dim") and rows[0].dim() == 0))
+    return [rows] if is_flat else list(rows)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class ModelParts:
                 raise ConfigError(f"model_info: {name} is missing")
         for name in _HOOKS:
             _check_hook(name, given)
+        _check_objects(given)
         processor, tokenizer = _readers(given)
         own = _own_functions(given["model"], processor, tokenizer)
         hooks = {name: None if given.get(name) in own else given.get(name) for name in _HOOKS}
@@ -88,6 +89,13 @@ def _check_hook(name: str, given: Mapping[str, Any]) -> None:
     named = given.get(f"{name}_kwargs", {})
     if not isinstance(named, Mapping):
         raise ConfigError(f"model_info: {name}_kwargs must be an object of names and values")
+
+
+def _check_objects(given: Mapping[str, Any]) -> None:
+    """Refuse names and classes in place of what they stand for."""
+    for name in ("model", "tokenizer", "processor"):
+        if isinstance(given.get(name), (str, type)):
+            raise ConfigError(f"model_info: {name} must be an object that is loaded, not {given[name]!r:.60}")
 
 
 def _readers(given: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -142,14 +142,20 @@ def encoded(value: Any, *, of_images: bool = False) -> Encoded:
 
 def ids_of(value: Any) -> list[int]:
     """Read tokens in any form: a tensor, an array or a list, alone or as a batch of one."""
-    if value is None:
-        raise TypeError("a hook gave None in place of tokens")
-    value = value.tolist() if hasattr(value, "tolist") else list(value)
-    if not value or isinstance(value[0], (int, float)):
-        return [int(token) for token in value]
-    if len(value) != 1:
-        raise BadRequest(f"messages: one prompt was to be encoded, and {len(value)} came back", sent=False)
-    return ids_of(value[0])
+    rows = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(rows, Sequence) or isinstance(rows, (str, bytes)):
+        raise TypeError(f"a hook gave {value!r:.60} in place of tokens")
+    if not rows or isinstance(rows[0], (int, float)):
+        return [_token(number) for number in rows]
+    if len(rows) != 1:
+        raise BadRequest(f"messages: one prompt was to be encoded, and {len(rows)} came back", sent=False)
+    return ids_of(rows[0])
+
+
+def _token(number: Any) -> int:
+    if isinstance(number, int) or (isinstance(number, float) and number.is_integer()):
+        return int(number)
+    raise TypeError(f"a hook gave {number!r:.60} in place of a token")
 
 
 def _tensor(ids: list[list[int]]) -> Any:

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 import torch
 import transformers
 
-from modelwrap.errors import BadRequest, ContextTooLong, UnsupportedParameter
+from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, UnsupportedParameter
 from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
 from modelwrap.local.transformers.runner import ChatRunner, runner_of
 from modelwrap.local.work import Failed
@@ -85,6 +85,39 @@ def test_a_hook_that_gives_nothing_is_said(hook: str) -> None:
         answer(runner)
 
 
+@pytest.mark.parametrize("given", [3, b"abc", {1, 2}, {"foo": [[1]]}, [1.5], [["a"]], torch.tensor(3), object()])
+@pytest.mark.parametrize("hook", ["apply_chat_template", "encode", "generate"])
+def test_what_is_no_token_is_not_taken_for_some(hook: str, given: Any) -> None:
+    hooks = {"generate": own_generate, hook: lambda *_, **__: given}
+    runner = hooked(**hooks)
+
+    with pytest.raises((TypeError, KeyError, AssertionError), match=r"a hook gave .* in place of|input_ids"):
+        answer(runner)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"abc", [], [None]])
+def test_what_is_no_text_is_not_taken_for_one(given: Any) -> None:
+    runner = hooked(decode=lambda *_, **__: given)
+
+    with pytest.raises(AssertionError, match=r"decode gave .* in place of a text"):
+        answer(runner)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": object()},
+        {"model": transformers.LlamaForCausalLM},
+        {"tokenizer": "gpt2"},
+        {"end_of_text": 1.5},
+        {"end_of_text": [object()]},
+    ],
+)
+def test_objects_of_the_wrong_kind_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="model_info: .*(generate hook|must be)"):
+        hooked(**wrong)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_hook_generates_what_plain_generate_does(stream: bool) -> None:
     reply = answer(hooked(generate=own_generate), stream=stream)
@@ -104,6 +137,7 @@ def test_a_hook_generates_what_plain_generate_does(stream: bool) -> None:
         lambda output, size: output.tolist(),
         lambda output, size: output[0, size:].tolist(),
         lambda output, size: SimpleNamespace(sequences=output),
+        lambda output, size: {"sequences": output},
         lambda output, size: llama()[1].decode(output[0, size:], skip_special_tokens=True),
         lambda output, size: [llama()[1].decode(output[0, size:], skip_special_tokens=True)],
     ],
@@ -396,13 +430,17 @@ def test_an_entry_is_shown_texts_of_users_and_assistants_only() -> None:
         made.begin(job())
 
 
-def test_an_entry_that_gives_too_little_fails_its_chat() -> None:
-    entry = SimpleNamespace(inference=lambda batch, temperature: [])
+@pytest.mark.parametrize(
+    "given, said",
+    [([], "gave [] for 1 chats"), (None, "gave None for 1 chats"), ([None], "gave None in place of a text")],
+)
+def test_an_entry_that_gives_no_text_fails_its_chat(given: Any, said: str) -> None:
+    entry = SimpleNamespace(inference=lambda batch, temperature: given)
 
     events = run(runner_of(entry, batch_size=2), job(max_tokens=None))[1]
 
     assert isinstance(events[-1], Failed)
-    assert "inference gave [] for 1 chats" in str(events[-1].error)
+    assert said in str(events[-1].error)
 
 
 def test_an_entry_is_let_go_when_its_runner_is_closed() -> None:
