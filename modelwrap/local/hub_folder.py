@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -78,15 +78,17 @@ class HubFolder:
             entries = _read(f"{place}/tree/{commit}?recursive=true", access)
         except NotFound:
             # Not every mirror has lists with sizes and hashes.
-            entries = [{"type": "file", "path": one["rfilename"]} for one in told.get("siblings", ())]
-        return commit, list(self._offers(commit, entries))
+            entries = []
+        # The hub cuts such a list after a thousand files, and names them all here.
+        named = [{"type": "file", "path": one.get("rfilename")} for one in _objects(told.get("siblings"))]
+        listed = {entry.get("path"): entry for entry in [*named, *_objects(entries)]}
+        return commit, list(self._offers(commit, listed))
 
-    def _offers(self, commit: str, entries: JSON) -> Iterator[Offer]:
-        for entry in entries if isinstance(entries, list) else ():
-            if not isinstance(entry, dict) or entry.get("type") != "file" or not self._is_wanted(str(entry["path"])):
-                continue
-            large: dict[str, Any] = entry.get("lfs") or {}
-            yield Offer(self.repo, commit, str(entry["path"]), large.get("oid"), large.get("size") or entry.get("size"))
+    def _offers(self, commit: str, listed: Mapping[Any, Mapping[str, Any]]) -> Iterator[Offer]:
+        for path, entry in listed.items():
+            if isinstance(path, str) and entry.get("type") == "file" and self._is_wanted(path):
+                large: Mapping[str, Any] = entry.get("lfs") or {}
+                yield Offer(self.repo, commit, path, large.get("oid"), large.get("size") or entry.get("size"))
 
     def _is_wanted(self, path: str) -> bool:
         def fits(patterns: Sequence[str]) -> bool:
@@ -107,6 +109,10 @@ class HubFolder:
         make_folder(self._home)
         with disk_errors(self._note):
             self._note.write_text(json.dumps({"commit": commit, "wanted": list(self.wanted)}), "utf-8")
+
+
+def _objects(value: JSON) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _read(url: str, access: Access) -> JSON:

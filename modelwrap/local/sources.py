@@ -69,6 +69,22 @@ def check_relative(path: str, where: str) -> None:
         raise ConfigError(f"{where}: {path!r} is no path inside a folder")
 
 
+def expanded(path: str | Path) -> Path:
+    """Put the home in place of a `~`; where there is no user of that name, a path stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder that can be looked into."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def is_file(path: Path) -> bool:
     """Tell whether there is a file that can be looked at."""
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelwrap.errors import ConfigError, WeightsUnavailable
 from modelwrap.local.progress import Progress
-from modelwrap.local.sources import Source, brought, is_file
+from modelwrap.local.sources import Source, brought, expanded, is_file, is_folder
 
 _KIND = re.compile(r"(?P<kind>[A-Za-z][A-Za-z0-9+.-]+):")
 
@@ -74,17 +74,10 @@ class _PathSource:
         return {}
 
     def find(self) -> Path | None:
-        path = self._expanded()
+        path = expanded(self.path)
         return path if is_file(path) else None
 
     def fetch(self, progress: Progress) -> Path:
-        path = self._expanded()
-        words = "is a folder; give the file in it" if path.is_dir() else "no such file"
+        path = expanded(self.path)
+        words = "is a folder; give the file in it" if is_folder(path) else "no such file"
         raise WeightsUnavailable(words if path.is_absolute() else f"{words} (looked for in {Path.cwd()})")
-
-    def _expanded(self) -> Path:
-        try:
-            return self.path.expanduser()
-        except RuntimeError:
-            # There is no user of that name; the path stays as it was given.
-            return self.path

@@ -16,7 +16,7 @@ from modelwrap.local import weights
 from modelwrap.local.hub import check_endpoint
 from modelwrap.local.hub_folder import HubFolder
 from modelwrap.local.progress import Progress
-from modelwrap.local.sources import Place, brought
+from modelwrap.local.sources import Place, brought, expanded, is_file, is_folder
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, no_weights, object_of
 from modelwrap.secrets import reveal
@@ -28,6 +28,7 @@ _NEEDED = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _NUMBERS = "*.safetensors"
 _PICKLED = "*.bin"
 _CODE = "*.py"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 # The same weights once more, for other programs.
 _FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*", "training_args.bin", "optimizer*"]
 
@@ -86,8 +87,8 @@ def _is_source(model: str) -> bool:
 def place_of(config: WeightsConfig) -> Place:
     """Read what a config says of where its model is; `ConfigError` where that is no place."""
     args = config.client_args
-    folder = Path(config.model).expanduser()
-    if folder.is_dir() or _LIKE_A_PATH.match(config.model):
+    folder = expanded(config.model)
+    if is_folder(folder) or _LIKE_A_PATH.match(config.model):
         return _Folder(folder)
     found = _REPOSITORY.fullmatch(config.model)
     if found is None:
@@ -103,10 +104,10 @@ class _Folder:
     path: Path
 
     def find(self) -> Path | None:
-        return self.path if self.path.is_dir() else None
+        return self.path if is_folder(self.path) else None
 
     def fetch(self, progress: Progress) -> Path:
-        if self.path.exists():
+        if is_file(self.path):
             raise WeightsUnavailable("is a file; give the folder that it lies in, or a .gguf file")
         raise WeightsUnavailable("no such folder" + ("" if self.path.is_absolute() else f" (looked in {Path.cwd()})"))
 
@@ -163,7 +164,7 @@ class _HuggingFace(_Repository):
 
     @property
     def _folder(self) -> HubFolder:
-        cache = Path(self.args.cache_dir).expanduser() if self.args.cache_dir else None
+        cache = expanded(self.args.cache_dir) if self.args.cache_dir else None
         return HubFolder(self.repo, self.revision or "main", self.wanted, _FOR_OTHERS, cache, self.args.token or None)
 
 
@@ -239,7 +240,8 @@ def _weights_in(folder: Path, args: LoadingArgs) -> bool:
     inner = folder / (args.subfolder or "")
     index = next(iter(sorted(inner.glob(f"{_kind(args)}.index*.json"))), None)
     if index is None:
-        return any(inner.glob(_kind(args)))
+        # A shard without the list of all is a beginning, and a link may outlive what it leads to.
+        return any(is_file(path) and not _SHARD.search(path.name) for path in inner.glob(_kind(args)))
     shards = object_of(index).get("weight_map")
     return isinstance(shards, dict) and all((inner / str(shard)).is_file() for shard in shards.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.config import TransformersConfig
 from tests.local.transformers import tiny
 from tests.local.transformers.fake_hubs import COMMIT, FakeHub, HuggingFaceHub, ModelScopeHub
-from tests.loopback import Answer, Asked, Loopback, error_answer
+from tests.loopback import Answer, Asked, Loopback, error_answer, json_answer
 
 pytestmark = [pytest.mark.xdist_group("torch"), pytest.mark.timeout(60)]
 
@@ -235,6 +236,8 @@ def test_a_revision_is_asked_for_by_either_way_to_write_it(server: Loopback, mon
     [
         ("./nothing", "no such folder"),
         ("~/nothing", "no such folder"),
+        ("~nobody-of-that-name/model", "no such folder"),
+        ("long " * 2000, "no folder here, and no repository"),
         ("two words", "no folder here, and no repository"),
         ("a/b/c", "no folder here, and no repository"),
         ("https://huggingface.co/org/name", "no folder here, and no repository"),
@@ -297,6 +300,56 @@ def test_a_mirror_that_lists_nothing_but_names_will_do(server: Loopback, monkeyp
     folder = hubs.fetched(config(REPO))
 
     assert names_in(folder) == fake.files.keys()
+
+
+def test_a_list_that_the_hub_cuts_is_completed(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = HuggingFaceHub(tiny.llama(), REPO)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    first = fake._entry("config.json")
+    server.script(lambda asked: json_answer([first]) if "/tree/" in asked.path else fake(asked))
+
+    folder = hubs.fetched(config(REPO))
+
+    assert names_in(folder) == fake.files.keys()
+
+
+@pytest.mark.parametrize("told", [{"siblings": [{"name": "x"}, 3, {"rfilename": 5}]}, {"siblings": "x"}, {}])
+def test_a_hub_that_lists_no_files_is_said(
+    told: dict[str, Any], server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    server.script(lambda asked: json_answer({"sha": COMMIT, **told}) if "/revision/" in asked.path else json_answer(5))
+
+    with pytest.raises(WeightsUnavailable, match="holds no weights in safetensors"):
+        hubs.fetched(config(REPO))
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors.index.json", "model-00002-of-00002.safetensors"])
+def test_half_of_what_the_hubs_own_programs_fetch_is_no_model(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = Path(shutil.copytree(tiny.llama(), tmp_path / "models--tiny--llama" / "snapshots" / COMMIT))
+    shards = [f"model-{number:05}-of-00002.safetensors" for number in (1, 2)]
+    (folder / "model.safetensors").rename(folder / shards[0])
+    (folder / shards[1]).write_bytes(b"")
+    index = {"weight_map": {"one": shards[0], "other": shards[1]}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    place = hubs.place_of(config(f"{REPO}@{COMMIT}"))
+    whole = place.find()
+
+    (folder / lost).unlink()
+
+    assert (whole, place.find()) == (folder, None)
+
+
+def test_a_link_to_nothing_is_no_file_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = Path(shutil.copytree(tiny.llama(), tmp_path / "models--tiny--llama" / "snapshots" / COMMIT))
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("gone")
+
+    assert hubs.place_of(config(f"{REPO}@{COMMIT}")).find() is None
 
 
 def test_a_hash_that_the_hub_tells_is_checked(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
