@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -203,6 +204,17 @@ def test_links_lead_somewhere(document: Path) -> None:
     missing = [link for link in linked if not (document.parent / link).exists()]
 
     assert missing == []
+
+
+def test_every_extra_is_explained() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme.partition("## Extras\n")[2].partition("\n## ")[0]
+
+    first_cells = re.findall(r"^\| (.*?) \|", section, re.MULTILINE)
+
+    # The two are for those who work on the project: CONTRIBUTING.md.
+    assert set(re.findall(r"`([\w-]+)`", " ".join(first_cells))) == extras.keys() - {"dev", "fuzz"}
 
 
 def test_the_changelog_knows_the_version() -> None:
