@@ -86,5 +86,7 @@ def interrupted(script: str, under_way: Callable[[], bool]) -> tuple[str, float]
     time.sleep(0.15)
     child.send_signal(signal.SIGINT)
     started = time.monotonic()
-    told, _ = child.communicate(timeout=10)
-    return told, time.monotonic() - started
+    told = child.stdout.readline()
+    seconds = time.monotonic() - started
+    rest, _ = child.communicate(timeout=10)
+    return told + rest, seconds
