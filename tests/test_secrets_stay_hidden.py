@@ -9,10 +9,12 @@ import dataclasses
 import json
 import logging
 import pickle
+import socket
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -25,6 +27,7 @@ from modelwrap.errors import chain
 from modelwrap.secrets import Secret
 from tests.colours import COLOURS, WAYS, Colour
 from tests.loopback import Answer, Loopback, chat_answer, chunk, error_answer, event, stream_answer
+from tests.raw_port import a_port
 
 CANARY = "sk-canary/Zq3+7 9x"
 FORMS = [
@@ -363,21 +366,32 @@ def test_a_credential_among_the_parameters_is_shown_nowhere(
     assert CANARY in json.dumps(server.asked[0].body)
 
 
-def test_a_cancelled_call_shows_no_key(server: Loopback) -> None:
-    server.script(Answer(200, {}, [0.2]))
-    model = modelwrap.load(openai_at(server))["gpt"]
+@pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.client)
+@pytest.mark.parametrize(
+    "config, prompt",
+    [(openai_at, "Hi"), (openai_at, "Hi" * 2**22), (post_api_at, "Hi")],
+    ids=["in a header, waiting", "in a header, sending", "in the body, waiting"],
+)
+def test_no_frame_of_a_cancelled_call_shows_a_key(config: Config, prompt: str, way: Colour) -> None:
+    done = threading.Event()
 
-    async def cancelled() -> str:
-        task = asyncio.create_task(model.acall("Hi"))
-        await asyncio.sleep(0.05)
+    def say_nothing(connection: socket.socket) -> None:
+        done.wait(5)
+
+    async def cancelled(model: modelwrap.Model) -> str:
+        task = asyncio.create_task(model.acall(prompt))
+        await asyncio.sleep(0.1)
         task.cancel()
         try:
             await task
         except asyncio.CancelledError as error:
-            return "".join(traceback.format_exception(error))
+            done.set()
+            return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
         return "not cancelled"
 
-    shown = asyncio.run(cancelled())
+    with a_port(say_nothing) as port:
+        deaf: Any = SimpleNamespace(base_url=f"http://127.0.0.1:{port}/v1", port=port)
+        shown = way.run(cancelled(modelwrap.load(config(deaf))["gpt"]))
 
-    assert "CancelledError" in shown
+    assert f"<HttpRequest POST http://127.0.0.1:{port}/v1" in shown
     assert found_in(shown) == []

@@ -93,7 +93,7 @@ class _Connection(ResponseHandler):
             max_headers=MOST_HEADERS,
         )
 
-    async def send(self, head: bytes, body: bytes, idle: float) -> None:
+    async def send(self, head: Secret, body: bytes, idle: float) -> None:
         """Write a request, a long one no faster than it is taken; who has answered may want no more of it."""
         transport = self.transport
         assert transport is not None
@@ -101,7 +101,7 @@ class _Connection(ResponseHandler):
             await caught_up(transport)
             if transport.is_closing():
                 return
-        transport.writelines((head, body[:WRITE_PIECE]))
+        transport.writelines((head.reveal().encode("ascii"), body[:WRITE_PIECE]))
         if not self.writing_paused and len(body) <= WRITE_PIECE:
             return
         await self._taken(idle)
@@ -298,7 +298,7 @@ class AiohttpPool:
                 protocol = connection.protocol
                 assert isinstance(protocol, _Connection)
                 protocol.begin()
-                await protocol.send(head.reveal().encode("ascii"), request.content, request.timeouts.idle)
+                await protocol.send(head, request.content, request.timeouts.idle)
                 message, content = await protocol.answer()
                 content.on_eof(connection.release)
                 return _AiohttpResponse(message, content, connection, protocol, self, request, limit)

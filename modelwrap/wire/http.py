@@ -11,6 +11,7 @@ from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
 from modelwrap.secrets import HIDDEN, Secret, credentials_in, is_sensitive, reveal
 from modelwrap.types import JSON, Change
+from modelwrap.wire.urls import shown
 
 USER_AGENT = f"modelwrap/{__version__}"
 
@@ -73,6 +74,10 @@ class HttpRequest:
     """How many bytes of an answer are read; None leaves the limit that all have."""
     replayable: bool = True
     """Whether it may be sent again when an idle connection turns out to be closed and nothing was answered."""
+
+    def __repr__(self) -> str:
+        # Those who look at a call that was cancelled see its frames, and keys may stand in a URL and in a body.
+        return f"<{type(self).__name__} {self.method} {shown(self.url)}>"
 
     @property
     def holds_json(self) -> bool:
