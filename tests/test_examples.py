@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import modelwrap
-from modelwrap.testing import FakeModel
+from modelwrap.testing import FakeModel, use_fake
 from tests import claude_wire, gemini_wire, responses_wire
 from tests.loopback import Loopback, chat_answer
 from tests.moving.stage import Stage
@@ -160,3 +160,26 @@ def test_the_relay_carries_a_conversation_over_providers_while_tools_are_called(
 def test_the_relays_own_config_is_right() -> None:
     with modelwrap.load(EXAMPLES / "relay.json") as models:
         assert list(models) == ["gpt", "claude", "gemini"]
+
+
+def test_the_quickstart_prints_an_answer_and_the_code_that_gives_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quickstart = example("quickstart")
+    config = tmp_path / "model_configs" / "quickstart.json"
+    config.parent.mkdir()
+    config.write_text(quickstart.CONFIG.read_text("utf-8"), "utf-8")
+    models = modelwrap.load(config)
+    monkeypatch.setattr(quickstart.modelwrap, "load", lambda path: models)
+    monkeypatch.setattr(models["smollm2"], "stream", FakeModel("Lima, of course.").stream)
+
+    quickstart.main("What is the capital of Peru?")
+
+    printed = capsys.readouterr().out
+    assert printed.startswith("> What is the capital of Peru?\nLima, of course.\n\n")
+    code = "\n".join(printed.splitlines()[-3:])
+    monkeypatch.chdir(tmp_path)
+    with use_fake("smollm2", "Lima."):
+        exec(code)
+    modelwrap.clear()
+    assert capsys.readouterr().out == "Lima.\n"
