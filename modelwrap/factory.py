@@ -19,7 +19,7 @@ from modelwrap.policies.retry import Retry
 from modelwrap.runtime.lock import Lock
 from modelwrap.suggestions import nearest
 
-Plugins: TypeAlias = "Iterable[str | os.PathLike[str] | ModuleType]"
+Plugins: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str] | ModuleType]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Models(Mapping[str, Model]):
 
     def __init__(self) -> None:
         self._built: dict[str, _Built] = {}
-        self._stand_ins: dict[str, Model] = {}
+        self._stand_ins: dict[str, tuple[Model, ...]] = {}
 
     def __getitem__(self, name: str) -> Model:
-        if (stand_in := self._stand_ins.get(name)) is not None:
-            return stand_in
+        if stand_ins := self._stand_ins.get(name):
+            return stand_ins[-1]
         built = self._built.get(name)
         if built is None:
             raise self._unknown(name)
@@ -62,6 +62,8 @@ class Models(Mapping[str, Model]):
     def config(self, name: str) -> ModelConfig:
         """Give the config behind a name."""
         built = self._built.get(name)
+        if built is None and name in self._stand_ins:
+            raise UnknownModel(f"{name!r} is a stand-in, which has no config")
         if built is None:
             raise self._unknown(name)
         return built.config
@@ -174,8 +176,9 @@ def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: 
         known = _process._built
         problems = Problems()
         built = _build(read(model_configs, problems), problems, known, replace=replace)
-        # Put in place at once, so that readers need no lock and an error above changes nothing.
-        _process._built = {**known, **built}
+        # Put in place at once, so that readers need no lock and an error above changes nothing. What was made of them
+        # may have called `init` itself.
+        _process._built = {**_process._built, **built}
     for name in known.keys() & built.keys():
         known[name].model.close()
     return _process
@@ -219,19 +222,21 @@ def clear() -> None:
 def stand_in(name: str, model: Model) -> Iterator[Model]:
     """Let `get_model(name)` give another model while the block lasts, whatever configs say."""
     with _lock:
-        earlier = _process._stand_ins
-        _process._stand_ins = {**earlier, name: model}
+        _process._stand_ins = {**_process._stand_ins, name: (*_process._stand_ins.get(name, ()), model)}
     try:
         yield model
     finally:
+        # Blocks of threads and tasks end in any order, so each takes out its own.
         with _lock:
-            rest = {other: model for other, model in _process._stand_ins.items() if other != name}
-            _process._stand_ins = {**rest, name: earlier[name]} if name in earlier else rest
+            left = list(_process._stand_ins[name])
+            left.remove(model)
+            others = {other: models for other, models in _process._stand_ins.items() if other != name}
+            _process._stand_ins = {**others, name: tuple(left)} if left else others
 
 
 def _load_plugins(plugins: Plugins) -> None:
     # A string is an iterable of strings, too.
-    for plugin in [plugins] if isinstance(plugins, str) else plugins:
+    for plugin in (plugins,) if isinstance(plugins, (str, os.PathLike)) else plugins:
         registry.load_plugin(plugin)
 
 
@@ -286,6 +291,9 @@ def _made(validated: Validated, given: object = None) -> _Built:
     """Make one model, in the one order: its class from the registry, its config, then retry around it."""
     make = validated.model_class.from_config
     model = make(validated.config) if given is None else make(validated.config, given)
+    if not isinstance(model, Model):
+        name = validated.config.model_type
+        raise ConfigError(f"model_type: the class of {name!r} made {type(model).__name__} of a config, not a Model")
     return _Built(Retry(model), validated.config, validated.entry.place(("config_name",)), given)
 
 

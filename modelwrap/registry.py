@@ -6,16 +6,21 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from modelwrap.errors import ConfigError, UnknownModelType
+from modelwrap.paths import at_home
+from modelwrap.runtime.lock import Lock
 from modelwrap.suggestions import nearest
 
 ENTRY_POINTS = "modelwrap.models"
 """The group in which a package names its model types, as in `echo = "my_package:Echo"`."""
+
+_running = Lock()
+"""Held while a plugin runs, which may load others."""
 
 _targets: dict[str, str | type[Any]] = {
     "openai": "modelwrap.models.openai:OpenAI",
@@ -66,6 +71,9 @@ def register(model_type: str, target: str | type[Any], *, aliases: Sequence[str]
     A name that is taken is an error, unless it is taken by the same target or `replace` says so.
     """
     _check_target(model_type, target)
+    if isinstance(aliases, str):
+        # A string is a sequence of its letters.
+        raise ConfigError(f"model type {model_type!r}: aliases are a list, as in aliases=[{aliases!r}]")
     for name in (model_type, *aliases):
         known = _targets.get(canonical(name))
         if known is not None and known != target and not replace:
@@ -109,12 +117,16 @@ def load_plugin(plugin: str | PathLike[str] | ModuleType) -> ModuleType:
     """Run a Python file that registers model types; a file is run once, a module object is taken as it is."""
     if isinstance(plugin, ModuleType):
         return plugin
-    path = Path(fspath(plugin)).expanduser().resolve()
+    if not isinstance(plugin, (str, PathLike)):
+        raise ConfigError(f"a plugin is the path of a Python file, or a module, not {type(plugin).__name__}")
+    path = at_home(plugin).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise ConfigError(f"plugin {path}: there is no such Python file")
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     name = f"modelwrap_plugin_{path.stem}_{digest}"
-    return sys.modules.get(name) or _run(path, name)
+    with _running:
+        # A module is there from its first line on, and of use after its last.
+        return sys.modules.get(name) or _run(path, name)
 
 
 def _run(path: Path, name: str) -> ModuleType:

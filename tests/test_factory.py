@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import modelwrap
 from modelwrap.errors import ConfigError, MissingSecret, UnknownModel
 from modelwrap.policies.base import Wrapper
 from tests.colours import Colour
-from tests.echo import Echo, echo
+from tests.echo import Echo, EchoConfig, echo
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +174,43 @@ def test_plugins_bring_model_types(tmp_path: Path) -> None:
 
     assert modelwrap.load(config, plugins=[plugin])["loud"]("Hi").text == "Hi"
     assert "loud" in modelwrap.init(config, plugins=str(plugin))
+    assert "loud" in modelwrap.init(config, plugins=plugin)
+
+
+def test_a_model_may_call_init_while_it_is_made() -> None:
+    class Pair(Echo):
+        @classmethod
+        def from_config(cls, config: EchoConfig) -> Pair:
+            modelwrap.init(echo("partner"))
+            return cls(config)
+
+    modelwrap.register("pair", Pair)
+
+    modelwrap.init(echo("whole", model_type="pair"))
+
+    assert set(modelwrap.init()) == {"whole", "partner"}
+
+
+def test_a_class_that_makes_no_model_is_named() -> None:
+    class Wrong(Echo):
+        @classmethod
+        def from_config(cls, config: EchoConfig) -> Any:
+            return config
+
+    modelwrap.register("wrong", Wrong)
+
+    with pytest.raises(ConfigError, match=r'"parrot": model_type: the class of \'wrong\' made EchoConfig of a config'):
+        modelwrap.load(echo(model_type="wrong"))
+
+
+def test_a_copied_agent_keeps_its_model() -> None:
+    model = modelwrap.load(echo())["parrot"]
+    agent = {"model": model, "memory": ["Hi"]}
+
+    copied = copy.deepcopy(agent)
+
+    assert copied["model"] is model
+    assert copied["memory"] is not agent["memory"]
 
 
 def test_closing_reaches_every_model() -> None:

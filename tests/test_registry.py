@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -125,6 +127,44 @@ def test_a_plugin_is_a_file_that_registers_and_runs_once(plugin: Path) -> None:
     assert registry.load_plugin(module) is module
     assert registry.resolve("shout") is module.Shout
     assert pickle.loads(pickle.dumps(module.Shout)) is module.Shout
+
+
+def test_threads_that_load_one_plugin_wait_until_it_has_run(plugin: Path) -> None:
+    plugin.write_text(f"import time\ntime.sleep(0.1)\n{PLUGIN}")
+    found: list[type] = []
+
+    def load() -> None:
+        registry.load_plugin(plugin)
+        found.append(registry.resolve("shout"))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_a_plugin_may_load_another(plugin: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer.py"
+    outer.write_text(f"from modelwrap import registry\nregistry.load_plugin({str(plugin)!r})\n")
+
+    registry.load_plugin(outer)
+
+    assert registry.is_registered("shout")
+
+
+@pytest.mark.parametrize("given", [3, None, b"shout.py", "no\0name.py", "~nobody-of-this-name/shout.py"])
+def test_what_can_be_no_path_is_no_plugin(given: Any) -> None:
+    with pytest.raises(ConfigError, match="plugin is|a path must be|home directory"):
+        registry.load_plugin(given)
+
+
+def test_aliases_are_no_single_text() -> None:
+    with pytest.raises(ConfigError, match=r"aliases are a list, as in aliases=\['parrots'\]"):
+        registry.register("late", Echo, aliases="parrots")
 
 
 def test_a_plugin_that_fails_is_named_and_forgotten(plugin: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from modelwrap.cli.exits import OK
 from modelwrap.errors import ConfigError
+from modelwrap.paths import at_home, replace_file
 
 SUMMARY = "rewrite files of older days in today's words, comments kept"
 
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from modelwrap.config.migration import migrated
 
     for name in options.files:
-        path = Path(name).expanduser()
+        path = at_home(name)
         try:
             before = path.read_bytes()
         except OSError as error:
@@ -32,14 +32,6 @@ def run(options: argparse.Namespace) -> int:
         if options.dry_run:
             print(migration.text, end="")
         elif migration.changes:
-            _replace(path, migration.text.replace("\n", "\r\n") if b"\r\n" in before else migration.text)
+            new = migration.text.replace("\n", "\r\n") if b"\r\n" in before else migration.text
+            replace_file(path.resolve(), new)
     return OK
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put a text in the place of a file's, whole or not at all."""
-    path = path.resolve()
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(text.encode())
-    new.chmod(path.stat().st_mode)
-    new.replace(path)

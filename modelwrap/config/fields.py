@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,7 +28,9 @@ from modelwrap.config.credentials import (
     to_secret,
 )
 from modelwrap.config.transport import check_client, check_verify
+from modelwrap.errors import ConfigError
 from modelwrap.jsonc import Path, holds_secret
+from modelwrap.paths import at_home
 from modelwrap.secrets import Secret, without_credentials
 from modelwrap.wire.http import Connection, Timeouts
 
@@ -62,9 +63,13 @@ def _trust(value: object) -> bool | str:
         raise mistake("must be true, false or the path of a file of certificates")
     if value.lower() in ("true", "false"):
         return value.lower() == "true"
-    if not FilePath(value).expanduser().is_file():
+    try:
+        file = at_home(value)
+    except ConfigError as error:
+        raise mistake(str(error)) from None
+    if not file.is_file():
         raise mistake(f"there is no file {value}")
-    return str(FilePath(value).expanduser())
+    return str(file)
 
 
 def _proxy(value: object) -> Secret | Literal[False] | None:

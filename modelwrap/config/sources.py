@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from modelwrap.config.problems import Problems
 from modelwrap.errors import ConfigError
 from modelwrap.jsonc import Document, Path, Position, parse
+from modelwrap.paths import at_home
 from modelwrap.suggestions import nearest
 
 ModelConfigs: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | list[Any] | tuple[Any, ...] | None"
@@ -116,14 +117,12 @@ def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
 
 
 def _files(given: str | bytes) -> list[FilePath]:
-    if not isinstance(given, str) or "\0" in given:
-        raise ConfigError("model_configs: a path must be text without NUL characters")
     if not given:
         # It would be read as the working folder.
         raise ConfigError("model_configs: the path is empty")
-    if given.lstrip()[:1] in ("{", "["):
+    if isinstance(given, str) and given.lstrip()[:1] in ("{", "["):
         raise ConfigError("model_configs: this is JSON, not the path of a file; give json.loads(…) of it")
-    path = _at_home(given)
+    path = at_home(given)
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.glob("*.json") if not file.name.startswith(".") and not _is_schema(file))
@@ -135,13 +134,6 @@ def _files(given: str | bytes) -> list[FilePath]:
 def _is_schema(file: FilePath) -> bool:
     """Tell the schema of configs, which may lie beside them for editors."""
     return file.name.endswith(".schema.json")
-
-
-def _at_home(path: str) -> FilePath:
-    try:
-        return FilePath(path).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _content(file: FilePath) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, Self, cast, overload
 
 from modelwrap import runtime as runtimes
 from modelwrap.errors import CallError
@@ -111,6 +111,10 @@ class Model(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Whoever copies an agent means what it has said, not its model's connections or weights.
+        return self
 
     def _streams(self, asked: bool | None) -> bool:
         return self.streams_by_default if asked is None else asked

@@ -11,6 +11,7 @@ from typing import Self
 
 from modelwrap import runtime
 from modelwrap.errors import ConfigError
+from modelwrap.paths import at_home, beside, replace_file
 from modelwrap.runtime.tape import Player, Recorder
 from modelwrap.testing.session import Session
 from modelwrap.types import JSON
@@ -30,7 +31,7 @@ class record(Session[Path]):  # noqa: N801 - read as a verb: with record(path)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path = at_home(path)
         self._recorder = Recorder()
 
     def anew(self) -> Self:
@@ -49,7 +50,7 @@ class record(Session[Path]):  # noqa: N801 - read as a verb: with record(path)
         text = _written(interactions)
         if self._recorder.scrubber().holds_secret(text):
             raise ConfigError(f"{self.path}: not written, because a credential would still stand in it")
-        _replace(self.path, text)
+        replace_file(self.path, text)
 
 
 class replay(Session[Path]):  # noqa: N801 - read as a verb: with replay(path)
@@ -64,7 +65,7 @@ class replay(Session[Path]):  # noqa: N801 - read as a verb: with replay(path)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path = at_home(path)
         self._player = Player(())
 
     def anew(self) -> Self:
@@ -108,30 +109,13 @@ def _check_writable(path: Path) -> None:
     """Find out before the requests are paid for."""
     if path.is_dir():
         raise ConfigError(f"{path}: a recording is one file, and this is a folder")
-    temporary = _temporary(path)
+    temporary = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one whole."""
-    temporary = _temporary(path)
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Player:

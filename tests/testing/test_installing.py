@@ -54,6 +54,20 @@ def test_fakes_of_one_name_nest_and_those_of_others_stay() -> None:
     assert texts == ["outer", "other"]
 
 
+def test_fakes_of_one_name_may_end_in_any_order() -> None:
+    first, second = use_fake("gpt", "first"), use_fake("gpt", "second")
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    left = modelwrap.get_model("gpt")("Hi").text
+    second.__exit__(None, None, None)
+
+    assert left == "second"
+    with pytest.raises(UnknownModel):
+        modelwrap.get_model("gpt")
+
+
 def test_functions_of_both_colours_are_decorated() -> None:
     @use_fake("gpt", ["Hello"])
     def plain() -> str:
@@ -75,3 +89,11 @@ def test_a_fake_is_named_like_any_model_and_has_no_config() -> None:
             models.config("worker")
 
         assert repr(models) == "<Models 'worker'>"
+
+
+def test_of_a_fake_alone_there_is_no_config() -> None:
+    with use_fake("gpt", "Hello"):
+        models = modelwrap.init()
+
+        with pytest.raises(UnknownModel, match="^'gpt' is a stand-in, which has no config$"):
+            models.config("gpt")
