@@ -42,7 +42,10 @@ def look_up(host: str, port: int) -> Future[list[str]]:
     if known_already is not None:
         _asked.pop(key).set_result(known_already)
     else:
-        threading.Thread(target=_resolve, args=(key, asked), name="modelwrap-resolver", daemon=True).start()
+        try:
+            threading.Thread(target=_resolve, args=(key, asked), name="modelwrap-resolver", daemon=True).start()
+        except RuntimeError as error:
+            _asked.pop(key).set_exception(socket.gaierror(socket.EAI_AGAIN, str(error)))
     return asked
 
 

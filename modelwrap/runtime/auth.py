@@ -86,8 +86,11 @@ class Credential:
             coming: Future[Secret] = Future()
             # Many wait for it, and none of them may cancel it.
             coming.set_running_or_notify_cancel()
+            try:
+                threading.Thread(target=self._work, args=(coming,), name="modelwrap-credential", daemon=True).start()
+            except RuntimeError as error:
+                raise CredentialError(f"no token: {error}", sent=False) from None
             self._coming = os.getpid(), coming
-            threading.Thread(target=self._work, args=(coming,), name="modelwrap-credential", daemon=True).start()
         return self._coming[1]
 
     def _work(self, coming: Future[Secret]) -> None:

@@ -17,7 +17,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 # Some three weeks, in seconds: more is a number too large for the system calls that wait.
-_LONGEST_OPERATION = 2_000_000.0
+_LONGEST = 2_000_000.0
 
 
 class Deadline:
@@ -27,8 +27,8 @@ class Deadline:
 
     def __init__(self, total: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.total = total
-        self.at = clock() + total
+        self.total = min(total, _LONGEST)
+        self.at = clock() + self.total
 
     def now(self) -> float:
         return self._clock()
@@ -73,7 +73,7 @@ class Limit(float):
 
     def left(self) -> float:
         passed = 0.0 if self.begun is None else self.deadline.now() - self.begun
-        return min(self.seconds - passed, self.deadline.remaining(), _LONGEST_OPERATION)
+        return min(self.seconds - passed, self.deadline.remaining())
 
     def change(self, seconds: float, name: str) -> None:
         self.seconds = seconds

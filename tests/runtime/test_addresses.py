@@ -93,3 +93,24 @@ def test_a_resolver_that_does_not_answer_holds_nobody(colour: Colour, monkeypatc
         colour.run(runtime.send(request, Deadline(5, runtime.now)))
 
     resolver.may_answer.set()
+
+
+def test_a_name_for_which_there_was_no_thread_is_asked_for_anew(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(monkeypatch, ["192.0.2.1"])
+    resolver.may_answer.set()
+    runtime = colour.runtime()
+
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(
+            ConnectionFailed, match="the host's name cannot be resolved: can't start new thread"
+        ) as caught:
+            colour.run(runtime.send(HttpRequest("POST", "http://name.test/"), Deadline(5, runtime.now)))
+
+    assert (caught.value.retryable, caught.value.sent) == (True, False)
+    assert look_up("name.test", 80).result(5) == ["192.0.2.1"]

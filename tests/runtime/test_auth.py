@@ -210,3 +210,17 @@ def test_a_forked_child_fetches_its_own() -> None:
     settled(credential)
 
     assert code == 0
+
+
+def test_a_token_for_which_there_was_no_thread_is_fetched_for_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    credential = Credential(Login())
+
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(CredentialError, match="no token: can't start new thread"):
+            run_sync(ask(credential, Blocking()))
+
+    assert run_sync(ask(credential, Blocking())) == "token-1"

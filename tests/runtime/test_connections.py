@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import socket
 import ssl
 import threading
@@ -260,6 +261,14 @@ def test_waits_for_what_another_thread_answers(colour: Colour) -> None:
     threading.Timer(0.02, future.set_result, [7]).start()
 
     assert colour.run(runtime.wait(future, Deadline(5, runtime.now))) == 7
+
+
+def test_waits_without_end_where_the_caller_sets_none(colour: Colour) -> None:
+    future: Future[int] = Future()
+    runtime = colour.runtime()
+    threading.Timer(0.02, future.set_result, [7]).start()
+
+    assert colour.run(runtime.wait(future, Deadline(math.inf, runtime.now))) == 7
 
 
 def test_waits_no_longer_than_the_deadline_and_takes_the_question_back(colour: Colour) -> None:
