@@ -510,6 +510,34 @@ def test_other_mistakes_go_before_keys_that_are_missing(
     assert "modle" in shown.err
 
 
+def test_a_model_that_takes_no_call_is_told_beside_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claude = {"config_name": "claude", "model_type": "claude", "model": "claude-opus-5", "api_key": KEY}
+    write(here / "modelwrap.json", {**claude, "generate_args": {"seed": 1}}, entry(None))
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+    checked = capsys.readouterr().out.splitlines()
+    assert cli.main(["check", "river"]) == cli.OK
+    capsys.readouterr()
+    assert cli.main(["models", "--json"]) == cli.OK
+    listed = json.loads(capsys.readouterr().out)
+
+    assert [line.split()[0] for line in checked] == ["claude", "river"]
+    assert "UnsupportedParameter: claude (https://api.anthropic.com): seed: Claude has no seed" in checked[0]
+    assert [(one["endpoint"] is None, bool(one["lacks"])) for one in listed] == [(True, True), (False, False)]
+
+
+@pytest.mark.parametrize("command", ["chat", "explain"])
+@pytest.mark.parametrize("given", ["self=1", "messages=[]", "stream=true"])
+def test_what_is_no_parameter_of_the_api_is_a_wrong_command_line(
+    config: Path, command: str, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "Hi", "-p", given])
+
+    assert ended.value.code == cli.USAGE
+    assert "none of the API's parameters" in capsys.readouterr().err
+
+
 def test_check_live_shows_what_it_knows_when_it_is_stopped(
     here: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -613,7 +641,7 @@ def test_models_lists_names_or_json(config: Path, server: Loopback, capsys: pyte
     assert cli.main(["models", "--json"]) == cli.OK
     endpoint = f"{server.base_url}/chat/completions"
     assert json.loads(capsys.readouterr().out) == [
-        {"name": "river", "model_type": "openai", "model": "test-model", "endpoint": endpoint}
+        {"name": "river", "model_type": "openai", "model": "test-model", "endpoint": endpoint, "lacks": None}
     ]
 
 

@@ -9,6 +9,13 @@ from typing import Any
 
 from modelwrap.cli.exits import UsageError
 
+# What the program itself says in each call.
+_NO_PARAMETERS = {
+    "self": "",
+    "messages": "; the prompt stands behind the name, or comes from stdin",
+    "stream": "; chat streams where it can, and explain has --stream",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -48,6 +55,8 @@ def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    if name in _NO_PARAMETERS:
+        raise argparse.ArgumentTypeError(f"{name} is none of the API's parameters{_NO_PARAMETERS[name]}")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from modelwrap.cli.configs import Configured
 from modelwrap.cli.exits import CONFIG_WRONG, OK, code_of
-from modelwrap.cli.printing import Row, print_cells, rows
+from modelwrap.cli.printing import Row, in_one_line, print_cells, rows
 from modelwrap.errors import ModelwrapError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 SUMMARY = "read and validate the config, without any request"
 
 _SMALL_QUESTION = "Reply with OK."
-_LONGEST_OUTCOME = 200
 _SECONDS = len("600.0 s")
 _NOT_HERE = "not called: its weights are not here; name it to fetch them"
 
@@ -35,33 +34,31 @@ def run(options: argparse.Namespace) -> int:
     with Configured.of(options) as configured:
         for name in options.names:
             configured.check_name(name)
-        models = configured.models
-        wanted = options.names or configured.names
-        lacking = [one for one in configured.unready if one.name in wanted]
-        table = [row for row in rows(configured) if row.name in wanted]
-        table += [Row(one.name, one.model_type, one.model, one.problems.lacks) for one in lacking]
+        table = [row for row in rows(configured) if row.name in (options.names or configured.names)]
 
-        def ask(name: str) -> _Outcome | None:
-            if name not in models:
-                return None
+        def ask(row: Row) -> _Outcome:
+            model = configured.models[row.name]
             # Gigabytes are fetched for those only that somebody names.
-            may_fetch = name in options.names or getattr(models[name], "is_here", True)
-            return _outcome_of(models[name]) if may_fetch else (("-", _NOT_HERE), OK)
+            may_fetch = row.name in options.names or getattr(model, "is_here", True)
+            return _outcome_of(model) if may_fetch else (("-", _NOT_HERE), OK)
 
-        return max(CONFIG_WRONG if lacking else OK, _print_rows(table, ask if options.live else None))
+        worst = max(CONFIG_WRONG if row.lacks else OK for row in table)
+        return max(worst, _print_rows(table, ask if options.live else None))
 
 
-def _print_rows(table: list[Row], ask: Callable[[str], _Outcome | None] | None) -> int:
+def _print_rows(table: list[Row], ask: Callable[[Row], _Outcome] | None) -> int:
     """Print a line a model, each as soon as it is known; what the worst of the answers means is the exit code."""
-    widths = [max(map(len, column)) for column in zip(*(row.cells for row in table), strict=True)]
+    # Nothing stands behind what a model lacks, which may be long.
+    aligned = [(*row.cells[:-1], "") if row.lacks else row.cells for row in table]
+    widths = [max(map(len, column)) for column in zip(*aligned, strict=True)]
     worst = OK
     for row in table:
-        outcome = ask(row.name) if ask else None
-        if outcome is None:
+        if ask is None or row.lacks:
             print_cells(row.cells, widths)
         else:
-            print_cells((*row.cells, *outcome[0]), (*widths, _SECONDS, 0))
-            worst = max(worst, outcome[1])
+            outcome, code = ask(row)
+            print_cells((*row.cells, *outcome), (*widths, _SECONDS, 0))
+            worst = max(worst, code)
     return worst
 
 
@@ -71,9 +68,7 @@ def _outcome_of(model: Model) -> _Outcome:
     try:
         reply = model(_SMALL_QUESTION, stream=False)
     except ModelwrapError as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        cut = f"{said[:_LONGEST_OUTCOME]}…" if len(said) > _LONGEST_OUTCOME else said
-        return (_seconds_since(started), cut), code_of(error)
+        return (_seconds_since(started), in_one_line(error)), code_of(error)
     tokens = f", {reply.meta.usage.total} tokens" if reply.meta.usage else ""
     return (_seconds_since(started), f"ok{tokens}"), OK
 

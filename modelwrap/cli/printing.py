@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from modelwrap.cli.configs import Configured
+from modelwrap.errors import CallError, ModelwrapError
 
 if TYPE_CHECKING:
     from modelwrap.models.base import Model
+
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +23,31 @@ class Row:
     model_type: str
     model: str
     endpoint: str | None
+    lacks: str | None = None
+    """Why it cannot be called, where it cannot."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return (self.name, self.model_type, self.model, self.endpoint or "")
+        return (self.name, self.model_type, self.model, self.lacks or self.endpoint or "")
 
 
-def rows(configured: Configured) -> list[Row]:
-    """Give a row for each model that is ready."""
-    models = configured.models
-    return [
-        Row(name, models.config(name).model_type, models.config(name).model, _endpoint(model))
-        for name, model in models.items()
-    ]
+def rows(configured: Configured) -> Iterator[Row]:
+    """Give a row for each model of the config; those that lack something come last."""
+    for name, model in configured.models.items():
+        config = configured.models.config(name)
+        try:
+            yield Row(name, config.model_type, config.model, _endpoint(model))
+        except CallError as error:
+            # What the config asks of every call is more than the model takes.
+            yield Row(name, config.model_type, config.model, None, in_one_line(error))
+    for one in configured.unready:
+        yield Row(one.name, one.model_type, one.model, None, one.problems.lacks)
+
+
+def in_one_line(error: ModelwrapError) -> str:
+    """Give an error's class and words for a cell of a table."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said[:_LONGEST]}…" if len(said) > _LONGEST else said
 
 
 def print_cells(cells: Sequence[str], widths: Sequence[int]) -> None:
