@@ -67,6 +67,7 @@ class Decoder:
 
     def join(self, row: Row) -> None:
         """Take a row in, to be computed from the next step on."""
+        row.begin(self._computing.opening if self._computing.has_encoder else row.prompt)
         self._rows[row.number] = row
         self._waiting.append(row)
 

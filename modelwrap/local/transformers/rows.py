@@ -28,8 +28,9 @@ class Row:
     """The tokens of the answer so far; those that are here at the start were made elsewhere."""
     picker: Picker = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.picker = Picker(self.sampling, self.prompt, self.made, self.constraint)
+    def begin(self, before: Sequence[int]) -> None:
+        """Get ready to be computed; `before` are the tokens that stand in front of its answer."""
+        self.picker = Picker(self.sampling, before, self.made, self.constraint)
 
     @property
     def tokens(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    """Divides the scores of whatever stood in the prompt or the answer."""
+    """Divides the scores of whatever stood in the prompt or the answer; what an encoder reads is no such prompt."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
@@ -69,7 +70,8 @@ class Picker:
     ) -> None:
         self._sampling = sampling
         self._constraint = constraint
-        self._random = random.Random(sampling.seed)
+        # The generator would take a seed below 0 for the same one above it.
+        self._random = random.Random(None if sampling.seed is None else sampling.seed % 2**64)
         self._counts = Counter[int]()
         self._seen = set(prompt) if sampling.repetition_penalty != 1 else set[int]()
         self.plain = sampling.plain and constraint is None
@@ -124,7 +126,11 @@ class Picker:
         """
         tokens, probabilities = self._candidates(scores / self._sampling.temperature)
         sums = probabilities.double().cumsum(0)
-        place = int(torch.searchsorted(sums, self._random.random() * float(sums[-1]), right=True))
+        chance, whole = self._random.random(), float(sums[-1])
+        if not math.isfinite(whole):
+            # Infinite scores, or those that a temperature next to nothing makes so, leave the highest only.
+            return int(scores.argmax())
+        place = int(torch.searchsorted(sums, chance * whole, right=True))
         place = min(place, len(sums) - 1)
         return place if tokens is None else int(tokens[place])
 

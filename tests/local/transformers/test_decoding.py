@@ -128,7 +128,7 @@ def prompts(count: int, *, seed: int = 5) -> list[list[int]]:
     return [[chance.randrange(5, VOCABULARY) for _ in range(chance.randrange(1, 30))] for _ in range(count)]
 
 
-def alone(model: Any, prompt: Sequence[int], most: int) -> list[int]:
+def alone(model: Any, prompt: Sequence[int], most: int, **named: Any) -> list[int]:
     """Give what the library makes of one prompt."""
     found = model.generate(
         torch.tensor([prompt]),
@@ -141,6 +141,7 @@ def alone(model: Any, prompt: Sequence[int], most: int) -> list[int]:
         return_dict_in_generate=True,
         # An end is a token like others here.
         eos_token_id=VOCABULARY * 9,
+        **named,
     )
     tokens: list[int] = found.sequences[0, -most:].tolist()
     # Where two tokens are as good as equal, rounding decides, and everything behind is another answer.
@@ -180,6 +181,18 @@ def test_rows_of_any_age_get_the_tokens_that_each_gets_alone(kind: str, every: i
     expected = [alone(model, prompt, 12) for prompt in asked]
     assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
     assert sum(map(len, expected)) > 60, "the random model is too often in doubt to show anything"
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5", "bart"])
+def test_a_penalty_is_of_what_the_library_takes_it_to_be(kind: str) -> None:
+    model, asked = MODELS[kind](), prompts(6)
+
+    rows = [Row(number, prompt, Sampling(repetition_penalty=1.3)) for number, prompt in enumerate(asked)]
+    got = answers(Decoder(model, batch_size=6), rows, 12)
+
+    expected = [alone(model, prompt, 12, repetition_penalty=1.3) for prompt in asked]
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+    assert sum(map(len, expected)) > 40
 
 
 def test_what_ages_rows_can_have_together_depends_on_the_kind_of_model() -> None:
