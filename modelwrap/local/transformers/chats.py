@@ -106,7 +106,12 @@ class Chats:
         asked = chat.asked
         ends, stops = (self.ends, self._stops) if asked.ends else (frozenset[int](), ())
         stops = (*asked.stops, *stops)
-        text, watch = self._text(chat, stops, before if chat.prompt.goes_on else (), streams)
+        goes_on = chat.prompt.goes_on
+        detokenizer = self._detokenizer(chat, stops, before if goes_on else ())
+        logprobs = None
+        if asked.sampling.logprobs is not None and self.vocabulary and detokenizer:
+            logprobs = Logprobs(self.vocabulary, detokenizer.hidden, begins=not goes_on)
+        text, watch = self._text(chat, stops, detokenizer, streams)
         return Answer(
             chat.number,
             self.parts.model_name,
@@ -115,30 +120,38 @@ class Chats:
             text,
             chat.shape.reader,
             watch=watch,
-            logprobs=Logprobs(self.vocabulary) if asked.sampling.logprobs is not None and self.vocabulary else None,
+            logprobs=logprobs,
             streams=streams,
             tells_usage=asked.tells_usage,
             only_one_call=asked.one_call,
         )
 
+    def _skips_special(self, chat: Chat) -> bool:
+        asked = chat.asked.skip_special
+        if asked is not None:
+            return asked
+        return bool(self.parts.decode_kwargs.get("skip_special_tokens", True)) and chat.shape.skips_special
+
+    def _detokenizer(self, chat: Chat, stops: Sequence[str], before: Sequence[int]) -> Detokenizer | None:
+        if self.vocabulary is None:
+            return None
+        # A stop that is a special token has to be seen to be found, and is not told then.
+        marks = (self.vocabulary.id_of(mark) for mark in (*chat.shape.reader.marks, *stops))
+        shown = [mark for mark in marks if mark is not None]
+        return Detokenizer(self.vocabulary, skip_special=self._skips_special(chat), shown=shown, before=before)
+
     def _text(
-        self, chat: Chat, stops: tuple[str, ...], before: Sequence[int], streams: bool
+        self, chat: Chat, stops: Sequence[str], detokenizer: Detokenizer | None, streams: bool
     ) -> tuple[Text, Text | None]:
         """Give what makes the text, and what watches for stops where that makes it in the end only."""
         named = self.parts.decode_kwargs
-        skip = chat.asked.skip_special
-        if skip is None:
-            skip = bool(named.get("skip_special_tokens", True)) and chat.shape.skips_special
         decode = self.parts.decode
-        if self.vocabulary is None:
+        if detokenizer is None:
             assert decode is not None
             return HookedText(partial(decoded, decode, named)), None
-        marks = (self.vocabulary.id_of(mark) for mark in chat.shape.reader.marks)
-        shown = [mark for mark in marks if mark is not None]
-        detokenizer = Detokenizer(self.vocabulary, skip_special=skip, shown=shown, before=before)
         if decode is not None or named.keys() - {"skip_special_tokens"}:
             decode = decode or self.parts.tokenizer.decode
-            named = {**taken(decode, {"skip_special_tokens": skip}), **named}
+            named = {**taken(decode, {"skip_special_tokens": self._skips_special(chat)}), **named}
             return HookedText(partial(decoded, decode, named)), detokenizer if stops else None
         if streams or stops or chat.asked.sampling.logprobs is not None:
             return detokenizer, None

@@ -14,6 +14,8 @@ from modelwrap.types import JSON
 
 # Where white space is free, small models write nothing else.
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# What `true` says in the words of an object, which alone the layout can be laid over.
+_ANYTHING: JSON = {}
 
 
 class Constraint:
@@ -73,7 +75,8 @@ class Grammars:
     def json_schema(self, schema: JSON) -> Constraint:
         """Bind an answer to a schema; `true` and `{}` take any JSON."""
         try:
-            text = self._package.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_LAYOUT)
+            written = json.dumps(_ANYTHING if schema is True else schema)
+            text = self._package.LLMatcher.grammar_from_json_schema(written, overrides=_LAYOUT)
         except ValueError as error:
             raise _unreadable(error) from None
         return self._constraint(text)

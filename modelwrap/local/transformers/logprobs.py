@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 from modelwrap.local.transformers.text import Vocabulary
@@ -15,10 +16,15 @@ _NEVER = -9999.0
 
 
 class Logprobs:
-    """Hold back what is known of each token until its text is told."""
+    """Hold back what is known of each token until its text is told.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    Tokens in `hidden` add no bytes to the text. `begins` says that the first begins a text.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, hidden: Collection[int] = (), *, begins: bool = False) -> None:
         self._vocabulary = vocabulary
+        self._hidden = hidden
+        self._begins = begins
         self._held: deque[tuple[int, dict[str, Any]]] = deque()
 
     def note(self, number: int, logprob: Logprob, place: int) -> None:
@@ -26,6 +32,7 @@ class Logprobs:
         own, others = logprob
         top = [self._entry(other, value) for other, value in others]
         self._held.append((place, {**self._entry(number, own), "top_logprobs": top}))
+        self._begins = self._begins and number in self._hidden
 
     def told(self, place: int | None) -> list[dict[str, Any]]:
         """Give the tokens that begin before a place, or all that are left."""
@@ -35,6 +42,7 @@ class Logprobs:
         return told
 
     def _entry(self, number: int, logprob: float) -> dict[str, Any]:
-        written = self._vocabulary.bytes_of(number)
-        text = written.decode("utf-8", "replace")
-        return {"token": text, "logprob": max(logprob, _NEVER), "bytes": list(written)}
+        bytes_of = self._vocabulary.first_bytes_of if self._begins else self._vocabulary.bytes_of
+        written = bytes_of(number)
+        added = [] if number in self._hidden else list(written)
+        return {"token": written.decode("utf-8", "replace"), "logprob": max(logprob, _NEVER), "bytes": added}

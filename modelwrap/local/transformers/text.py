@@ -33,6 +33,8 @@ class Vocabulary:
         self.is_byte_level = type(decoder).__name__ == "ByteLevel"
         """Whether a text is nothing but the bytes of its tokens."""
         self._is_metaspace = "▁" in repr(decoder)
+        self._begins: tuple[list[int], str] | None = None
+        """A token and its text, to put others behind."""
         self._bytes: dict[int, bytes] = {}
 
     def text_of(self, ids: Sequence[int]) -> str:
@@ -48,6 +50,12 @@ class Vocabulary:
         if known is None:
             known = self._bytes[number] = self._read_bytes(number)
         return known
+
+    def first_bytes_of(self, number: int) -> bytes:
+        """Give what a token adds where it begins a text, for some tokenizers drop the space there."""
+        if self.is_byte_level or number in self._added or _BYTE.fullmatch(self._piece_of(number)):
+            return self.bytes_of(number)
+        return self.text_of([number]).encode()
 
     def id_of(self, text: str) -> int | None:
         """Give the token that a mark is, where it is one."""
@@ -69,7 +77,17 @@ class Vocabulary:
             return bytes([int(byte[1], 16)])
         if self._is_metaspace:
             return piece.replace("▁", " ").encode()
-        return self.text_of([number]).encode()
+        before, text = self._behind()
+        added = self.text_of([*before, number])
+        return (added[len(text) :] if added.startswith(text) else self.text_of([number])).encode()
+
+    def _behind(self) -> tuple[list[int], str]:
+        if self._begins is None:
+            ordinary = (number for number in range(len(self.tokenizer)) if number not in self.specials)
+            first = next((number for number in ordinary if self.text_of([number]).isalnum()), None)
+            before = [] if first is None else [first]
+            self._begins = before, self.text_of(before) if before else ""
+        return self._begins
 
     def _piece_of(self, number: int) -> str:
         # There are models with more numbers than their tokenizer has tokens, and tokenizers whose tokens are bytes.
@@ -105,17 +123,17 @@ class Detokenizer:
         before: Sequence[int] = (),
     ) -> None:
         self._vocabulary = vocabulary
-        self._hidden = vocabulary.specials - frozenset(shown) if skip_special else frozenset()
+        self.hidden: frozenset[int] = vocabulary.specials - frozenset(shown) if skip_special else frozenset()
         self._bytes = _utf8(errors="replace") if vocabulary.is_byte_level else None
         self._ids: list[int] = []
         self._read = 0
         self._read_text = ""
         if self._bytes is None:
-            self._keep([number for number in before[-_LONGEST_WAIT:] if number not in self._hidden])
+            self._keep([number for number in before[-_LONGEST_WAIT:] if number not in self.hidden])
 
     def feed(self, number: int) -> str:
         """Give what this token and those held back before it add to the text."""
-        if number in self._hidden:
+        if number in self.hidden:
             return ""
         if self._bytes is not None:
             return self._bytes.decode(self._vocabulary.bytes_of(number))
@@ -133,7 +151,7 @@ class Detokenizer:
 
     def whole(self, numbers: Iterable[int]) -> str:
         """Give the text of all tokens at once."""
-        numbers = [number for number in numbers if number not in self._hidden]
+        numbers = [number for number in numbers if number not in self.hidden]
         if self._bytes is not None:
             return self._bytes.decode(b"".join(map(self._vocabulary.bytes_of, numbers)), final=True)
         self._ids += numbers

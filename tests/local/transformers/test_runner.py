@@ -185,6 +185,19 @@ def test_no_stop_is_ever_shown(stream: bool, length: int) -> None:
     assert reply.usage.completion_tokens < 12 or text.endswith(stop)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("decode", [None, lambda tokens, **named: llama()[1].decode(tokens, **named)])
+def test_a_stop_that_is_a_special_token_is_found_and_not_shown(stream: bool, decode: Any) -> None:
+    shown = llama()[1].convert_tokens_to_ids("<|im_start|>")
+    chat = job(logit_bias={str(shown): 100}, stop="<|im_start|>", stream=stream)
+
+    events = run(runner(decode=decode), chat)[1]
+
+    reply = reply_of(events)
+    assert (reply.text, reply.choices[0].finish_reason) == ("", "stop")
+    assert tokens_of(events) == [shown]
+
+
 def test_the_end_of_the_context_ends_an_answer() -> None:
     prompt = len(llama()[1].apply_chat_template(HELLO, add_generation_prompt=True)["input_ids"])
 
@@ -323,6 +336,16 @@ def test_an_answer_keeps_to_a_schema(stream: bool) -> None:
 
     assert list(json.loads(reply.text)) == ["city"]
     assert reply.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("schema", [True, {}])
+def test_an_answer_to_which_a_schema_says_nothing_is_any_json(schema: Any) -> None:
+    bound = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
+
+    reply = answer(runner(), response_format=bound, max_tokens=100, temperature=1, seed=3)
+
+    assert reply.choices[0].finish_reason == "stop"
+    json.loads(reply.text)
 
 
 def test_an_answer_keeps_to_a_regular_expression() -> None:

@@ -131,6 +131,21 @@ def test_probabilities_are_told_of_what_is_said(tokens: list[int], stops: list[s
     assert b"".join(bytes(entry["bytes"]) for entry in entries).decode("utf-8", "replace").startswith(text_of(whole))
 
 
+@pytest.mark.parametrize("kind, text", [("byte_fallback", "The dog"), ("metaspace", "The dog"), ("words", "The dog")])
+def test_the_first_token_has_no_space_that_the_text_has_not(kind: str, text: str) -> None:
+    tokenizer = KINDS[kind]()
+    vocabulary = Vocabulary(tokenizer)
+    hidden = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    known = Logprobs(vocabulary, Detokenizer(vocabulary).hidden, begins=True)
+
+    for token in [hidden, *tokenizer.encode(text, add_special_tokens=False), hidden]:
+        known.note(token, (-1.0, ((hidden, -1.0),)), 0)
+
+    entries = known.told(None)
+    assert b"".join(bytes(entry["bytes"]) for entry in entries) == text.encode()
+    assert entries[-1]["token"] == entries[0]["top_logprobs"][0]["token"] == "<|im_end|>"
+
+
 def test_only_the_first_call_is_told_where_one_is_wanted() -> None:
     vocabulary = Vocabulary(KINDS["byte_level"]())
     text = '<tool_call>{"name": "a"}</tool_call><tool_call>{"name": "b"}</tool_call>'

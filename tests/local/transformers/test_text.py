@@ -114,6 +114,27 @@ def test_the_bytes_of_tokens_are_the_bytes_of_their_text(kind: str, begins: str,
     assert joined.decode() == begins + text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_the_bytes_of_the_tokens_of_an_answer_are_those_of_its_text(kind: str, data: st.DataObject) -> None:
+    tokenizer = KINDS[kind]()
+    vocabulary = Vocabulary(tokenizer)
+    pieces_of_bytes = {f"<0x{byte:02X}>" for byte in range(256)}
+    # Single bytes that make no character become another one in the text.
+    ordinary = [
+        number
+        for number in range(len(tokenizer))
+        if number not in vocabulary.specials and tokenizer.convert_ids_to_tokens(number) not in pieces_of_bytes
+    ]
+    first, *rest = ids = data.draw(st.lists(st.sampled_from(ordinary), min_size=1, max_size=20))
+
+    joined = vocabulary.first_bytes_of(first) + b"".join(map(vocabulary.bytes_of, rest))
+
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert joined.decode("utf-8", "replace") == text
+
+
 def test_a_mark_is_found_where_it_is_a_token() -> None:
     tokenizer = byte_level()
     vocabulary = Vocabulary(tokenizer)
