@@ -231,7 +231,7 @@ class ServerFailed(CallError):
 
 
 class TimedOut(CallError):
-    """A limit of time passed (`limit` is `connect`, `first_token`, `idle` or `total`), or one of the server's (408)."""
+    """A limit of time passed: `limit` is `connect`, `first_token`, `idle`, `total`, or the server's own, `provider`."""
 
     retryable = True
 

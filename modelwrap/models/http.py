@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
 from modelwrap.config import ModelConfig
-from modelwrap.errors import AuthenticationFailed, BadRequest, CallError, ModelwrapWarning, ResponseTooLarge
+from modelwrap.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    CallError,
+    ModelwrapWarning,
+    NotFound,
+    ResponseTooLarge,
+    TLSFailed,
+)
 from modelwrap.models.attempts import Attempted, Opened
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
     from modelwrap.models.carrier import Carrier
 
 logger = logging.getLogger("modelwrap")
+
+_UNKNOWN_ISSUER = re.compile("issuer|self-?signed", re.IGNORECASE)
 
 # One lesson about the token limit's name, one about usage on streams.
 _MOST_LESSONS = 2
@@ -271,8 +283,18 @@ class _Sent(Attempted):
         self.refused_here = isinstance(error, BadRequest) and not error.sent
         tokens = model.credential.known if model.credential is not None else ()
         error.scrub(Scrubber((*self._request.secrets, *self.secrets, *tokens)))
-        if model.placeholders and isinstance(error, AuthenticationFailed):
-            error.message += f" (in the config, {', '.join(model.placeholders)} holds a placeholder, not a key)"
+        error.message += self._hint(error)
+
+    def _hint(self, error: CallError) -> str:
+        """Say what the caller can do, where the config can be what is wrong."""
+        model = self._model
+        if isinstance(error, AuthenticationFailed) and model.placeholders:
+            return f" (in the config, {', '.join(model.placeholders)} holds a placeholder, not a key)"
+        if isinstance(error, NotFound) and "model" not in error.message.lower() and model.model not in error.message:
+            return f" (is the base URL right? asked was {urlsplit(self._request.url).path})"
+        if isinstance(error, TLSFailed) and _UNKNOWN_ISSUER.search(error.message):
+            return " (verify in client_args may name a file with the certificate to trust)"
+        return ""
 
 
 class _Asking:

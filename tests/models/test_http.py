@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 import modelwrap
-from modelwrap.errors import AuthenticationFailed, BadRequest, ConfigError, RateLimited, TimedOut
+from modelwrap.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConfigError,
+    NotFound,
+    RateLimited,
+    TimedOut,
+    TLSFailed,
+)
+from modelwrap.testing import FaultServer
 from tests.colours import Colour
 from tests.loopback import Answer, Asked, Loopback, chat_answer, error_answer, stream_answer
 
@@ -162,3 +171,44 @@ def test_a_limit_may_be_larger_than_a_socket_can_take(
     limits = dict.fromkeys(["connect", "first_token", "idle", "total"], seconds)
 
     assert colour.call(model, timeout=limits).text == "Hello"
+
+
+def test_a_path_that_is_not_there_is_named(colour: Colour, server: Loopback) -> None:
+    server.script(error_answer(404, "Not Found"))
+    entry = {"config_name": "m", "model_type": "openai", "model": "qwen", "api_key": KEY}
+    model = modelwrap.load({**entry, "client_args": {"base_url": f"{server.base_url}/v1"}})["m"]
+
+    with pytest.raises(NotFound) as caught:
+        colour.call(model)
+
+    assert caught.value.message == "Not Found (is the base URL right? asked was /v1/v1/chat/completions)"
+
+
+@pytest.mark.parametrize("message", ["The model 'qwen' does not exist.", "qwen is not served here"])
+def test_a_model_that_is_not_there_is_no_matter_of_the_path(server: Loopback, message: str) -> None:
+    server.script(error_answer(404, message))
+    entry = {"config_name": "m", "model_type": "openai", "model": "qwen", "api_key": KEY}
+    model = modelwrap.load({**entry, "client_args": {"base_url": server.base_url}})["m"]
+
+    with pytest.raises(NotFound) as caught:
+        model("Hi")
+
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    "fault, hinted", [("self_signed_certificate", True), ("certificate_of_another_host", False), ("old_tls", False)]
+)
+def test_a_certificate_that_nobody_known_signed_is_answered_with_where_to_name_it(
+    colour: Colour, fault: str, hinted: bool
+) -> None:
+    with FaultServer() as server:
+        args = {"base_url": server.url(fault), "max_retries": 0}
+        if not hinted:
+            args["verify"] = server.authority
+        model = modelwrap.load({"config_name": "m", "model_type": "openai", "client_args": args})["m"]
+
+        with pytest.raises(TLSFailed) as caught:
+            colour.call(model)
+
+    assert ("verify in client_args may name a file" in caught.value.message) == hinted
