@@ -195,7 +195,9 @@ def test_what_a_document_shows_works(
 
 @pytest.mark.parametrize(
     "document",
-    sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "examples/README.md"],
+    sorted(ROOT.glob("*.md"))
+    + sorted((ROOT / "docs").rglob("*.md"))
+    + [ROOT / "examples/README.md", ROOT / "model_configs/README.md"],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_links_lead_somewhere(document: Path) -> None:

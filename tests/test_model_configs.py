@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -28,6 +29,12 @@ IN_PROCESS = ("llama_cpp", "transformers", "transformers_embedding")
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
+
+
+def test_each_file_is_listed() -> None:
+    page = (GALLERY / "README.md").read_text("utf-8")
+
+    assert set(re.findall(r"\]\((\w+\.json)\)", page)) == {path.name for path in FILES}
 
 
 @pytest.mark.usefixtures("keys")
