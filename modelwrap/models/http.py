@@ -203,8 +203,8 @@ class HttpModel(Model):
         end = end or sse.End()
         with _Sent(self, call, request, runtime) as attempt:
             response = await self._send(request, call, runtime, attempt)
-            attempt.answered(response.status, request_id_of(response.headers))
             try:
+                attempt.answered(response.status, request_id_of(response.headers))
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
                 events = self._events(response, request, call, runtime, attempt, end)

@@ -31,21 +31,24 @@ def look_up(host: str, port: int) -> Future[list[str]]:
     The resolver works in a thread that nobody has to wait for, because it takes as long as it likes and hears no
     signal meanwhile. The future cannot be cancelled: it belongs to others too.
     """
+    known = numeric(host, port)
+    if known is not None:
+        answered = Future[list[str]]()
+        answered.set_result(known)
+        return answered
     key = (os.getpid(), host, port)
     with _lock:
-        known = _asked.get(key)
-        if known is not None:
-            return known
-        asked = _asked[key] = Future[list[str]]()
-    asked.set_running_or_notify_cancel()
-    known_already = numeric(host, port)
-    if known_already is not None:
-        _asked.pop(key).set_result(known_already)
-    else:
-        try:
-            threading.Thread(target=_resolve, args=(key, asked), name="modelwrap-resolver", daemon=True).start()
-        except RuntimeError as error:
-            _asked.pop(key).set_exception(socket.gaierror(socket.EAI_AGAIN, str(error)))
+        asked = _asked.get(key)
+        if asked is None:
+            asked = Future()
+            asked.set_running_or_notify_cancel()
+            try:
+                threading.Thread(target=_resolve, args=(key, asked), name="modelwrap-resolver", daemon=True).start()
+            except RuntimeError as error:
+                asked.set_exception(socket.gaierror(socket.EAI_AGAIN, str(error)))
+            else:
+                # Not before: a caller that is interrupted in here must not leave a question that nobody will answer.
+                _asked[key] = asked
     return asked
 
 
@@ -54,11 +57,16 @@ def _resolve(key: tuple[int, str, int], asked: Future[list[str]]) -> None:
     try:
         addresses = _resolved(host, port)
     except BaseException as error:  # handed to those who wait for it
-        _asked.pop(key, None)
+        _forget(key)
         asked.set_exception(error)
     else:
-        _asked.pop(key, None)
+        _forget(key)
         asked.set_result(addresses)
+
+
+def _forget(key: tuple[int, str, int]) -> None:
+    with _lock:
+        _asked.pop(key, None)
 
 
 def _resolved(host: str, port: int) -> list[str]:

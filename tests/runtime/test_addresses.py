@@ -114,3 +114,19 @@ def test_a_name_for_which_there_was_no_thread_is_asked_for_anew(
 
     assert (caught.value.retryable, caught.value.sent) == (True, False)
     assert look_up("name.test", 80).result(5) == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "name.test"])
+def test_who_is_interrupted_over_a_question_leaves_it_to_the_next(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ctrl_c:
+        ctrl_c.setattr(threading.Thread, "start", interrupted)
+        ctrl_c.setattr(socket, "getaddrinfo", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            look_up(host, 80)
+    resolver = Resolver(monkeypatch, ["192.0.2.1"])
+    resolver.may_answer.set()
+
+    assert look_up(host, 80).result(1) == ["192.0.2.1"]
