@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,31 @@ def test_threads_may_add_at_the_same_time() -> None:
 
     assert set(modelwrap.init()) == {"shared", *(f"m{index}" for index in range(100))}
     assert modelwrap.get_model("shared") is modelwrap.get_model("shared")
+
+
+@pytest.mark.parametrize(
+    "config, unread",
+    [
+        ({"model_type": "claude", "organization": "org"}, ["organization"]),
+        ({"model_type": "claude", "client_args": {"project": "p"}}, ["client_args.project"]),
+        (
+            {"model_type": "gemini", "organization": "org", "client_args": {"project": "p"}},
+            ["organization", "client_args.project"],
+        ),
+        ({"model_type": "gemini", "client_args": {"project": "p", "vertexai": True}}, []),
+        ({"model_type": "gemini_embedding", "organization": "org"}, ["organization"]),
+        ({"model_type": "openai", "organization": "org", "client_args": {"project": "p"}}, []),
+        ({"model_type": "llama_cpp", "organization": "org"}, ["organization", "api_key"]),
+        ({"model_type": "transformers", "api_key": "EMPTY"}, []),
+    ],
+)
+def test_keys_that_a_model_type_has_no_use_for_are_warned_of(config: dict[str, Any], unread: list[str]) -> None:
+    given = {"config_name": "it", "model": "m", "api_key": "k" * 20, **config}
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        modelwrap.load(given)
+
+    assert [str(warning.message) for warning in caught] == [
+        f'model_configs "it": {key}: is not read by this model type; take it out' for key in unread
+    ]

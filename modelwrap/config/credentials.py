@@ -14,6 +14,7 @@ from modelwrap.errors import MissingSecret
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import HIDDEN, Secret, reveal
 from modelwrap.suggestions import nearest
+from modelwrap.wire.http import wrong_header
 
 if TYPE_CHECKING:
     from modelwrap.config.fields import ModelConfig
@@ -27,7 +28,8 @@ _PLACEHOLDER = re.compile(
       | [{<\[].*[}>\]]                          # {YOUR_API_TOKEN}  <your key>
       | .*\byour[-_ ]?.*(?:key|token|secret).*  # YOUR_API_KEY
       | (?:(?:my|the|insert|put|replace)[-_ ]?)*(?:api)?[-_ ]?(?:key|token)(?:[-_ ]?(?:here|goes[-_ ]here))?
-      | change[-_ ]?me | replace[-_ ]?me | todo""",
+      | change[-_ ]?me | replace[-_ ]?me | todo
+      | (?-i:\$?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEY|TOKEN)|%[A-Z0-9_]+%)  # OPENAI_API_KEY: its name, not its value""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -75,10 +77,17 @@ def _arguments(value: object) -> dict[str, Any]:
 
 
 def _header(name: str, value: object) -> str | Secret:
+    if wrong := wrong_header(name):
+        raise mistake(f"{name!r}: {wrong}")
     if not isinstance(value, (str, Secret)):
         raise mistake("must be a string", name)
     text = _carried(reveal(value), name)
     return Secret(text) if isinstance(value, Secret) or holds_secret(name) else text
+
+
+def header_text(value: object) -> object:
+    """Take a text that goes out as a header, though it is no credential."""
+    return _carried(value) if isinstance(value, str) else value
 
 
 def _carried(text: str, *path: str) -> str:

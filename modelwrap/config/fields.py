@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from pydantic import (
 from modelwrap.config.credentials import (
     Headers,
     SecretString,
+    header_text,
     hide,
     hide_secrets,
     is_placeholder,
@@ -99,6 +101,13 @@ def _query(value: object) -> object:
     return value
 
 
+def _extra_query(value: object) -> object:
+    for name, given in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+            raise mistake("must be a text or a number", name)
+    return _query(value)
+
+
 def _parameters(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
@@ -145,6 +154,8 @@ class Limits(ConfigPart):
 
 Timeout: TypeAlias = Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Seconds | Limits)]
 Query: TypeAlias = Annotated[dict[str, str], BeforeValidator(_query)]
+ExtraQuery: TypeAlias = Annotated[dict[str, str | int | float], BeforeValidator(_extra_query)]
+HeaderText: TypeAlias = Annotated[str, BeforeValidator(header_text)]
 Proxy: TypeAlias = Annotated[
     Secret | Literal[False] | None,
     PlainValidator(_proxy, json_schema_input_type=str | Literal[False] | None),
@@ -162,7 +173,7 @@ class CallArgs(ConfigPart):
     max_retries: Count = 0
     extra_headers: Headers = {}
     extra_body: dict[str, Any] = {}
-    extra_query: dict[str, str | int | float] = {}
+    extra_query: ExtraQuery = {}
 
 
 class ClientArgs(ConfigPart):
@@ -190,7 +201,9 @@ class ClientArgs(ConfigPart):
     default_query: Query = Field(
         default={}, description="Query parameters that go with every request; credentials belong in `default_headers`."
     )
-    project: str | None = Field(default=None, description="OpenAI's project, sent as the header `OpenAI-Project`.")
+    project: HeaderText | None = Field(
+        default=None, description="OpenAI's project, sent as the header `OpenAI-Project`."
+    )
     proxy: Proxy = Field(
         default=None,
         description="A proxy, as in `http://user:password@host:3128`. Not given, the environment's is used; `false` "
@@ -231,7 +244,9 @@ class ModelConfig(ConfigPart):
         description="The key. Not given, the provider's usual variable is read (OpenAI: `OPENAI_API_KEY`), and sent to "
         "the provider's own host only. `EMPTY` or an empty string: no key is sent.",
     )
-    organization: str | None = Field(default=None, description="OpenAI's organization, sent as `OpenAI-Organization`.")
+    organization: HeaderText | None = Field(
+        default=None, description="OpenAI's organization, sent as `OpenAI-Organization`."
+    )
     client_args: ClientArgs = Field(default_factory=ClientArgs, description="How the endpoint is reached.")
     generate_args: Annotated[
         dict[str, Any], BeforeValidator(_parameters), PlainSerializer(_hide_parameters, when_used="json")
@@ -267,8 +282,22 @@ class ModelConfig(ConfigPart):
         """The keys of the config under which a placeholder stands, as in `api_key`."""
         return self._placeholders
 
+    def unread(self) -> Iterator[Path]:
+        """Name the keys that are given, and that this model type has no use for."""
+        yield from ()
+
+    def given(self, *keys: str) -> Iterator[Path]:
+        """Give the paths of those keys, written with dots, under which something stands."""
+        for key in keys:
+            path = tuple(key.split("."))
+            value: Any = reduce(getattr, path, self)
+            if value:
+                yield path
+
     def remarks(self) -> Iterator[tuple[Path, str]]:
         """Say what to warn of in a config that is in order: the key, and what is the matter with it."""
+        for path in self.unread():
+            yield path, "is not read by this model type; take it out"
         if self._placeholders:
             first, *others = self._placeholders
             also = f" (and in {', '.join(others)})" if others else ""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from modelwrap.config.problems import Problems
 from modelwrap.errors import ConfigError
-from modelwrap.jsonc import Document, Path, Position, parse
+from modelwrap.jsonc import DEEPEST, Document, Path, Position, parse
 from modelwrap.paths import at_home
 from modelwrap.suggestions import nearest
 
@@ -83,6 +83,9 @@ def read(model_configs: ModelConfigs, problems: Problems) -> list[Entry]:
 
 def _read(given: Any, name: str, problems: Problems) -> Iterator[Entry]:
     if given is None:
+        return
+    if name.count("[") > DEEPEST:
+        problems.add(ConfigError(f"model_configs: this is nested more than {DEEPEST} deep"))
         return
     if isinstance(given, (str, os.PathLike)):
         yield from _read_path(os.fspath(given), problems)

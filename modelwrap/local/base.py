@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from modelwrap.errors import ConfigError, TimedOut
+from modelwrap.jsonc import Path
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
@@ -26,13 +27,20 @@ T = TypeVar("T")
 _OWN_ARGS = frozenset(("timeout", "max_retries"))
 
 
+class LocalConfig(FetchingConfig):
+    """Be the config of a model that asks nobody over a network."""
+
+    def unread(self) -> Iterator[Path]:
+        yield from self.given("organization", "api_key")
+
+
 class LocalModel(Model):
     """Compute answers in this process, or in one that belongs to it. Loaded at the first call, freed by `close()`."""
 
     loading_args: frozenset[str] = frozenset()
     """The `client_args` that say how it is loaded; others are for endpoints."""
 
-    def __init__(self, config: FetchingConfig) -> None:
+    def __init__(self, config: LocalConfig) -> None:
         self.name = config.config_name
         self.timeouts = config.client_args.timeouts()
         self.max_retries = config.client_args.max_retries
@@ -49,7 +57,7 @@ class LocalModel(Model):
         return cls(config)
 
     @classmethod
-    def check_client_args(cls, config: FetchingConfig) -> None:
+    def check_client_args(cls, config: LocalConfig) -> None:
         """Refuse what would say how an endpoint is reached."""
         for name in sorted(config.client_args.model_fields_set - _OWN_ARGS - cls.loading_args):
             raise ConfigError(f"client_args.{name}: a model in this process has no endpoint")
@@ -60,7 +68,7 @@ class LocalModel(Model):
         """Whether nothing has to be fetched before it can be loaded."""
 
     @abstractmethod
-    def fetch(self) -> list[Path]:
+    def fetch(self) -> list[FilePath]:
         """Fetch the weights that are not here, and say where they are."""
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:

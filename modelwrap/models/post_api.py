@@ -145,13 +145,14 @@ class PostAPIConfig(ModelConfig):
         default=None, description="For services that take a job, and are asked for its result later."
     )
 
+    def unread(self) -> Iterator[Path]:
+        yield from (("post_args", name) for name in self.post_args.model_extra or {})
+        yield from self.given("client_args.base_url", "client_args.project", "organization")
+
     def remarks(self) -> Iterator[tuple[Path, str]]:
         yield from super().remarks()
-        unread: list[Path] = [("post_args", name) for name in self.post_args.model_extra or {}]
-        unread += [("client_args", name) for name in ("base_url", "project") if getattr(self.client_args, name)]
-        unread += [("organization",)] if self.organization else []
-        for path in unread:
-            yield path, "is not read by this model type; take it out"
+        if self.messages_key in self.json_args:
+            yield ("json_args", self.messages_key), "never goes out: the messages stand there; see messages_key"
 
     def client(self) -> ClientArgs:
         """Give `client_args`, and where they say nothing, what the keys of old files say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,12 +10,7 @@ import httpx2
 
 from modelwrap.errors import BadRequest
 from modelwrap.runtime.base import Deadline, Limit
-from modelwrap.wire.http import HttpRequest
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-
-# They say where a request ends; a second opinion would leave the connection out of step.
-_FRAMING = ("content-length", "transfer-encoding")
+from modelwrap.wire.http import HttpRequest, wrong_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +65,8 @@ def _checked(name: str, value: str) -> tuple[str, str]:
 
 
 def _check(name: str, *, fits: bool) -> None:
-    if not _HEADER_NAME.fullmatch(name):
-        raise BadRequest(f"header {name!r}: this is no name of a header", sent=False)
-    if name.lower() in _FRAMING:
-        raise BadRequest(f"header {name!r}: this header is written by the HTTP client", sent=False)
+    if wrong := wrong_header(name):
+        raise BadRequest(f"header {name!r}: {wrong}", sent=False)
     if not fits:
         raise BadRequest(f"header {name}: holds a character that HTTP cannot carry", sent=False)
 

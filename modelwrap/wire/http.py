@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,7 +18,19 @@ USER_AGENT = f"modelwrap/{__version__}"
 
 _JSON = "application/json"
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+# They say where a request ends; a second opinion would leave the connection out of step.
+_FRAMING = ("content-length", "transfer-encoding")
+
 _OWN_HEADERS: dict[str, str | Secret] = {"user-agent": USER_AGENT, "accept-encoding": "gzip, deflate"}
+
+
+def wrong_header(name: str) -> str:
+    """Say why no header of this name may be given; empty where one may."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "this is no name of a header"
+    return "this header is written by the HTTP client" if name.lower() in _FRAMING else ""
 
 
 @dataclass(frozen=True, slots=True)

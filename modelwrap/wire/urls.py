@@ -191,7 +191,7 @@ def _split_port(netloc: str) -> tuple[str, str]:
         if not _is_ipv6(netloc):
             raise ValueError("there are several colons after the scheme: write host:8000, or [::1]:8000 for IPv6")
         host, port = netloc, ""
-    elif not _HOST.fullmatch(host):
+    elif not _is_name(host):
         raise ValueError(f"{host!r} is no host name" if host else "a URL needs a host: write https://example.com/v1")
     if not port and host.lower() in ("http", "https"):
         raise ValueError("the scheme stands twice, or lacks its colon: write https://example.com/v1")
@@ -199,6 +199,19 @@ def _split_port(netloc: str) -> tuple[str, str]:
         # Not shown: it may be half of a password.
         raise ValueError("what follows the host is no port: write a number from 1 to 65535 after the colon")
     return host.lower(), port
+
+
+def _is_name(host: str) -> bool:
+    """Tell whether a resolver can be asked for a name: no label of it is empty, or longer than 63 signs."""
+    if not _HOST.fullmatch(host):
+        return False
+    if host.isascii():
+        return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _is_ipv6(host: str) -> bool:

@@ -79,6 +79,7 @@ def test_a_missing_key_is_not_answered_with_the_key_of_another(missing: str, mon
         *("{YOUR_API_TOKEN}", "Bearer {YOUR_API_TOKEN}", "YOUR_API_KEY", "your-api-key", "your key", "<your key>"),
         *("sk-your-key-here", "YOUR_OPENAI_API_KEY", "api_key", "api-key-here", "my-api-key", "[key]", "insert-key"),
         *("changeme", "change_me", "replace-me", "TODO"),
+        *("OPENAI_API_KEY", "$OPENAI_API_KEY", "%OPENAI_API_KEY%", "HF_TOKEN", "Bearer $HF_TOKEN"),
     ],
 )
 def test_a_placeholder_is_known(text: str) -> None:
@@ -88,7 +89,19 @@ def test_a_placeholder_is_known(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["sk-proj-4bxxx9", "hf_QwErTy", "abc", "token-abc123", "not-needed", "gsk_1x", "local", "", "EMPTY", "xai-12345"],
+    [
+        "sk-proj-4bxxx9",
+        "hf_QwErTy",
+        "abc",
+        "token-abc123",
+        "not-needed",
+        "gsk_1x",
+        "local",
+        "",
+        "EMPTY",
+        "xai-12345",
+        "MY-KEY-1",
+    ],
 )
 def test_a_real_key_is_no_placeholder(text: str) -> None:
     assert not is_placeholder(text)
@@ -111,6 +124,31 @@ def test_what_no_header_can_carry_is_no_key(value: Any) -> None:
         config(client_args={"default_headers": {"X-Key": value}})
 
     assert "canary" not in str(for_key.value) + str(for_header.value)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        *((name, "this is no name of a header") for name in ("", "X Key", "X-Käy", "X-Key\r\nX-Other", "X-Key:")),
+        *((name, "this header is written by the HTTP client") for name in ("Content-Length", "transfer-encoding")),
+    ],
+)
+def test_a_header_that_no_request_may_have_is_refused_with_the_config(name: str, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        config(client_args={"default_headers": {name: "river"}})
+
+    (found,) = caught.value.errors()
+    assert found["loc"] == ("client_args", "default_headers")
+    assert found["msg"] == f"{name!r}: {words}"
+
+
+@pytest.mark.parametrize("value", ["org\n1", "örg", "org\x00"])
+def test_what_goes_out_as_a_header_is_one_though_it_is_no_key(value: str) -> None:
+    for keys in ({"organization": value}, {"client_args": {"project": value}}):
+        with pytest.raises(ValidationError, match="no header can carry"):
+            config(**keys)
+
+    assert config(organization=" org-1\n").organization == "org-1"
 
 
 @pytest.mark.parametrize(

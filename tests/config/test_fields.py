@@ -83,3 +83,20 @@ def test_an_empty_proxy_is_the_same_as_none_given() -> None:
 @pytest.mark.parametrize("part", [ModelConfig, ClientArgs, Limits])
 def test_every_key_is_described(part: type[BaseModel]) -> None:
     assert [name for name, field in part.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    "query, words",
+    [
+        ({"api_key": "canary"}, "a credential does not belong in a URL"),
+        ({"a": [1]}, "must be a text or a number"),
+        ({"a": True}, "must be a text or a number"),
+    ],
+)
+def test_a_query_of_every_call_is_checked_with_the_config(query: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ModelConfig(config_name="gpt", model_type="openai", generate_args={"extra_query": query})
+
+    (found,) = caught.value.errors()
+    assert words in found["msg"]
+    assert "canary" not in str(caught.value)

@@ -210,6 +210,16 @@ def test_what_a_post_model_does_not_read_is_warned_of() -> None:
     ]
 
 
+def test_what_would_stand_in_the_place_of_the_messages_is_warned_of() -> None:
+    with pytest.warns(ModelwrapWarning) as caught:
+        model = post_api(messages_key="prompt", json_args={"prompt": "x", "max_tokens": 3})
+
+    assert [str(warning.message) for warning in caught] == [
+        'model_configs "it": json_args.prompt: never goes out: the messages stand there; see messages_key'
+    ]
+    assert model.explain("Hi").body == {"prompt": "Hi", "max_tokens": 3}
+
+
 @pytest.mark.parametrize(
     "name",
     [

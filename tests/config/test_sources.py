@@ -145,6 +145,13 @@ def test_what_is_no_config_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be read: File name too long" in mistakes_of("x" * 300)
 
 
+def test_a_list_that_holds_itself_is_refused() -> None:
+    given: list[Any] = []
+    given.append(given)
+
+    assert mistakes_of(given) == "model_configs: this is nested more than 64 deep"
+
+
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> None:
     (folder / "a-loop.json").symlink_to(folder / "a-loop.json")
     (folder / "c.json").write_text("[3]")

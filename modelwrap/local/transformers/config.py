@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from modelwrap.config import ClientArgs, Count, SecretString, mistakes
-from modelwrap.models.remote_media import FetchingConfig
+from modelwrap.local.base import LocalConfig
 
 _DEVICE = r"auto|[a-z]+(:\d+)?"
 
@@ -96,7 +96,7 @@ class LoadingArgs(ClientArgs):
         return self
 
 
-class WeightsConfig(FetchingConfig):
+class WeightsConfig(LocalConfig):
     """Say where a model of the transformers library comes from, and what it runs on."""
 
     model: str = Field(
