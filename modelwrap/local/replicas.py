@@ -13,7 +13,7 @@ from modelwrap.errors import WouldDeadlock
 from modelwrap.local.dispatch import Dispatch
 from modelwrap.local.engine import Feed
 from modelwrap.local.work import Event, Job
-from modelwrap.local.workers import Worker, worker_of_thread
+from modelwrap.local.workers import Worker, others_may_load, worker_of_thread
 from modelwrap.runtime.lock import Lock
 
 logger = logging.getLogger("modelwrap")
@@ -42,11 +42,7 @@ class Replicas:
 
         An event `Failed` ends the feed, and the other jobs of the call with it.
         """
-        dispatch = self._begun()
-        worker = worker_of_thread()
-        if worker is not None and dispatch.runs_in(worker):
-            raise WouldDeadlock(f"{self._name} is called in the thread that computes it")
-        return dispatch.submit(jobs, at_once=at_once)
+        return self._from_outside().submit(jobs, at_once=at_once)
 
     def cancel(self, numbers: Iterable[int]) -> None:
         """Forget jobs; those that are done do not matter. Who abandons a feed need not call this."""
@@ -54,18 +50,21 @@ class Replicas:
 
     def load(self) -> None:
         """Start on every device, and wait until all are ready; raises what is in the way of the first that is not."""
-        ready = self._begun().load()
-        wait(ready)
+        ready = self._from_outside().load()
+        with others_may_load():
+            wait(ready)
         for future in ready:
             future.result()
 
     def add(self, device: str) -> None:
         """Start on another device, or on one a second time, and wait until that is ready."""
-        self._begun().add(device).result()
+        ready = self._from_outside().add(device)
+        with others_may_load():
+            ready.result()
 
     def remove(self, device: str | None = None) -> None:
         """Leave the device that was added last, there or anywhere, when what is computed on it is done."""
-        self._begun().remove(device).result()
+        self._from_outside().remove(device).result()
 
     def close(self) -> None:
         """Stop; what was not answered fails. The next call starts anew."""
@@ -74,6 +73,14 @@ class Replicas:
             self._forget()
         if dispatch is not None and dispatch.pid == os.getpid() and not dispatch.close(_PATIENCE):
             logger.warning("%s: a step goes on after %g s, and is left behind", self._name, _PATIENCE)
+
+    def _from_outside(self) -> Dispatch:
+        """Refuse to wait for what only the thread that would wait can do."""
+        dispatch = self._begun()
+        worker = worker_of_thread()
+        if worker is not None and dispatch.runs_in(worker):
+            raise WouldDeadlock(f"{self._name} is called in the thread that computes it")
+        return dispatch
 
     def _begun(self) -> Dispatch:
         with self._lock:

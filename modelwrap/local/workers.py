@@ -6,7 +6,8 @@ import _thread
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias, TypeVar
@@ -103,6 +104,7 @@ class ThreadWorker:
         self._name = name
         self._inbox: Inbox = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def start(self, report: Callable[[Report], None]) -> None:
         check_not_forked()
@@ -116,6 +118,7 @@ class ThreadWorker:
         self._inbox.put(Cancel(number))
 
     def stop(self) -> None:
+        self._stopped = True
         self._inbox.put(Stop())
 
     def join(self, timeout: float) -> bool:
@@ -132,10 +135,31 @@ class ThreadWorker:
     def _made(self) -> Runner:
         # Libraries change settings of the whole process while they load a model.
         with _loading:
-            return self._make_runner()
+            if self._stopped:
+                raise ConfigError("it was told to stop before it was loaded")
+            _of_thread.loads = True
+            try:
+                return self._make_runner()
+            finally:
+                _of_thread.loads = False
 
 
 _loading = threading.Lock()
+
+
+@contextmanager
+def others_may_load() -> Iterator[None]:
+    """Let others load their models while this thread, which may be about to load one, waits for them."""
+    if not getattr(_of_thread, "loads", False):
+        yield
+        return
+    _loading.release()
+    try:
+        yield
+    finally:
+        _loading.acquire()
+
+
 _computed_in: set[int] = set()
 
 

@@ -496,6 +496,58 @@ def test_a_call_in_the_thread_that_would_have_to_answer_it_is_refused(fakes: Fak
     assert isinstance(error, WouldDeadlock)
 
 
+@pytest.mark.parametrize("act", ["load", "add", "remove"])
+def test_who_computes_does_not_wait_for_itself(fakes: Fakes, act: str) -> None:
+    class Waiting(FakeRunner):
+        def step(self) -> list[Event]:
+            getattr(replicas, act)(*["more"] * (act == "add"))
+            return super().step()
+
+    replicas = fakes(make=Waiting)
+
+    error = error_of(read(replicas.submit([job(1)])))
+
+    assert "WouldDeadlock" in str(error) or isinstance(error, WouldDeadlock)
+
+
+def test_a_model_that_loads_another_does_not_stand_in_its_way(fakes: Fakes) -> None:
+    inner = fakes()
+
+    def make() -> FakeRunner:
+        inner.load()
+        inner.add("more")
+        return FakeRunner()
+
+    outer = fakes(make=make)
+    with ThreadPoolExecutor(2) as pool:
+        loading = [pool.submit(replicas.load) for replicas in (outer, inner)]
+
+        assert [future.result(10) for future in loading] == [None, None]
+    assert inner.devices == ["cpu", "more"]
+
+
+def test_what_is_told_to_stop_before_its_turn_to_load_is_not_loaded(fakes: Fakes) -> None:
+    loads, go_on = threading.Event(), threading.Event()
+    made: list[FakeRunner] = []
+
+    def make() -> FakeRunner:
+        loads.set()
+        go_on.wait(10)
+        made.append(FakeRunner())
+        return made[-1]
+
+    replicas = fakes("one", "two", "three", make=make)
+    loading = replicas._begun().load()
+    loads.wait(10)
+    threading.Timer(0.1, go_on.set).start()
+
+    replicas.close()
+
+    assert all(isinstance(future.exception(10), ConfigError) for future in loading)
+    wait_until(lambda: not threads())
+    assert len(made) == 1
+
+
 def test_many_tasks_wait_without_a_thread_each(fakes: Fakes) -> None:
     replicas = fakes(batch_size=64)
 
