@@ -15,6 +15,7 @@ from modelwrap.config import Entry, ModelConfig, Problems, Validated, read, vali
 from modelwrap.config.sources import ModelConfigs
 from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModel
 from modelwrap.models.base import Model
+from modelwrap.plugins import load_plugin
 from modelwrap.policies.retry import Retry
 from modelwrap.runtime.lock import Lock
 from modelwrap.suggestions import nearest
@@ -237,7 +238,7 @@ def stand_in(name: str, model: Model) -> Iterator[Model]:
 def _load_plugins(plugins: Plugins) -> None:
     # A string is an iterable of strings, too.
     for plugin in (plugins,) if isinstance(plugins, (str, os.PathLike)) else plugins:
-        registry.load_plugin(plugin)
+        load_plugin(plugin)
 
 
 def _build(

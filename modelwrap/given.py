@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwrap import factory, registry
+from modelwrap import factory
 from modelwrap.errors import ConfigError
+from modelwrap.plugins import load_plugin
 from modelwrap.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def from_entrypoint(
     folder.
     """
     file = Path(path or os.environ.get(ENTRYPOINT_VARIABLE) or _USUAL_FILE)
-    module = registry.load_plugin(file)
+    module = load_plugin(file)
     info = getattr(module, _HOLDER, None)
     if info is None:
         raise ConfigError(f"{file}: sets no {_HOLDER}, which holds the model and its hooks")

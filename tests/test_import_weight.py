@@ -22,10 +22,11 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert not {name for name in loaded if name in HEAVY or name.partition(".")[0] in HEAVY}
 
 
-def test_loading_models_needs_no_http_client_and_no_retry() -> None:
+def test_loading_and_closing_models_needs_no_http_client_and_no_retry() -> None:
     statement = (
         "import modelwrap\n"
-        "modelwrap.init({'config_name': 'x', 'model_type': 'openai', 'client_args': {'base_url': 'localhost:8000'}})"
+        "modelwrap.init({'config_name': 'x', 'model_type': 'openai', 'client_args': {'base_url': 'localhost:8000'}})\n"
+        "modelwrap.clear()"
     )
 
     loaded = modules_after(statement)

@@ -15,10 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from modelwrap import registry
     from modelwrap.config.schema import config_schema
+    from modelwrap.plugins import load_plugin
 
     for plugin in options.plugins:
-        registry.load_plugin(plugin)
+        load_plugin(plugin)
     print_json(config_schema())
     return OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -45,6 +46,9 @@ _UNKNOWN_ISSUER = re.compile("issuer|self-?signed", re.IGNORECASE)
 
 # One lesson about the token limit's name, one about usage on streams.
 _MOST_LESSONS = 2
+
+# Not imported before the first call, which takes a tenth of a second; until then there is nothing to close.
+_BACKENDS = "modelwrap.runtime.backends"
 
 # How long the end of a body may come after the end mark in it.
 _LINGER = 0.05
@@ -156,14 +160,16 @@ class HttpModel(Model):
         )
 
     def close(self) -> None:
-        from modelwrap.runtime import backends
+        if _BACKENDS in sys.modules:
+            from modelwrap.runtime import backends
 
-        backends.close(self.endpoint.base_url)
+            backends.close(self.endpoint.base_url)
 
     async def aclose(self) -> None:
-        from modelwrap.runtime import backends
+        if _BACKENDS in sys.modules:
+            from modelwrap.runtime import backends
 
-        await backends.aclose(self.endpoint.base_url)
+            await backends.aclose(self.endpoint.base_url)
 
     # One attempt.
 

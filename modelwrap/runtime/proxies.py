@@ -23,7 +23,7 @@ def proxy_for(origin: str, connection: Connection) -> Secret | None:
         if connection.proxy:
             raise BadRequest(f"{origin} may be reached at a public address only, and a proxy hides it", sent=False)
         return None
-    proxy = Secret(of_environment(origin) or "") if connection.proxy is None else connection.proxy
+    proxy = Secret(of_environment(origin)) if connection.proxy is None else connection.proxy
     return proxy or None
 
 
@@ -52,19 +52,21 @@ def socks_for(origin: str, connection: Connection) -> Socks | None:
 def parsed(proxy: Secret, origin: str) -> httpx2.Proxy:
     """Take a proxy's URL apart."""
     with suppress(ValueError, httpx2.InvalidURL):
-        return httpx2.Proxy(proxy.reveal())
+        found = httpx2.Proxy(proxy.reveal())
+        if found.url.host and (found.url.port is None or 0 < found.url.port < 2**16):
+            return found
     # Raised out here, because what the client raises knows the password.
     raise ConfigError(f"the proxy for {origin} is no URL of a proxy, as in http://user:password@host:3128")
 
 
-def of_environment(origin: str) -> str | None:
-    """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback never goes through a proxy."""
+def of_environment(origin: str) -> str:
+    """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, empty where none is meant; loopback goes through none."""
     parts = urlsplit(origin)
     host = parts.hostname or ""
     if host == "localhost" or host == "::1" or host.startswith("127."):
-        return None
+        return ""
     if urllib.request.proxy_bypass(host):
-        return None
+        return ""
     proxies = urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    proxy = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy

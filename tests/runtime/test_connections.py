@@ -167,7 +167,7 @@ def test_loopback_and_no_proxy_go_straight(colour: Colour, server: Loopback, mon
     server.script(json_answer({}))
 
     assert colour.run(status(colour.runtime(), HttpRequest("POST", server.base_url))) == 200
-    assert proxies.of_environment("http://internal.test") is None
+    assert proxies.of_environment("http://internal.test") == ""
     assert proxies.of_environment("http://other.test") == "http://127.0.0.1:1"
 
 
@@ -195,7 +195,13 @@ def test_a_proxy_that_refuses_is_named(colour: Colour, server: Loopback) -> None
         colour.run(status(colour.runtime(), request))
 
 
-@pytest.mark.parametrize("proxy", ["ftp://me:pr0xy-secret@host:1", "http://me:pr0xy-secret@host:port"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("ftp://me:pr0xy-secret@host:1", "http://me:pr0xy-secret@host:port", "http://me:pr0xy-secret@host:99999"),
+        *("http://me:pr0xy-secret@:3128", "http://"),
+    ],
+)
 def test_what_is_no_proxy_is_a_mistake_that_shows_no_password(
     colour: Colour, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
@@ -206,6 +212,12 @@ def test_what_is_no_proxy_is_a_mistake_that_shows_no_password(
     with pytest.raises(ConfigError, match="the proxy for http://proxied.test is no URL of a proxy") as caught:
         colour.run(status(colour.runtime(), request))
     assert "pr0xy-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_proxy_of_blanks_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "  ")
+
+    assert proxies.of_environment("http://other.test") == ""
 
 
 def test_a_file_without_certificates_is_a_mistake(colour: Colour, tmp_path: Path) -> None:
