@@ -324,7 +324,8 @@ class PostAPI(HttpModel):
                 raise await self._refusal(response)
             return await response.read(), dict(response.headers)
 
-        body, headers = await finished(self.job, self.endpoint, request, send, call.deadline, runtime)
+        holds_answer = self.service.holds_answer
+        body, headers = await finished(self.job, self.endpoint, request, send, call.deadline, runtime, holds_answer)
         with submitted_once():
             return self.service.from_response(body, headers, wire, self.traits)
 

@@ -82,14 +82,20 @@ class Job:
 
 
 async def finished(
-    job: Job, endpoint: Endpoint, submission: HttpRequest, send: Send, deadline: Deadline, runtime: Runtime
+    job: Job,
+    endpoint: Endpoint,
+    submission: HttpRequest,
+    send: Send,
+    deadline: Deadline,
+    runtime: Runtime,
+    holds_answer: Callable[[JSON], bool],
 ) -> tuple[bytes, Mapping[str, str]]:
     """Submit a job, wait until it is done, and give the body and headers of its result."""
     body, headers = await send(submission)
     answer = bodies.loads(body)
     with submitted_once():
-        if not _is_done(answer, job):
-            question = _question(job, answer, endpoint)
+        question = _next_question(job, answer, endpoint, holds_answer)
+        if question is not None:
             body, headers, answer = await _asked(job, question, answer, send, deadline, runtime)
         if job.result_url is None:
             return body, headers
@@ -128,6 +134,20 @@ async def _asked(
         else:
             if _is_done(answer, job):
                 return body, headers, answer
+
+
+def _next_question(
+    job: Job, submitted: JSON, endpoint: Endpoint, holds_answer: Callable[[JSON], bool]
+) -> HttpRequest | None:
+    """Tell how a job is asked for; None where what came for its submission is the result."""
+    if at(submitted, job.status) is not None:
+        return None if _is_done(submitted, job) else _question(job, submitted, endpoint)
+    if holds_answer(submitted) or (isinstance(submitted, dict) and failures.names_error(submitted)):
+        return None
+    try:
+        return _to_get(job.url, submitted, endpoint)
+    except InvalidResponse:
+        return None
 
 
 def _question(job: Job, answer: JSON, endpoint: Endpoint) -> HttpRequest:

@@ -31,6 +31,8 @@ Kind: TypeAlias = Literal["any", "chat", "image", "embedding"]
 # Where the names of models stand, whatever holds the other parameters.
 _BESIDE_PARAMETERS = frozenset({"model"})
 
+_NO_TEXT = 'no text is where services put it; "answer_path" says where it stands'
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -135,6 +137,10 @@ class Service:
                 error.retryable = False
             raise error
 
+    def holds_answer(self, raw: JSON) -> bool:
+        """Tell whether an answer is where it is looked for."""
+        return not isinstance(raw, dict) or self._answers(raw)
+
     def _answers(self, raw: dict[str, Any]) -> bool:
         if self.answer:
             return at(raw, self.answer) is not None
@@ -163,7 +169,8 @@ class Service:
         if images is not None:
             return ImageReply(data=[Image(**image) for image in images])
         if self.kind == "chat":
-            raise InvalidResponse('no text is where services put it; "answer_path" says where it stands')
+            raise InvalidResponse(_NO_TEXT)
+        call.changes.append(Change("defaulted", "text", f"{_NO_TEXT}; all that came is in raw"))
         return ChatReply(choices=[])
 
     def chat_in(self, raw: JSON) -> dict[str, Any] | None:

@@ -139,6 +139,41 @@ def test_a_job_that_answers_at_once_is_not_asked_for(server: Loopback) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("submitted", [{"id": "7"}, {"id": "7", "message": "accepted"}, {"id": 7, "queue": 3}])
+def test_a_job_whose_submission_gives_no_more_than_a_name_is_asked_for(
+    colour: Colour, server: Loopback, submitted: Any
+) -> None:
+    server.script(json_answer(submitted), json_answer({"status": "done", "output": "Bonn."}))
+    poll = {"url": f"http://127.0.0.1:{server.port}/jobs/{{id}}", "interval": 0.01}
+
+    reply = colour.call(load(server, model_type="post_api", poll=poll), "Capital?")
+
+    assert reply.text == "Bonn."
+    assert [asked.path for asked in server.asked] == ["/jobs", "/jobs/7"]
+
+
+def test_a_job_that_is_refused_under_status_200_is_not_asked_for(server: Loopback) -> None:
+    server.script(json_answer({"id": "7", "error": "no workers"}))
+    poll = {"url": f"http://127.0.0.1:{server.port}/jobs/{{id}}", "interval": 0.01}
+
+    with pytest.raises(modelwrap.CallError, match="no workers"):
+        load(server, model_type="post_api", poll=poll)("Capital?")
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [{"foo": {"bar": 1}}, {"reply": {"words": "Bonn."}}])
+def test_an_answer_in_which_no_text_is_found_says_so(server: Loopback, answer: Any) -> None:
+    server.script(json_answer(answer))
+
+    reply = load(server, model_type="post_api")("Capital?")
+
+    assert (reply.text, reply.raw) == ("", answer)
+    assert [str(change) for change in reply.meta.changes] == [
+        'text: defaulted, no text is where services put it; "answer_path" says where it stands; all that came is in raw'
+    ]
+
+
 def test_the_key_is_not_sent_where_an_answer_points_to(server: Loopback) -> None:
     other = Loopback()
     try:
