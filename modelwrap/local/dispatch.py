@@ -86,6 +86,7 @@ class Dispatch:
             self._check_open()
             self._replicas.append(replica)
             ready = self._awaited(replica)
+            self._share()
             self._go_on()
         return ready
 
@@ -333,6 +334,7 @@ class Dispatch:
         try:
             worker = replica.worker = self._make_worker(replica.device)
             worker.start(partial(self._reported, replica, worker))
+            worker.share([other.device for other in self._replicas])
         except ModelwrapError as error:
             replica.worker = None
             self._rest(replica, error)
@@ -395,9 +397,17 @@ class Dispatch:
         self._tell_waiting(replica, gone if replica.on_probation else None)
         if replica in self._replicas:
             self._replicas.remove(replica)
+            self._share()
         for future in replica.leaving or ():
             future.set_result(None)
         replica.leaving = []
+
+    def _share(self) -> None:
+        """Tell all workers among how many the devices are divided now."""
+        devices = [replica.device for replica in self._replicas]
+        for replica in self._replicas if not self._closed else ():
+            if replica.worker is not None:
+                replica.worker.share(devices)
 
 
 def _blame(error: ModelwrapError) -> ModelwrapError:

@@ -10,7 +10,7 @@ from typing import Any
 from modelwrap import errors
 from modelwrap.errors import CallError, ModelwrapError, ServerFailed, TimedOut
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
-from modelwrap.local.workers import Cancel, Gone, Message, Refuse, Stepped, Stop
+from modelwrap.local.workers import Cancel, Gone, Message, Refuse, Share, Stepped, Stop
 from modelwrap.secrets import Secret
 
 
@@ -72,6 +72,8 @@ def message_line(message: Message) -> bytes:
             return to_line({"refuse": message.number, "reason": message.reason})
         case Cancel():
             return to_line({"cancel": message.number})
+        case Share():
+            return to_line({"share": message.devices})
         case Stop():
             return to_line({"stop": True})
 
@@ -90,6 +92,8 @@ def parse_message(line: bytes) -> Message:
         return Job(value["begin"], value["body"], tuple(value["done"]))
     if "refuse" in value:
         return Refuse(value["refuse"], value["reason"])
+    if "share" in value:
+        return Share(tuple(value["share"]))
     return Cancel(value["cancel"]) if "cancel" in value else Stop()
 
 

@@ -17,7 +17,7 @@ from weakref import WeakSet
 from modelwrap.errors import CallError, ConfigError, ModelwrapError, ServerFailed
 from modelwrap.local.messages import Garbled, Recipe, message_line, parse_report, recipe_line
 from modelwrap.local.work import Job
-from modelwrap.local.workers import Cancel, Gone, Message, Report, Stop, words
+from modelwrap.local.workers import Cancel, Gone, Message, Report, Share, Stop, words
 from modelwrap.secrets import Scrubber, Secret
 
 logger = logging.getLogger("modelwrap")
@@ -64,6 +64,9 @@ class ProcessWorker:
 
     def cancel(self, number: int) -> None:
         self._outbox.put(Cancel(number))
+
+    def share(self, devices: Sequence[str]) -> None:
+        self._outbox.put(Share(tuple(devices)))
 
     def stop(self) -> None:
         self._stopping = True

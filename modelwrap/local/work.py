@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -68,6 +69,9 @@ class Runner(Protocol):
 
     def step(self) -> list[Event]:
         """Go one step on with every job, and give what that brought."""
+
+    def share(self, devices: Sequence[str]) -> None:
+        """Take no more than its part of what computes; `devices` are those of all replicas, its own among them."""
 
     def close(self) -> None:
         """Free what it holds."""

@@ -28,6 +28,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Tell a worker on which devices its model computes from now on, its own among them."""
+
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Tell a worker of a job that could not be brought to it."""
 
@@ -40,7 +47,7 @@ class Stop:
     """Tell a worker to free what it holds and to go."""
 
 
-Message: TypeAlias = Job | Cancel | Refuse | Stop
+Message: TypeAlias = Job | Cancel | Share | Refuse | Stop
 
 # Its `put` may be called anywhere, also by the collector of garbage inside of a `put` in the same thread.
 Inbox: TypeAlias = "SimpleQueue[Message]"
@@ -89,6 +96,9 @@ class Worker(Protocol):
 
     def cancel(self, number: int) -> None: ...
 
+    def share(self, devices: Sequence[str]) -> None:
+        """Tell it on which devices its model computes from now on, its own among them."""
+
     def stop(self) -> None:
         """Have it go when the step is over that it is in; its jobs end without a word."""
 
@@ -116,6 +126,9 @@ class ThreadWorker:
 
     def cancel(self, number: int) -> None:
         self._inbox.put(Cancel(number))
+
+    def share(self, devices: Sequence[str]) -> None:
+        self._inbox.put(Share(tuple(devices)))
 
     def stop(self) -> None:
         self._stopped = True
@@ -249,6 +262,8 @@ class _Loop:
                 case Cancel():
                     self._inside.discard(message.number)
                     self._runner.cancel(message.number)
+                case Share():
+                    self._runner.share(message.devices)
                 case Refuse():
                     self._begun += 1
                     self._events.append(Failed(message.number, BadRequest(message.reason, sent=False)))

@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -62,6 +62,7 @@ class FakeRunner:
         self.steps = 0
         self.most = 0
         self.closed = False
+        self.shared: list[tuple[str, ...]] = []
 
     @property
     def room(self) -> int:
@@ -93,6 +94,9 @@ class FakeRunner:
             events += self._one(row)
         return events
 
+    def share(self, devices: Sequence[str]) -> None:
+        self.shared.append(tuple(devices))
+
     def close(self) -> None:
         self.closed = True
 
@@ -104,7 +108,8 @@ class FakeRunner:
             del self.rows[row.number]
             return [Finished(row.number)]
         row.made += 1
-        return [Piece(row.number, {"says": row.made - 1}, (row.made - 1,))]
+        shared = {"shared": list(self.shared[-1])} if "tell_share" in row.body else {}
+        return [Piece(row.number, {"says": row.made - 1, **shared}, (row.made - 1,))]
 
     def _spoil(self, row: Row) -> None:
         if row.body.get("raise_at") == row.made:

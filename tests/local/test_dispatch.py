@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import cast
@@ -59,6 +59,9 @@ class PlayedWorker:
 
     def cancel(self, number: int) -> None:
         self.inbox.append(Cancel(number))
+
+    def share(self, devices: Sequence[str]) -> None:
+        assert self.device in devices
 
     def stop(self) -> None:
         self.inbox.append(Stop())

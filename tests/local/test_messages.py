@@ -19,7 +19,7 @@ from modelwrap.local.messages import (
     report_line,
 )
 from modelwrap.local.work import Failed, Finished, Job, Piece
-from modelwrap.local.workers import Cancel, Gone, Refuse, Stepped, Stop
+from modelwrap.local.workers import Cancel, Gone, Refuse, Share, Stepped, Stop
 from modelwrap.secrets import Secret
 
 TEXTS = some.text(some.characters())
@@ -47,8 +47,10 @@ def test_events_arrive_as_they_were_sent(events: list[Piece | Finished]) -> None
     assert parse_report(report_line(report)) == report
 
 
-@pytest.mark.parametrize("message", [Cancel(3), Refuse(4, "why"), Stop()], ids=lambda message: type(message).__name__)
-def test_a_message_arrives_as_it_was_sent(message: Cancel | Refuse | Stop) -> None:
+@pytest.mark.parametrize(
+    "message", [Cancel(3), Share(("cpu", "cpu")), Refuse(4, "why"), Stop()], ids=lambda message: type(message).__name__
+)
+def test_a_message_arrives_as_it_was_sent(message: Cancel | Share | Refuse | Stop) -> None:
     assert parse_message(message_line(message)) == message
 
 

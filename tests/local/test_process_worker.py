@@ -20,7 +20,7 @@ from modelwrap.local import dispatch
 from modelwrap.local.messages import Recipe
 from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.replicas import Replicas
-from modelwrap.local.work import Event, Failed, Finished
+from modelwrap.local.work import Event, Failed, Finished, Piece
 from modelwrap.secrets import Secret
 from tests.local.fake_runner import job, processes, read, told, wait_until
 
@@ -88,6 +88,15 @@ def error_of(events: list[Event]) -> Exception:
 def worker_pid(make: Make) -> Callable[[], int]:
     before = children()
     return lambda: next(pid for pid in children() if pid not in before)
+
+
+def test_a_process_is_told_of_all_replicas_before_it_computes(make: Make) -> None:
+    replicas = make("cpu", "cuda:0")
+
+    event = read(replicas.submit([job(1, tell_share=True)]))[0]
+
+    assert isinstance(event, Piece)
+    assert event.data["shared"] == ["cpu", "cuda:0"]
 
 
 def test_a_process_answers_as_a_thread_does(make: Make) -> None:

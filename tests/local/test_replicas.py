@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,6 +66,18 @@ def test_answers_come_whole_and_in_order(fakes: Fakes) -> None:
 
     assert [told(answer) for answer in answers] == [list(range(job.body["tokens"])) for job in jobs]
     assert [answer[-1] for answer in answers] == [Finished(job.number) for job in jobs]
+
+
+def test_each_replica_is_told_of_all_that_come_and_go(fakes: Fakes) -> None:
+    replicas = fakes("cpu", "cpu")
+    replicas.load()
+    wait_until(lambda: [runner.shared[-1:] for runner in fakes.runners] == [[("cpu", "cpu")]] * 2)
+
+    replicas.add("cuda:0")
+    wait_until(lambda: [runner.shared[-1:] for runner in fakes.runners] == [[("cpu", "cpu", "cuda:0")]] * 3)
+    replicas.remove("cpu")
+
+    wait_until(lambda: [runner.shared[-1] for runner in fakes.runners if not runner.closed] == [("cpu", "cuda:0")] * 2)
 
 
 def test_who_does_not_stream_is_woken_once(fakes: Fakes) -> None:
@@ -383,6 +395,9 @@ class SlowToLoad:
         pass
 
     def cancel(self, number: int) -> None:
+        pass
+
+    def share(self, devices: Sequence[str]) -> None:
         pass
 
     def stop(self) -> None:

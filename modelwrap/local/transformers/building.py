@@ -104,7 +104,7 @@ class ChatBuilder(Builder):
 
     def settings(self) -> dict[str, Any]:
         checkpoint = asdict(self.checkpoint()) | {"chat_template": self._template()}
-        return {"checkpoint": checkpoint, "batch_size": self._settings.batch_size, "context": self._settings.context}
+        return {"checkpoint": checkpoint, **_named(self._settings, "batch_size", "context", "n_threads")}
 
     def runner(self, device: str) -> Runner:
         info = self._info(device)
@@ -116,8 +116,8 @@ class ChatBuilder(Builder):
             info = entries.laid_over({"chat_template": self._settings.chat_template}, info)
         if (model := entries.attribute(info, "model")) is not None:
             self.remember(model)
-        lends_tensors = self._settings.batching == "off"
-        return _chat_runner(info, self._settings.batch_size, self._settings.context, lends_tensors=lends_tensors)
+        wanted = _named(self._settings, "batch_size", "context", "n_threads")
+        return _chat_runner(info, wanted, device, lends_tensors=self._settings.batching == "off")
 
     def _info(self, device: str) -> Any:
         """Give the objects that the model is made of, or a part of it; None where all comes from files."""
@@ -155,35 +155,47 @@ class EmbeddingBuilder(Builder):
         self._settings = config
 
     def settings(self) -> dict[str, Any]:
-        names = ("batch_size", "context", "pooling", "normalize")
-        return {"checkpoint": asdict(self.checkpoint()), **{name: getattr(self._settings, name) for name in names}}
+        wanted = _named(self._settings, "batch_size", "context", "pooling", "normalize", "n_threads")
+        return {"checkpoint": asdict(self.checkpoint()), **wanted}
 
     def runner(self, device: str) -> Runner:
         loaded = load_encoder(self.checkpoint(), device)
         self.remember(loaded.model)
-        return _embedding_runner(loaded, self.settings())
+        return _embedding_runner(loaded, self.settings(), device)
 
 
 def chat_runner(settings: Mapping[str, Any], device: str) -> Runner:
     """Make, in a process of its own, what answers."""
     loaded = load(Checkpoint(**settings["checkpoint"]), device)
-    return _chat_runner(loaded, settings["batch_size"], settings["context"])
+    return _chat_runner(loaded, settings, device)
 
 
 def embedding_runner(settings: Mapping[str, Any], device: str) -> Runner:
     """Make, in a process of its own, what gives vectors."""
-    return _embedding_runner(load_encoder(Checkpoint(**settings["checkpoint"]), device), settings)
+    return _embedding_runner(load_encoder(Checkpoint(**settings["checkpoint"]), device), settings, device)
 
 
-def _chat_runner(info: Any, batch_size: int, context: int | None, *, lends_tensors: bool = False) -> Runner:
+def _named(settings: WeightsConfig, *names: str) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
+
+
+def _chat_runner(info: Any, settings: Mapping[str, Any], device: str, *, lends_tensors: bool = False) -> Runner:
     from modelwrap.local.transformers.runner import runner_of
+    from modelwrap.local.transformers.threads import Threads
 
-    return runner_of(info, batch_size=batch_size, context=context, lends_tensors=lends_tensors)
+    return runner_of(
+        info,
+        batch_size=settings["batch_size"],
+        context=settings["context"],
+        lends_tensors=lends_tensors,
+        threads=Threads(device, settings["n_threads"]),
+    )
 
 
-def _embedding_runner(loaded: Loaded, settings: Mapping[str, Any]) -> Runner:
+def _embedding_runner(loaded: Loaded, settings: Mapping[str, Any], device: str) -> Runner:
     from modelwrap.local.transformers.embedding import EmbeddingRunner
+    from modelwrap.local.transformers.threads import Threads
 
     wanted = (settings[name] for name in ("context", "pooling", "normalize"))
     reading = Reading.of(settings["checkpoint"]["folder"], *wanted)
-    return EmbeddingRunner(loaded, reading, settings["batch_size"])
+    return EmbeddingRunner(loaded, reading, settings["batch_size"], Threads(device, settings["n_threads"]))

@@ -121,6 +121,10 @@ class WeightsConfig(LocalConfig):
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         default=8, description="How many answers one replica computes together; others wait."
     )
+    n_threads: Count = Field(
+        default=0,
+        description="Threads that each replica on a processor computes with; 0: replicas there share the cores.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> WeightsConfig:
@@ -166,6 +170,8 @@ class TransformersConfig(WeightsConfig):
             raise mistakes([(("worker",), '"batching": "off" computes in the thread of who calls')])
         if self.batching == "off" and len(self.devices) > 1:
             raise mistakes([(("devices",), '"batching": "off" has one replica')])
+        if self.batching == "off" and self.n_threads:
+            raise mistakes([(("n_threads",), '"batching": "off" computes in the thread of who calls')])
         if self.entry is not None and self.worker == "process":
             raise mistakes(
                 [(("entry",), 'what was registered in this process is not in one of its own; take "thread"')]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, ModelwrapError, ServerFailed
 from modelwrap.local.transformers.loading import Loaded
 from modelwrap.local.transformers.pooling import Layer, Reading
+from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -53,11 +54,12 @@ class _Text:
 class EmbeddingRunner:
     """Compute vectors with one loaded model."""
 
-    def __init__(self, loaded: Loaded, reading: Reading, batch_size: int) -> None:
+    def __init__(self, loaded: Loaded, reading: Reading, batch_size: int, threads: Threads) -> None:
         self._model = loaded.model
         self._tokenizer = loaded.tokenizer
         self._reading = reading
         self._batch_size = batch_size
+        self._threads = threads
         self._longest = _longest(loaded, reading)
         self._layers = [_layer(layer, loaded.model) for layer in reading.layers]
         self._ahead: deque[_Text] = deque()
@@ -104,7 +106,11 @@ class EmbeddingRunner:
             self.cancel(number)
         return [*self._finished(), *(Failed(number, error) for number, error in failed.items())]
 
+    def share(self, devices: Sequence[str]) -> None:
+        self._threads.share(devices)
+
     def close(self) -> None:
+        self._threads.give_back()
         self._ahead.clear()
         self._requests.clear()
         del self._model

@@ -18,6 +18,7 @@ from modelwrap.local.transformers.parameters import LIMITS, Defaults, read
 from modelwrap.local.transformers.prompts import ids_of
 from modelwrap.local.transformers.rows import free_memory
 from modelwrap.local.transformers.telling import Answer, HookedText, Limits
+from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 from modelwrap.local.workers import failure
 
@@ -47,8 +48,9 @@ W = TypeVar("W", bound=_Waiting)
 class _WholeAnswers(ABC, Generic[W]):
     """Compute chats that are alike together, and where that fails in halves, each alone in the end."""
 
-    def __init__(self, model_name: str, batch_size: int) -> None:
+    def __init__(self, model_name: str, threads: Threads, batch_size: int) -> None:
         self._name = model_name
+        self._threads = threads
         self._size = batch_size
         self._waiting: list[W] = []
 
@@ -78,8 +80,12 @@ class _WholeAnswers(ABC, Generic[W]):
         self._waiting = [one for one in self._waiting if one.number not in taken_now]
         return self._in_halves(together)
 
+    def share(self, devices: Sequence[str]) -> None:
+        self._threads.share(devices)
+
     def close(self) -> None:
         self._waiting.clear()
+        self._threads.give_back()
 
     def _in_halves(self, together: Sequence[W]) -> list[Event]:
         try:
@@ -98,8 +104,8 @@ class _WholeAnswers(ABC, Generic[W]):
 class HookRunner(_WholeAnswers[_Waiting]):
     """Have `generate` make whole answers, of one chat at a time or of several alike."""
 
-    def __init__(self, parts: ModelParts, *, batch_size: int, context: int | None = None) -> None:
-        super().__init__(parts.model_name, batch_size)
+    def __init__(self, parts: ModelParts, threads: Threads, *, batch_size: int, context: int | None = None) -> None:
+        super().__init__(parts.model_name, threads, batch_size)
         if not callable(parts.generate or getattr(parts.model, "generate", None)):
             raise ConfigError(f"model_info: a model of the type {type(parts.model).__name__} needs a generate hook")
         self._parts = parts
@@ -210,8 +216,8 @@ class HookRunner(_WholeAnswers[_Waiting]):
 class EntryRunner(_WholeAnswers[_Waiting]):
     """Have an entry's `inference(batch, temperature)` give the texts of chats that have the same temperature."""
 
-    def __init__(self, entry: Any, *, batch_size: int) -> None:
-        super().__init__(str(getattr(entry, "model_name", None) or type(entry).__name__), batch_size)
+    def __init__(self, entry: Any, threads: Threads, *, batch_size: int) -> None:
+        super().__init__(str(getattr(entry, "model_name", None) or type(entry).__name__), threads, batch_size)
         self._entry = entry
 
     def begin(self, job: Job) -> None:

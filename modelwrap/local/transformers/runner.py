@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwrap.local.transformers.chats import Chat, Chats
@@ -12,32 +12,48 @@ from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
 from modelwrap.local.transformers.hooks import ModelParts
 from modelwrap.local.transformers.rows import Row
 from modelwrap.local.transformers.telling import Answer
+from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Runner
 from modelwrap.local.workers import failure
 
 
-def runner_of(info: Any, *, batch_size: int, context: int | None = None, lends_tensors: bool = False) -> Runner:
+def runner_of(
+    info: Any,
+    *,
+    batch_size: int,
+    context: int | None = None,
+    lends_tensors: bool = False,
+    threads: Threads | None = None,
+) -> Runner:
     """Choose what computes the chats of a model: a dict or an object with hooks, what was loaded, or an entry.
 
     An entry is an object with `inference(batch, temperature)`. A model whose owner encodes or generates computes one
     chat at a time unless the hooks say that they are `batchable`.
     """
+    threads = threads or Threads()
     if not isinstance(info, Mapping) and hasattr(info, "inference"):
-        return EntryRunner(info, batch_size=batch_size)
+        return EntryRunner(info, threads, batch_size=batch_size)
     parts = ModelParts.of(info)
     together = batch_size if parts.batchable or (parts.encode is None and parts.generate is None) else 1
     if parts.generates_itself:
-        return HookRunner(parts, batch_size=together, context=context)
-    return ChatRunner(parts, batch_size=together, context=context, lends_tensors=lends_tensors)
+        return HookRunner(parts, threads, batch_size=together, context=context)
+    return ChatRunner(parts, threads, batch_size=together, context=context, lends_tensors=lends_tensors)
 
 
 class ChatRunner:
     """Compute chats together, a token for each at a time."""
 
     def __init__(
-        self, parts: ModelParts, *, batch_size: int, context: int | None = None, lends_tensors: bool = False
+        self,
+        parts: ModelParts,
+        threads: Threads,
+        *,
+        batch_size: int,
+        context: int | None = None,
+        lends_tensors: bool = False,
     ) -> None:
         self._parts = parts
+        self._threads = threads
         self._chats = Chats(parts, context)
         self._chats.warn_of_settings()
         self._grammars: Grammars | None = None
@@ -95,10 +111,14 @@ class ChatRunner:
                 events += self._told(outcome)
         return events
 
+    def share(self, devices: Sequence[str]) -> None:
+        self._threads.share(devices)
+
     def close(self) -> None:
         for number in list(self._answers):
             self.cancel(number)
         self._pending.clear()
+        self._threads.give_back()
 
     def _told(self, outcome: Token | Broken) -> list[Event]:
         number = outcome.number

@@ -34,6 +34,8 @@ def load(**config: Any) -> modelwrap.Models:
         ({"devices": ["cpu"], "client_args": {"device": "cpu"}}, 'and so does "client_args.device"'),
         ({"batching": "off", "worker": "process"}, "computes in the thread of who calls"),
         ({"batching": "off", "devices": ["cpu", "cpu"]}, '"batching": "off" has one replica'),
+        ({"batching": "off", "n_threads": 2}, 'n_threads: "batching": "off" computes in the thread of who calls'),
+        ({"n_threads": -1}, "n_threads: must be at least 0"),
         ({"entry": "mine", "worker": "process"}, "what was registered in this process is not in one of its own"),
         ({"entry_args": [1]}, 'there is no "entry" to be called with them'),
         ({"batch_size": 0}, "batch_size: must be at least 1"),

@@ -21,6 +21,7 @@ from modelwrap.errors import BadRequest, ConfigError, UnsupportedParameter
 from modelwrap.local.transformers.embedding import EmbeddingRunner
 from modelwrap.local.transformers.loading import Checkpoint, load_encoder
 from modelwrap.local.transformers.pooling import Reading
+from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Failed, Finished, Job, Piece
 from tests.colours import Colour
 from tests.local.transformers import tiny
@@ -271,7 +272,7 @@ def test_calls_of_many_callers_share_batches(model: modelwrap.Model) -> None:
 
 
 def runner(batch_size: int = 4) -> EmbeddingRunner:
-    return EmbeddingRunner(load_encoder(Checkpoint("bert", str(tiny.bert())), "cpu"), Reading(), batch_size)
+    return EmbeddingRunner(load_encoder(Checkpoint("bert", str(tiny.bert())), "cpu"), Reading(), batch_size, Threads())
 
 
 def test_a_batch_that_does_not_fit_is_split_and_only_what_never_fits_fails() -> None:
