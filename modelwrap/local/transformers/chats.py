@@ -99,10 +99,14 @@ class Chats:
         most: int,
         *,
         streams: bool,
+        closed: bool = False,
         before: Sequence[int] = (),
         whole: Callable[[], bool] = lambda: False,
     ) -> Answer:
-        """Begin an answer: `before` are the tokens of its prompt, `whole` tells when a form is complete."""
+        """Begin an answer: `before` are the tokens of its prompt, `whole` tells when a form is complete.
+
+        One that is `closed` was ended by its limit, also where its last token is an end.
+        """
         asked = chat.asked
         ends, stops = (self.ends, self._stops) if asked.ends else (frozenset[int](), ())
         stops = (*asked.stops, *stops)
@@ -116,7 +120,7 @@ class Chats:
             chat.number,
             self.parts.model_name,
             prompt_tokens,
-            Limits(most, ends, stops, whole),
+            Limits(most, ends, stops, whole, closed),
             text,
             chat.shape.reader,
             watch=watch,

@@ -78,6 +78,8 @@ class Defaults:
     max_new_tokens: int | None = None
     max_length: int | None = None
     suppress_tokens: tuple[int, ...] = ()
+    forced_eos_token_id: tuple[int, ...] = ()
+    """What the last token is one of that an answer may have."""
     ends: tuple[int, ...] = ()
     passed_over: tuple[str, ...] = ()
     """What else it says that changes answers, and that is not done here."""
@@ -89,16 +91,17 @@ class Defaults:
         read = {name: said[name] for name in _READ if name in said}
         if read.get("max_length") == _MEANT_BY_NOBODY and "max_length" not in given:
             del read["max_length"]
-        if "suppress_tokens" in read:
-            read["suppress_tokens"] = tuple(read["suppress_tokens"])
+        for name in _TOKENS & read.keys():
+            read[name] = _ids(read[name])
         passed_over = tuple(name for name, usual in _NOT_DONE.items() if said.get(name, usual) not in (usual, None))
         return cls(**read, ends=_ids(said.get("eos_token_id")), passed_over=passed_over)
 
 
 _READ = (
     *("do_sample", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens", "max_length"),
-    "suppress_tokens",
+    *("suppress_tokens", "forced_eos_token_id"),
 )
+_TOKENS = {"suppress_tokens", "forced_eos_token_id"}
 GENERATION = frozenset((*_READ, "eos_token_id", "pad_token_id", "bos_token_id"))
 """What of the arguments of `generate` is done here."""
 _NOT_DONE: dict[str, Any] = {
@@ -113,7 +116,6 @@ _NOT_DONE: dict[str, Any] = {
     "begin_suppress_tokens": None,
     "sequence_bias": None,
     "guidance_scale": 1.0,
-    "forced_eos_token_id": None,
     "stop_strings": None,
     "exponential_decay_length_penalty": None,
     "encoder_repetition_penalty": 1.0,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modelwrap.local.transformers.constraints import Constraint
-from modelwrap.local.transformers.sampling import Pick, Picker, Sampling, pick_all
+from modelwrap.local.transformers.sampling import Closing, Pick, Picker, Sampling, pick_all
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +22,7 @@ class Row:
     """For a model with an encoder, what that reads."""
     sampling: Sampling
     constraint: Constraint | None = None
+    closing: Closing | None = None
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     """What its prompt takes beside tokens, as pictures do, in a batch of one."""
     made: list[int] = field(default_factory=list)
@@ -30,7 +31,7 @@ class Row:
 
     def begin(self, before: Sequence[int]) -> None:
         """Get ready to be computed; `before` are the tokens that stand in front of its answer."""
-        self.picker = Picker(self.sampling, before, self.made, self.constraint)
+        self.picker = Picker(self.sampling, before, self.made, self.constraint, self.closing)
 
     @property
     def tokens(self) -> list[int]:

@@ -11,6 +11,7 @@ from modelwrap.local.transformers.decoding import Broken, Decoder, Token
 from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
 from modelwrap.local.transformers.hooks import ModelParts
 from modelwrap.local.transformers.rows import Row
+from modelwrap.local.transformers.sampling import Closing
 from modelwrap.local.transformers.telling import Answer
 from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Runner
@@ -75,11 +76,13 @@ class ChatRunner:
         encoded = self._chats.prompts.encode(chat.prompt)
         most = self._chats.most_tokens(len(encoded.ids), chat.asked)
         constraint = self._constraint(chat)
+        closing = self._closing(chat, most) if constraint is None else None
         row = Row(
             job.number,
             encoded.ids,
             chat.asked.sampling,
             constraint,
+            closing,
             inputs={name: value.to(self._parts.model.device) for name, value in encoded.inputs.items()},
             made=list(job.done),
         )
@@ -88,6 +91,7 @@ class ChatRunner:
             len(encoded.ids),
             most,
             streams=chat.asked.streams,
+            closed=closing is not None,
             before=encoded.ids,
             whole=(lambda: constraint.ended) if constraint is not None else (lambda: False),
         )
@@ -136,6 +140,10 @@ class ChatRunner:
             return list(pieces)
         self.cancel(number)
         return [*pieces, Finished(number)]
+
+    def _closing(self, chat: Chat, most: int) -> Closing | None:
+        tokens = self._chats.defaults.forced_eos_token_id
+        return Closing(most, tokens) if tokens and chat.asked.ends else None
 
     def _constraint(self, chat: Chat) -> Constraint | None:
         shape = chat.shape

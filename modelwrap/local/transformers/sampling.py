@@ -50,6 +50,15 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """Have an answer that comes to its limit end with one of some tokens, whatever the model thinks."""
+
+    most: int
+    """How many tokens it may have."""
+    tokens: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Pick:
     """Be a token that was picked; probabilities are the model's own, before anything was done to them."""
 
@@ -67,30 +76,48 @@ class Picker:
         prompt: Sequence[int],
         picked: Sequence[int] = (),
         constraint: Constraint | None = None,
+        closing: Closing | None = None,
     ) -> None:
         self._sampling = sampling
         self._constraint = constraint
+        self._closing = closing
         # The generator would take a seed below 0 for the same one above it.
         self._random = random.Random(None if sampling.seed is None else sampling.seed % 2**64)
+        self._made = 0
         self._counts = Counter[int]()
         self._seen = set(prompt) if sampling.repetition_penalty != 1 else set[int]()
-        self.plain = sampling.plain and constraint is None
+        self._plain = sampling.plain and constraint is None
         for token in picked:
             if sampling.temperature > 0:
                 self._random.random()
             self._note(token)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the next token is simply the likeliest."""
+        return self._plain and not self._closes
+
+    @property
+    def _closes(self) -> bool:
+        return self._closing is not None and self._made == self._closing.most - 1
+
     def pick(self, scores: Tensor) -> Pick:
         """Pick from the scores of every token, which stay as they are."""
         scores = scores.float()
-        adjusted = self._adjusted(scores)
+        adjusted = self._closed(scores) if self._closes else self._adjusted(scores)
         token = self._drawn(adjusted) if self._sampling.temperature > 0 else int(adjusted.argmax())
         self._note(token)
         if self._sampling.logprobs is None:
             return Pick(token)
         return _told(scores, token, self._sampling.logprobs)
 
+    def take(self, token: int) -> Pick:
+        """Take the likeliest token, where that is all that matters."""
+        self._made += 1
+        return Pick(token)
+
     def _note(self, token: int) -> None:
+        self._made += 1
         self._counts[token] += 1
         self._seen.add(token)
         if self._constraint is not None:
@@ -98,7 +125,7 @@ class Picker:
 
     def _adjusted(self, scores: Tensor) -> Tensor:
         settings = self._sampling
-        if self.plain or not (self._constraint or settings.logit_bias or self._penalises()):
+        if self._plain or not (self._constraint or settings.logit_bias or self._penalises()):
             return scores
         scores = scores.clone()
         if settings.repetition_penalty != 1:
@@ -114,6 +141,12 @@ class Picker:
         if self._constraint is not None:
             scores.masked_fill_(~self._constraint.allowed(len(scores)).to(scores.device), -torch.inf)
         return scores
+
+    def _closed(self, scores: Tensor) -> Tensor:
+        assert self._closing is not None
+        closed = torch.full_like(scores, -torch.inf)
+        closed[list(self._closing.tokens)] = 0
+        return closed
 
     def _penalises(self) -> bool:
         settings = self._sampling
@@ -166,7 +199,7 @@ def pick_all(scores: Tensor, pickers: Sequence[Picker]) -> list[Pick | Exception
     """Pick a token for each row of scores; where none can be, say why."""
     heights, likeliest = scores.max(-1)
     return [
-        Pick(token) if picker.plain and height == height else _picked(picker, row)
+        picker.take(token) if picker.plain and height == height else _picked(picker, row)
         for height, token, picker, row in zip(heights.tolist(), likeliest.tolist(), pickers, scores, strict=True)
     ]
 

@@ -51,6 +51,8 @@ class Limits:
     stops: Sequence[str] = ()
     whole: Callable[[], bool] = lambda: False
     """Tells whether it is bound to a form, and nothing can be added to it."""
+    closed: bool = False
+    """Whether the last token that it may have was not for the model to choose."""
 
 
 class Answer:
@@ -155,7 +157,8 @@ class Answer:
     def _take(self, number: int, logprob: Logprob | None) -> Said:
         self._made += 1
         if number in self._limits.ends:
-            self.finish_reason = "stop"
+            cut = self._limits.closed and self._made >= self._limits.most
+            self.finish_reason = "length" if cut else "stop"
             return Said()
         if self._logprobs is not None and logprob is not None:
             self._logprobs.note(number, logprob, self._fed)

@@ -161,11 +161,14 @@ def test_the_length_that_old_checkpoints_carry_is_no_limit() -> None:
 
 
 def test_what_hooks_give_lies_over_the_models_own() -> None:
-    config = SimpleNamespace(do_sample=True, temperature=0.3, eos_token_id=[4, 5], suppress_tokens=[7])
+    config = SimpleNamespace(
+        do_sample=True, temperature=0.3, eos_token_id=[4, 5], suppress_tokens=[7], forced_eos_token_id=4
+    )
 
     defaults = Defaults.of(config, {"temperature": 0.9, "eos_token_id": 6})
 
     assert (defaults.do_sample, defaults.temperature, defaults.ends) == (True, 0.9, (6,))
+    assert defaults.forced_eos_token_id == (4,)
     assert asked(defaults, logit_bias={"8": 2}).sampling.logit_bias == {7: float("-inf"), 8: 2.0}
 
 

@@ -162,6 +162,42 @@ def test_an_end_token_may_be_ignored() -> None:
     assert (reply.text, reply.choices[0].finish_reason, reply.usage.completion_tokens) == ("", "length", 12)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"temperature": 1.0, "seed": 3}, {"logprobs": True}])
+def test_the_last_token_is_the_end_that_the_model_wants_there(parameters: dict[str, Any]) -> None:
+    end = llama()[1].eos_token_id
+    parameters = {**parameters, "logit_bias": {str(end): -100}} if parameters else {}
+    closing = runner(generate_kwargs={"forced_eos_token_id": end})
+
+    events = run(closing, job(1, **parameters), job(2, max_tokens=7), job(3, max_tokens=5, ignore_eos=True))
+
+    assert tokens_of(events[1])[-1] == end
+    assert len(tokens_of(events[1])) == 12
+    if not parameters:
+        assert tokens_of(events[1]) == plain_ids(forced_eos_token_id=end)
+    assert tokens_of(events[2]) == plain_ids(forced_eos_token_id=end, max_new_tokens=7)
+    assert tokens_of(events[3]) == plain_ids(max_new_tokens=5)
+    assert [reply_of(events[number]).choices[0].finish_reason for number in (1, 2, 3)] == ["length"] * 3
+
+
+def test_an_answer_taken_over_ends_where_the_model_wants_it_too() -> None:
+    end = llama()[1].eos_token_id
+    closing = runner(generate_kwargs={"forced_eos_token_id": end})
+    whole = tokens_of(run(closing, job(1))[1])
+
+    rest = tokens_of(run(closing, job(2, done=tuple(whole[:-1])))[2])
+
+    assert rest == whole[-1:] == [end]
+
+
+def test_an_answer_bound_to_a_form_is_cut_and_not_ended() -> None:
+    closing = runner(generate_kwargs={"forced_eos_token_id": llama()[1].eos_token_id})
+
+    reply = answer(closing, response_format={"type": "regex", "pattern": "a{40}"}, max_tokens=4)
+
+    assert set(reply.text or "") == {"a"}
+    assert reply.choices[0].finish_reason == "length"
+
+
 def test_special_tokens_are_shown_where_that_is_wanted() -> None:
     end = llama()[1].eos_token_id
 
