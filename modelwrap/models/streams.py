@@ -45,10 +45,10 @@ class _Reading:
             try:
                 self._chunks = await self._model.open(self._call, self._runtime)
             except CallError as error:
-                await self._break()
+                await self.break_off()
                 raise fill_error(error, self._call, self._model.name) from error.__cause__
             except BaseException:  # also a cancelled or interrupted reader gives the connection back
-                await self._break()
+                await self.break_off()
                 raise
             if self._call.assembly is not None:
                 self._assembly = self._call.assembly
@@ -76,11 +76,11 @@ class _Reading:
             if chunk is None and not self._call.ended:
                 raise StreamTruncated("the stream was closed before its end came")
         except CallError as error:
-            await self._break()
+            await self.break_off()
             error.partial = error.partial or self._partial()
             raise fill_error(error, self._call, self._model.name) from error.__cause__
         except BaseException:  # also a cancelled or interrupted reader gives the connection back
-            await self._break()
+            await self.break_off()
             raise
         if chunk is None:
             self._chunks = None
@@ -115,7 +115,7 @@ class _Reading:
         except Exception:  # whatever goes wrong while hanging up is no concern of the reader
             logger.debug("closing a stream of %s failed", self._model.name, exc_info=True)
 
-    async def _break(self) -> None:
+    async def break_off(self) -> None:
         """Hang up, and remember that it was not the reader who did."""
         self._broken = True
         await self.close()
@@ -173,7 +173,8 @@ async def _hanging_up(reading: _Reading) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await unadopted(reading.close())
+        if not reading.closed:
+            await unadopted(reading.break_off())
 
 
 class AsyncStream:

@@ -303,8 +303,12 @@ def test_a_loop_that_ends_hangs_up_in_silence(
         await anext(stream)
         return stream
 
-    async def read_on(stream: modelwrap.AsyncStream) -> None:
+    async def reply(stream: modelwrap.AsyncStream) -> None:
         await stream.reply
+
+    async def read_on(stream: modelwrap.AsyncStream) -> None:
+        async for _ in stream:
+            pass
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -312,10 +316,11 @@ def test_a_loop_that_ends_hangs_up_in_silence(
         gc.collect()
 
     assert (told, warned) == ([], [])
-    with pytest.raises(StreamTruncated) as caught:
-        asyncio.run(read_on(stream))
-    assert caught.value.partial is not None
-    assert caught.value.partial.text == "Hel"
+    for read in (reply, read_on):
+        with pytest.raises(StreamTruncated) as caught:
+            asyncio.run(read(stream))
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "Hel"
 
 
 def test_a_loop_that_nobody_shuts_down_leaves_no_traceback(server: Loopback) -> None:
