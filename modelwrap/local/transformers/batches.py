@@ -9,7 +9,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer, EncoderDecoderCache
+from transformers.cache_utils import (
+    DummyLayer,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    EncoderDecoderCache,
+)
 
 from modelwrap.local.transformers.lanes import Lanes
 from modelwrap.local.transformers.rows import Outcome, Row, in_halves, picked
@@ -42,8 +48,11 @@ class Computing:
         placed = "position_ids" in self._parameters or self.model.config.model_type in _PLACED_BY_MASK
         if self.has_encoder or not placed or _LOOKS in self._parameters:
             return False
-        kinds = {type(layer) for layer in self.memory().layers}
-        return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+        layers = self.memory().layers
+        while layers and type(layers[-1]) is DummyLayer:
+            # The last ones of some models remember nothing, and look at what the layers before them do.
+            layers.pop()
+        return {type(layer) for layer in layers} <= {DynamicLayer, DynamicSlidingWindowLayer}
 
     def memory(self) -> DynamicCache:
         """Make the memory of a row or a batch of its own, in layers of the kinds that the model has."""
@@ -93,10 +102,21 @@ class Computing:
         parameter = self._parameters.get("logits_to_keep")
         if parameter is None:
             return {}
-        takes_places = "Tensor" in str(parameter.annotation)
+        takes_places = "Tensor" in str(parameter.annotation) and not self._leaves_out_by_count
         if takes_places and all(weights.device.type == "cpu" for weights in self.model.parameters()):
             return {"logits_to_keep": torch.tensor([-1])}
         return {"logits_to_keep": 1}
+
+    @property
+    def _leaves_out_by_count(self) -> bool:
+        """Whether the model, told a count, computes its later layers for the last tokens only, as Gemma 4 does.
+
+        Layers that score tokens themselves, inside of another model, are told for that alone.
+        """
+        inner: Any = self.model.get_decoder() if hasattr(self.model, "get_decoder") else None
+        if inner is self.model or not hasattr(inner, "get_output_embeddings") or inner.get_output_embeddings():
+            return False
+        return "logits_to_keep" in inspect.signature(inner.forward).parameters
 
     def __call__(self, cache: Any, **inputs: Any) -> Tensor:
         """Compute some tokens, and give the scores of what follows the last of each row."""

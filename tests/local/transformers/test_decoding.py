@@ -53,6 +53,21 @@ MODELS: dict[str, Callable[[], Any]] = {
         sliding_window=8,
         layer_types=["sliding_attention", "full_attention"],
     ),
+    # Its later layers remember nothing of their own, and of prompts compute the last token only.
+    "gemma4": lambda: made(
+        transformers.Gemma4TextConfig,
+        transformers.Gemma4ForCausalLM,
+        num_hidden_layers=4,
+        num_kv_shared_layers=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        global_head_dim=8,
+        intermediate_size=64,
+        sliding_window=8,
+        hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=VOCABULARY,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    ),
     "opt": lambda: made(
         transformers.OPTConfig,
         transformers.OPTForCausalLM,
@@ -370,6 +385,16 @@ def test_of_prompts_the_last_token_alone_is_scored_and_by_its_place(kind: str) -
 
     assert all(shape == (4, 1) for shape in scored), scored
     assert all(isinstance(kept, torch.Tensor) and kept.tolist() == [-1] for kept in asked)
+
+
+def test_layers_that_remember_nothing_compute_the_last_token_of_prompts_only() -> None:
+    model = MODELS["gemma4"]()
+    seen: list[tuple[int, ...]] = []
+    model.model.layers[-1].register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[:2])))
+
+    answers(Decoder(model, batch_size=4), [Row(n, p, Sampling()) for n, p in enumerate(prompts(4))], 2)
+
+    assert seen == [(4, 1), (4, 1)]
 
 
 def test_a_model_that_takes_a_count_of_scores_only_is_given_one() -> None:
