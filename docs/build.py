@@ -154,6 +154,9 @@ VARIABLES = """\
 | `HF_…`, `MODELSCOPE_…`, `PIP_…` | [where weights come from](local-models.md#where-weights-come-from) |
 | `ENTRYPOINT` | the file that `from_entrypoint` and `--entrypoint` run in place of `model_entrypoint.py` |
 | `MODELWRAP_FORBID_REQUESTS` | `1` makes every real request an error, for tests ([testing](testing.md)) |
+
+Where a variable is to say the base URL, as `OPENAI_BASE_URL` does for OpenAI's client, write it into the config:
+`"base_url": "${OPENAI_BASE_URL:-https://api.openai.com/v1}"`. None is read by itself but Azure's.
 """
 
 ERRORS = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -73,6 +73,11 @@ class HostedByAzure(HostedByOpenAI):
     model_config = ConfigDict(json_schema_extra=_no_other_arguments)
 
     client_args: AzureArgs = Field(default_factory=AzureArgs, description="How the endpoint is reached.")
+    transport: Literal["http", "sdk"] = Field(
+        default="http", description='Nothing but `http`; OpenAI\'s own client for Azure takes `"model_type": "openai"`.'
+    )
+    sdk_client: str | None = Field(default=None, description="Not taken here, as there is no client.")
+    preset: str | None = Field(default=None, description="Not taken here, as presets are other hosts.")
 
     @model_validator(mode="after")
     def _check_azure(self) -> Self:
