@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelwrap.errors import NotFound, WeightsUnavailable
-from modelwrap.local.cache import cache_folder, disk_errors, make_folder
+from modelwrap.local.cache import cache_folder, disk_errors, locked, make_folder, publish
 from modelwrap.local.download import read_page
 from modelwrap.local.hub import Access, Offer, errors_of_hub, fetch_file, hubs_snapshot
 from modelwrap.local.progress import Progress
@@ -42,13 +42,8 @@ class HubFolder:
 
     def find(self) -> Path | None:
         """Give the folder that was fetched here, if all that is wanted was."""
-        try:
-            said = json.loads(self._note.read_text("utf-8"))
-            folder = self._home / said["commit"]
-            return folder if set(self.wanted) <= set(said["wanted"]) and folder.is_dir() else None
-        except (OSError, ValueError, LookupError, TypeError):
-            # Nothing was fetched, or not to its end.
-            return None
+        commit, fetched = self._noted()
+        return self._home / commit if commit and fetched.issuperset(self.wanted) else None
 
     def fetch(self, progress: Progress) -> Path:
         """Bring here what is missing; what had come before an interruption is not fetched again."""
@@ -105,10 +100,25 @@ class HubFolder:
         """What says that a revision was fetched to the end."""
         return self._home / f"{quote(self.revision, safe='')}.json"
 
+    def _noted(self) -> tuple[str, set[str]]:
+        """Read which commit is here, and what of it."""
+        try:
+            said = json.loads(self._note.read_text("utf-8"))
+            commit, fetched = str(said["commit"]), set(said["wanted"])
+            return (commit, fetched) if (self._home / commit).is_dir() else ("", set())
+        except (OSError, ValueError, LookupError, TypeError):
+            # Nothing was fetched, or not to its end.
+            return "", set()
+
     def _write_note(self, commit: str) -> None:
         make_folder(self._home)
-        with disk_errors(self._note):
-            self._note.write_text(json.dumps({"commit": commit, "wanted": list(self.wanted)}), "utf-8")
+        with locked(self._note, lambda: None):
+            before, fetched = self._noted()
+            wanted = sorted({*self.wanted, *(fetched if before == commit else ())})
+            unfinished = self._note.with_name(f"{self._note.name}.part")
+            with disk_errors(unfinished):
+                unfinished.write_text(json.dumps({"commit": commit, "wanted": wanted}), "utf-8")
+            publish(unfinished, self._note)
 
 
 def _objects(value: JSON) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -13,6 +14,11 @@ from modelwrap.local.base import LocalConfig
 _DEVICE = r"auto|[a-z]+(:\d+)?"
 
 Device: TypeAlias = Annotated[str, Field(pattern=rf"^(?:{_DEVICE})$")]
+
+
+def is_device(name: object) -> bool:
+    """Tell whether it is written as the name of a device is."""
+    return isinstance(name, str) and re.fullmatch(_DEVICE, name) is not None
 
 
 def _dtype(value: object) -> object:

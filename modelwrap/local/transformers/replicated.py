@@ -15,7 +15,7 @@ from modelwrap.local.here import Here
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.building import Builder
-from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
+from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig, is_device
 from modelwrap.local.work import Event, Failed, Job, Piece
 from modelwrap.models.call import Call
 from modelwrap.runtime.base import Runtime
@@ -76,6 +76,8 @@ class ReplicatedModel(LocalModel):
 
     def add_replica(self, device: str = "auto") -> None:
         """Load the model once more, on another device, and wait until it is ready; others compute meanwhile."""
+        if not is_device(device):
+            raise ConfigError(f"{self.name}: {device!r} is the name of no device; write cpu, cuda:0 or mps")
         self._builder.prepare()
         self._replicas.add(device)
 

@@ -302,6 +302,19 @@ def test_a_mirror_that_lists_nothing_but_names_will_do(server: Loopback, monkeyp
     assert names_in(folder) == fake.files.keys()
 
 
+def test_what_was_fetched_before_stays_known_when_more_is(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = HuggingFaceHub(tiny.llama(), REPO)
+    fake.files["pytorch_model.bin"] = b"pickled"
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    server.script(lambda asked: fake(asked))
+
+    first = hubs.fetched(config(REPO))
+    second = hubs.fetched(config(REPO, use_safetensors=False))
+
+    assert first == second == hubs.place_of(config(REPO)).find()
+    assert names_in(first) == fake.files.keys()
+
+
 def test_a_list_that_the_hub_cuts_is_completed(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = HuggingFaceHub(tiny.llama(), REPO)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")

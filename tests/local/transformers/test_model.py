@@ -229,6 +229,14 @@ def test_who_forgets_a_model_without_closing_it_leaves_nothing_behind() -> None:
     assert weights() is None
 
 
+@pytest.mark.parametrize("device", ["CPU", "cuda:x", "", " cpu", 3, None])
+def test_what_is_no_device_is_not_loaded_on(device: Any) -> None:
+    model: Any = loaded(tiny.llama())
+
+    with pytest.raises(ConfigError, match="is the name of no device; write cpu, cuda:0 or mps"):
+        model.add_replica(device)
+
+
 def test_without_batching_it_computes_in_the_thread_of_who_calls(colour: Colour) -> None:
     model: Any = loaded(tiny.llama(), batching="off")
     seen: list[Any] = []
