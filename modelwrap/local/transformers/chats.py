@@ -95,7 +95,7 @@ class Chats:
     def answer(
         self,
         chat: Chat,
-        prompt_tokens: int,
+        prompt_tokens: int | None,
         most: int,
         *,
         streams: bool,
@@ -105,7 +105,8 @@ class Chats:
     ) -> Answer:
         """Begin an answer: `before` are the tokens of its prompt, `whole` tells when a form is complete.
 
-        One that is `closed` was ended by its limit, also where its last token is an end.
+        `prompt_tokens` is None where nobody counted them. One that is `closed` was ended by its limit, also where its
+        last token is an end.
         """
         asked = chat.asked
         ends, stops = (self.ends, self._stops) if asked.ends else (frozenset[int](), ())

@@ -159,7 +159,11 @@ class HookRunner(_WholeAnswers[_Waiting]):
         prompts = _rows(inputs["input_ids"] if is_mapping else inputs)
         if len(prompts) != len(chats):
             raise BadRequest(f"messages: encode made {len(prompts)} prompts of {len(chats)} chats", sent=False)
+        counted = not any(isinstance(prompt, str) for prompt in prompts)
         prompts = [[] if isinstance(prompt, str) else ids_of(prompt) for prompt in prompts]
+        if self._parts.generate is None:
+            for chat, prompt in zip(chats, prompts, strict=True):
+                self._chats.prompts.check(chat.prompt, prompt)
         mask = inputs.get("attention_mask") if is_mapping else None
         sizes = list(map(len, prompts)) if mask is None else [sum(ids_of(row)) for row in mask]
         # A hook may hand on what is no token at all, which nobody has counted.
@@ -175,7 +179,7 @@ class HookRunner(_WholeAnswers[_Waiting]):
         answers = _rows(made)
         if len(answers) != len(chats):
             raise ValueError(f"generate gave {len(answers)} answers for {len(chats)} chats")
-        told = zip(chats, answers, prompts, sizes, limits, strict=True)
+        told = zip(chats, answers, prompts, sizes if counted else [None] * len(sizes), limits, strict=True)
         return [self._told(chat, made, prompt, size, most) for chat, made, prompt, size, most in told]
 
     def _placed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +188,7 @@ class HookRunner(_WholeAnswers[_Waiting]):
         without = idle - taken(self._function, inputs).keys()
         return {name: value for name, value in inputs.items() if name not in without}
 
-    def _told(self, chat: Chat, made: Any, before: list[int], size: int, most: int) -> list[Event]:
+    def _told(self, chat: Chat, made: Any, before: list[int], size: int | None, most: int) -> list[Event]:
         answer = self._chats.answer(chat, size, most, streams=False, before=before)
         pieces: list[Piece] = []
         if isinstance(made, str):
@@ -208,9 +212,9 @@ class HookRunner(_WholeAnswers[_Waiting]):
             return tokens[1:] if tokens[:1] == [start] else tokens
         return tokens[len(prompt) :] if tokens[: len(prompt)] == prompt else tokens
 
-    def _count(self, text: str) -> int:
+    def _count(self, text: str) -> int | None:
         tokenizer = self._parts.tokenizer
-        return 0 if tokenizer is None else len(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return None if tokenizer is None else len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class EntryRunner(_WholeAnswers[_Waiting]):
@@ -231,12 +235,10 @@ class EntryRunner(_WholeAnswers[_Waiting]):
         answer = Answer(
             job.number,
             self._name,
-            0,
+            None,
             Limits(most=2**31, stops=asked.stops),
             HookedText(lambda _: ""),
             PlainReader(),
-            # Nobody has counted tokens.
-            tells_usage=False,
         )
         self._waiting.append(_Waiting(job.number, (messages, answer), temperature))
 
@@ -253,7 +255,7 @@ class EntryRunner(_WholeAnswers[_Waiting]):
         if wrong := [text for text in texts if not isinstance(text, str)]:
             raise TypeError(f"inference gave {wrong[0]!r:.80} in place of a text")
         return [
-            [*waiting.chat[1].take_text(text, 0), Finished(waiting.number)]
+            [*waiting.chat[1].take_text(text, None), Finished(waiting.number)]
             for waiting, text in zip(together, texts, strict=True)
         ]
 

@@ -19,7 +19,7 @@ from modelwrap.local.work import Job, Piece
 from modelwrap.models.attempts import Attempted, opened
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.runtime.base import Runtime, run_sync
-from modelwrap.types import ChatChunk
+from modelwrap.types import Change, ChatChunk
 from modelwrap.wire.assembly import MOST_CHOICES
 from modelwrap.wire.chat_chunks import ChunkReader
 
@@ -111,6 +111,8 @@ class Transformers(ReplicatedModel):
                 yield rest
             if (usage := answers.usage()) is not None:
                 yield reader.read(usage, usage)
+            if not answers.counted and _wants_usage(call):
+                call.changes.append(Change("defaulted", "usage", "nobody counted its tokens, so its zeros say nothing"))
             if not reader.complete:
                 raise StreamTruncated("the model stopped before its answer ended")
         call.ended = True
@@ -125,24 +127,34 @@ class _Answers:
         self._usages: dict[int, dict[str, Any]] = {}
 
     def read(self, piece: Piece) -> dict[str, Any]:
-        if len(self._places) == 1:
-            return piece.data
         data = dict(piece.data)
         place = self._places[piece.number]
         if (usage := data.pop("usage", None)) is not None:
             self._usages[place] = usage
+        if len(self._places) == 1:
+            return piece.data
         if not self._identity:
             self._identity = {name: data[name] for name in _IDENTITY if name in data}
         return {**data, **self._identity, "choices": [{**one, "index": place} for one in data.get("choices", ())]}
 
+    @property
+    def counted(self) -> bool:
+        """Whether it is known what each took."""
+        return len(self._usages) == len(self._places)
+
     def usage(self) -> dict[str, Any] | None:
-        """Count what all took; the prompt counts once, as it does at OpenAI."""
-        if not self._usages:
+        """Count what several took together; the prompt counts once, as it does at OpenAI."""
+        if len(self._places) == 1 or not self.counted:
             return None
         prompt = max(usage["prompt_tokens"] for usage in self._usages.values())
         made = sum(usage["completion_tokens"] for usage in self._usages.values())
         usage = {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made}
         return {**self._identity, "choices": [], "usage": usage}
+
+
+def _wants_usage(call: Call) -> bool:
+    options = call.parameters.get("stream_options")
+    return not isinstance(options, Mapping) or options.get("include_usage") is not False
 
 
 def _seed_of(parameters: Mapping[str, Any], place: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelwrap.errors import BadRequest, UnsupportedParameter
+from modelwrap.errors import BadRequest, ServerFailed, UnsupportedParameter
 from modelwrap.local.transformers.hooks import Hook, ModelParts, taken
 from modelwrap.local.transformers.images import image_of
 from modelwrap.local.transformers.templates import Template, template_of
@@ -64,6 +64,7 @@ class Prompts:
 
     def __init__(self, parts: ModelParts) -> None:
         self._parts = parts
+        self._size = _embedded(parts.model)
         self.template: Template = template_of(parts)
 
     def write(
@@ -79,6 +80,11 @@ class Prompts:
 
     def encode(self, prompt: Prompt) -> Encoded:
         """Give the tokens of one prompt."""
+        found = self._encoded(prompt)
+        self.check(prompt, found.ids)
+        return found
+
+    def _encoded(self, prompt: Prompt) -> Encoded:
         if not isinstance(prompt.written, str):
             return Encoded(ids_of(prompt.written))
         if self._parts.encode is None and not prompt.images:
@@ -86,6 +92,25 @@ class Prompts:
             named = {**self._specials(prompt.text), **self._parts.encode_kwargs}
             return encoded(self._parts.tokenizer(prompt.text, **named))
         return encoded(self.inputs([prompt]), of_images=bool(prompt.images))
+
+    def check(self, prompt: Prompt, ids: Sequence[int]) -> None:
+        """Refuse a token that the model knows nothing of: on some devices that breaks whatever is computed there.
+
+        Where there are images, tokens that stand for them may be any numbers.
+        """
+        if prompt.images or self._size is None or not ids:
+            return
+        wrong = next((token for token in (max(ids), min(ids)) if not 0 <= token < self._size), None)
+        if wrong is not None:
+            maker = "apply_chat_template" if not isinstance(prompt.written, str) else "encode"
+            hook = getattr(self._parts, maker)
+            made = f"the hook {maker} gave" if hook else "the tokenizer gave"
+            meant = "" if hook else "; is it that of another model?"
+            raise ServerFailed(
+                f"{made} the token {wrong}, and {self._parts.model_name} has tokens from 0 to {self._size - 1}{meant}",
+                retryable=False,
+                sent=False,
+            )
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """Encode prompts as `generate` takes them: a batch, filled up on the left where they are several."""
@@ -156,6 +181,14 @@ def _token(number: Any) -> int:
     if isinstance(number, int) or (isinstance(number, float) and number.is_integer()):
         return int(number)
     raise TypeError(f"a hook gave {number!r:.60} in place of a token")
+
+
+def _embedded(model: Any) -> int | None:
+    """Say of how many tokens a model knows anything; None where that cannot be seen."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])
+    except (AttributeError, NotImplementedError, TypeError, IndexError):
+        return None
 
 
 def _tensor(ids: list[list[int]]) -> Any:

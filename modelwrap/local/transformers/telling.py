@@ -62,7 +62,7 @@ class Answer:
         self,
         number: int,
         model_name: str,
-        prompt_tokens: int,
+        prompt_tokens: int | None,
         limits: Limits,
         text: Text,
         reader: AnswerReader,
@@ -73,7 +73,10 @@ class Answer:
         tells_usage: bool = True,
         only_one_call: bool = False,
     ) -> None:
-        """`watch` finds stops while the text is made, where `text` gives nothing before the end."""
+        """`prompt_tokens` is None where nobody counted them; no usage is told then.
+
+        `watch` finds stops while the text is made, where `text` gives nothing before the end.
+        """
         self.number = number
         self.finish_reason: str | None = None
         self._identity = {
@@ -128,9 +131,12 @@ class Answer:
             return [Piece(self.number, {}, self._reported())]
         return []
 
-    def take_text(self, text: str, tokens: int) -> list[Piece]:
-        """Take the whole text, which is of so many tokens, and tell it."""
-        self._made = tokens
+    def take_text(self, text: str, tokens: int | None) -> list[Piece]:
+        """Take the whole text, which is of so many tokens if anybody counted them, and tell it."""
+        if tokens is None:
+            self._tells_usage = False
+        else:
+            self._made = tokens
         self._text = HookedText(lambda _: text)
         self.finish_reason = "stop"
         return self.end()
@@ -142,7 +148,7 @@ class Answer:
         if said.calls and self.finish_reason == "stop":
             self.finish_reason = "tool_calls"
         last = self._piece(said, self.finish_reason)
-        if not self._tells_usage:
+        if not self._tells_usage or self._prompt_tokens is None:
             return [last]
         usage = {
             "prompt_tokens": self._prompt_tokens,

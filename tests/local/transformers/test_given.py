@@ -215,6 +215,24 @@ def test_a_config_names_a_class_that_was_registered(parrot: type[Parrot]) -> Non
     assert parrot.devices == ["cpu", "gone"]
 
 
+@pytest.mark.parametrize("answers", [1, 2])
+def test_what_nobody_counted_is_not_told_as_counted(parrot: type[Parrot], answers: int) -> None:
+    model = entry_config()
+
+    reply = model("hello", n=answers)
+    with model.stream("hello", n=answers) as stream:
+        streamed = stream.reply
+    unasked = model.stream("hello", stream_options={"include_usage": False}).reply
+
+    for told in (reply, streamed):
+        assert told.meta.usage is None
+        assert "usage" not in told.model_fields_set
+        assert [str(change) for change in told.meta.changes] == [
+            "usage: defaulted, nobody counted its tokens, so its zeros say nothing"
+        ]
+    assert (unasked.meta.usage, unasked.meta.changes) == (None, ())
+
+
 def test_an_entry_is_told_the_name_of_a_device(parrot: type[Parrot]) -> None:
     model: Any = entry_config()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 import transformers
 
-from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, UnsupportedParameter
+from modelwrap.errors import BadRequest, ConfigError, ContextTooLong, ServerFailed, UnsupportedParameter
 from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
 from modelwrap.local.transformers.runner import ChatRunner, runner_of
 from modelwrap.local.work import Failed
@@ -376,6 +377,61 @@ def test_a_model_of_ones_own_needs_no_tokenizer() -> None:
     reply = answer(runner_of({"model_name": "echo", "model": Echo(), **hooks}, batch_size=4), max_tokens=7)
 
     assert reply.text == "Name three rivers. (7)"
+
+
+def test_usage_is_left_out_where_nobody_can_count_it() -> None:
+    text_only = {"apply_chat_template": lambda messages: "Hi", "encode": lambda text: text, "decode": lambda ids: ids}
+
+    uncounted = answer(runner_of({"model_name": "echo", "model": Echo(), **text_only}, batch_size=1))
+    uncounted_prompt = answer(hooked(encode=lambda text: text, generate=lambda text, **named: "four words of text"))
+    counted = answer(hooked(generate=lambda **named: "four words of text"))
+
+    assert "usage" not in uncounted.model_fields_set | uncounted_prompt.model_fields_set
+    assert counted.usage.completion_tokens == len(llama()[1]("four words of text")["input_ids"])
+    assert counted.usage.prompt_tokens == answer(hooked()).usage.prompt_tokens
+
+
+@pytest.mark.parametrize("generates", [False, True])
+@pytest.mark.parametrize("token", [-1, 100_000])
+def test_a_token_that_the_model_does_not_know_is_named_with_the_hook_that_gave_it(token: int, generates: bool) -> None:
+    hooks: dict[str, Any] = {"encode": lambda text, **named: {"input_ids": torch.tensor([[5, token, 6]])}}
+    if generates:
+        hooks["generate_kwargs"] = {"num_beams": 2}
+    made = hooked(**hooks)
+    size = len(llama()[1])
+    said = f"the hook encode gave the token {token}, and mine has tokens from 0 to {size - 1}"
+
+    with pytest.raises(ServerFailed, match=said):
+        reply_of_failed(made)
+
+
+def test_a_template_that_gives_unknown_tokens_and_a_tokenizer_of_another_model_are_named() -> None:
+    template = hooked(apply_chat_template=lambda messages, **named: [5, 100_000])
+    tokenizer = copy.deepcopy(llama()[1])
+    tokenizer.add_tokens(["rivers"])
+    other = hooked(tokenizer=tokenizer)
+
+    with pytest.raises(ServerFailed, match="the hook apply_chat_template gave the token 100000"):
+        reply_of_failed(template)
+    with pytest.raises(ServerFailed, match="the tokenizer gave the token .*; is it that of another model"):
+        reply_of_failed(other)
+
+
+def test_a_generate_of_ones_own_may_be_given_any_tokens() -> None:
+    made = hooked(
+        encode=lambda text: [5, 100_000],
+        generate=lambda ids, **named: [100_000, 7],
+        decode=lambda ids, **named: str(ids.tolist()),
+    )
+
+    assert answer(made).text == "[100000, 7]"
+
+
+def reply_of_failed(made: Any) -> None:
+    """Compute a chat that fails, and raise why."""
+    event = run(made, job())[1][-1]
+    assert isinstance(event, Failed)
+    raise event.error
 
 
 def test_a_tokenizer_inside_of_a_processor_serves() -> None:
