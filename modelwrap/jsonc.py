@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias
 
@@ -25,6 +25,7 @@ _BLANK = re.compile(r"(?:[ \t\n]|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![\w.+-])")
 _WORD = re.compile(r"[^\s,:=\[\]{}\"'#/]+")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"?')
 _HEX = re.compile(r"[0-9a-fA-F]{4}")
 _NAME = re.compile(r"""(["']?)([\w.-]+)\1\s*[:=]""")
 _USERINFO = re.compile(r"//[^/\s\"']*@")
@@ -76,6 +77,10 @@ def laid_out(text: str | bytes, source: str) -> Layout:
 def holds_secret(name: str) -> bool:
     """Tell whether the value under this key may be a credential."""
     return (is_sensitive(name) and not _COUNTS_TOKENS.search(name)) or name.lower().endswith("proxy")
+
+
+def _is_secret(path: Iterable[str | int]) -> bool:
+    return any(isinstance(key, str) and holds_secret(key) for key in path)
 
 
 def _decoded(data: bytes, source: str) -> str:
@@ -190,7 +195,9 @@ class _Parser:
         self.skip_blank()
         if self.char == ",":
             self.at += 1
-        elif self.char and self.char in "]}" and self.char != closer:
+            return
+        self.nothing_unseen()
+        if self.char and self.char in "]}" and self.char != closer:
             line = self.position(opened)[0]
             self.fail(f"the {self.text[opened]} of line {line} is closed by {self.char}; write {closer}")
         elif self.char and self.char in "=:;":
@@ -206,6 +213,7 @@ class _Parser:
         return self.string()
 
     def no_key(self) -> NoReturn:
+        self.nothing_unseen()
         if self.char in _WRONG_QUOTES:
             self.fail(f'a key stands in {_WRONG_QUOTES[self.char]}: write "key"')
         if self.char == ",":
@@ -215,6 +223,11 @@ class _Parser:
         if _WORD.match(self.text, self.at):
             self.fail('a key stands in double quotes: write "key"')
         self.fail('there should be a key in double quotes here, as in "model_type": "openai"')
+
+    def nothing_unseen(self) -> None:
+        """Name what no editor shows, such as the blanks that come along from a page."""
+        if self.char.isspace() or _UNPRINTABLE.match(self.char):
+            self.fail(f"a character that is not seen stands here, U+{ord(self.char):04X}; take it out")
 
     def colon(self) -> None:
         self.skip_blank()
@@ -238,6 +251,7 @@ class _Parser:
         known = word.lower()
         if not self.char:
             self.fail("the file ends here, where a value should stand")
+        self.nothing_unseen()
         if self.char in _WRONG_QUOTES:
             self.fail(f'a string stands in {_WRONG_QUOTES[self.char]}: write "text"')
         if self.char in ",]}":
@@ -306,10 +320,19 @@ class _Parser:
 
     def fail(self, message: str, at: int | None = None) -> NoReturn:
         line, column = self.position(self.at if at is None else at)
-        text = self.text[self.line_starts[line - 1] :].partition("\n")[0]
-        secret = any(isinstance(key, str) and holds_secret(key) for key in self.path)
+        text = self.without_secrets(self.text[self.line_starts[line - 1] :].partition("\n")[0], line)
+        secret = _is_secret(self.path)
         excerpt = f"\n{_excerpt(text, column, secret)}" if text.strip() else ""
         raise ConfigError(f"{self.source}:{line}:{column}: {message}{excerpt}") from None
+
+    def without_secrets(self, text: str, line: int) -> str:
+        """Put stars in the place of credentials that were read in a line; their keys may stand in an earlier one."""
+        if len(text) > _LONGEST_SEARCHED:
+            return text
+        for path, (on_line, column) in self.positions.items():
+            if on_line == line and _is_secret(path) and (found := _STRING.match(text, column - 1)):
+                text = text[: found.start()] + _starred(found[0]) + text[found.end() :]
+        return text
 
 
 class _LayoutParser(_Parser):

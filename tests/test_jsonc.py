@@ -125,6 +125,9 @@ def test_a_missing_comma_is_shown_where_it_belongs() -> None:
         (b'\xff\xfe{\x00"\x00', "1:1", "UTF-16 or is no text; save it as UTF-8"),
         ('{"a": 1}'.encode("utf-16-le"), "1:1", "UTF-16 or is no text; save it as UTF-8"),
         (bytes(8), "1:1", "UTF-16 or is no text; save it as UTF-8"),
+        ('{\u00a0"a": 1}', "1:2", "a character that is not seen stands here, U+00A0; take it out"),
+        ('{"a":\u200b1}', "1:6", "a character that is not seen stands here, U+200B; take it out"),
+        ('{"a": 1\u00a0, "b": 2}', "1:8", "a character that is not seen stands here, U+00A0; take it out"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text: str | bytes, place: str, words: str) -> None:
@@ -149,6 +152,10 @@ def test_a_mistake_is_named_with_its_place(text: str | bytes, place: str, words:
         "{\"note\": 'sk-proj-0123456789-canary-0123456789'}",
         "{'note': '" + "x" * 5000 + "canary'}",
         '{"api_key": "a" sk-canary-4Y7}',
+        '{"headers": {"Authorization":\n"Bearer canary" x}}',
+        '{"headers": {"Authorization":\n"Bearer canary", x}}',
+        '{"headers": {"Authorization":\n"Bearer canary"},,}',
+        '{"api_key":\n["canary", "a canary\\" too", ,]}',
     ],
 )
 def test_an_error_never_shows_what_may_be_a_credential(text: str) -> None:
