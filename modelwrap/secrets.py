@@ -18,7 +18,8 @@ _SHORTEST_SCRUBBED = 6
 _SHORTEST_START = 3
 
 _SENSITIVE_NAME = re.compile(
-    r"authorization|(api|subscription|functions)[-_]?key|token|secret|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$",
+    r"authorization|(access|admin|api|app|auth|functions|master|private|subscription)[-_]?key|token|secret|passw|cookie"
+    r"|credential|signature|^(x-)?(goog-)?key$|^sig$|auth$",
     re.IGNORECASE,
 )
 

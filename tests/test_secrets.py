@@ -54,13 +54,17 @@ def test_a_secret_stays_where_it_is() -> None:
         *("Authorization", "proxy-authorization", "api-key", "API_KEY", "apikey", "x-api-key", "X-Goog-Api-Key"),
         *("key", "x-key", "goog-key", "sig", "X-Amz-Signature", "X-Auth-Token", "client_secret", "password"),
         *("passwd", "Cookie", "set-cookie", "credential", "id_token", "Ocp-Apim-Subscription-Key", "x-functions-key"),
+        *("Helicone-Auth", "X-Auth-Key", "X-App-Key", "access_key", "AccessKeyId", "x-master-key", "private_key"),
     ],
 )
 def test_names_of_credentials_are_known(name: str) -> None:
     assert is_sensitive(name)
 
 
-@pytest.mark.parametrize("name", ["content-type", "keyboard", "monkey", "x-request-id", "signal", "design", "keys"])
+@pytest.mark.parametrize(
+    "name",
+    ["content-type", "keyboard", "monkey", "x-request-id", "signal", "design", "keys", "author", "prompt_cache_key"],
+)
 def test_other_names_are_left_alone(name: str) -> None:
     assert not is_sensitive(name)
 

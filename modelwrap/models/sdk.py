@@ -50,11 +50,7 @@ class _OfClient(dict[str, Any]):
 
 def _hidden(name: str, value: Any) -> Any:
     known = name in ClientArgs.model_fields
-    return Secret(value) if isinstance(value, str) and not known and _is_secret(name) else value
-
-
-def _is_secret(name: str) -> bool:
-    return holds_secret(name) or "access_key" in name
+    return Secret(value) if isinstance(value, str) and not known and holds_secret(name) else value
 
 
 def _known_arguments(schema: dict[str, Any]) -> None:
