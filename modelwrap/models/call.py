@@ -165,19 +165,22 @@ def retry_count(value: Any) -> int:
     return value
 
 
-def named_values(name: str, given: Any) -> Mapping[Any, Any]:
+def named_values(name: str, given: Any) -> Mapping[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
         raise ConfigError(f"{name} must be an object of names and values, not {type(given).__name__}")
+    for key in given:
+        if not isinstance(key, str):
+            raise ConfigError(f"{name}: {key!r} is no name, but of type {type(key).__name__}")
     return given
 
 
 def header_texts(given: Any) -> Mapping[str, str | Secret]:
     headers = named_values("extra_headers", given)
     for name, text in headers.items():
-        if not isinstance(name, str) or not isinstance(text, (str, Secret)):
-            raise ConfigError(f"extra_headers: {name} must be a string under a name, not {type(text).__name__}")
+        if not isinstance(text, (str, Secret)):
+            raise ConfigError(f"extra_headers: {name} must be a string, not {type(text).__name__}")
     # A key that one call brings is hidden as a config's is.
     return {name: Secret(reveal(text)) if is_sensitive(name) else text for name, text in headers.items()}
 
@@ -185,8 +188,8 @@ def header_texts(given: Any) -> Mapping[str, str | Secret]:
 def query_texts(given: Any) -> Mapping[str, str]:
     query = named_values("extra_query", given)
     for name, value in query.items():
-        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ConfigError(f"extra_query: {name} must be a text or a number under a name")
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ConfigError(f"extra_query: {name} must be a text or a number, not {type(value).__name__}")
         if is_sensitive(name):
             raise ConfigError(f"extra_query: {name} is a credential by its name, and URLs end up in logs; use a header")
     return {name: str(value) for name, value in query.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
@@ -27,6 +28,8 @@ def modern_parameters(parameters: Mapping[str, Any], changes: list[Change]) -> d
     """Write `functions` and `function_call` as `tools` and `tool_choice`."""
     written = dict(parameters)
     if functions := written.pop("functions", None):
+        if not isinstance(functions, (list, tuple)):
+            raise BadRequest(f"functions: must be a list, not {type(functions).__name__}", sent=False)
         written["tools"] = [
             *(written.get("tools") or ()),
             *({"type": "function", "function": function} for function in functions),

@@ -96,9 +96,10 @@ def test_headers_that_are_no_text_are_a_mistake_of_the_caller(model: modelwrap.M
         model("Hi", extra_headers=given)
 
 
-def test_a_body_that_is_no_object_is_a_mistake_of_the_caller(model: modelwrap.Model) -> None:
+@pytest.mark.parametrize("given", ["a: 1", [1], [("a", 1)], {1: "a"}])
+def test_a_body_that_is_no_object_is_a_mistake_of_the_caller(model: modelwrap.Model, given: Any) -> None:
     with pytest.raises(ConfigError, match="extra_body"):
-        model("Hi", extra_body=[1])
+        model("Hi", extra_body=given)
 
 
 def test_a_key_that_a_call_brings_is_hidden_like_the_configs(model: modelwrap.Model, server: Loopback) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.functions import modern_messages, modern_parameters
 
@@ -55,3 +58,9 @@ def test_messages_without_functions_are_the_same_list() -> None:
     messages = [{"role": "user", "content": "Hi"}]
 
     assert modern_messages(messages, []) is messages
+
+
+@pytest.mark.parametrize("given", [5, "weather", WEATHER])
+def test_functions_that_are_no_list_are_a_mistake_of_the_caller(given: object) -> None:
+    with pytest.raises(BadRequest, match="functions: must be a list, not (int|str|dict)"):
+        modern_parameters({"functions": given}, [])
