@@ -142,4 +142,5 @@ def _from_entry_points(model_type: str) -> str | None:
 def _unknown(model_type: str) -> str:
     meant = nearest(model_type, names(aliases=True))
     question = f"did you mean {meant!r}? " if meant else ""
-    return f"there is no model type {model_type!r}; {question}known are {', '.join(names())}"
+    plugins = "" if meant else "; one of your own comes in by plugins=[…] or --plugin"
+    return f"there is no model type {model_type!r}; {question}known are {', '.join(names())}{plugins}"

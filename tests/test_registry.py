@@ -69,6 +69,12 @@ def test_an_unknown_type_is_answered_with_the_one_that_was_meant() -> None:
     assert str(caught.value).startswith(
         "there is no model type 'opneai'; did you mean 'openai'? known are azure_openai, azure_openai_dall_e,"
     )
+    assert "--plugin" not in str(caught.value)
+
+
+def test_a_type_that_is_like_none_is_answered_with_how_ones_own_comes_in() -> None:
+    with pytest.raises(UnknownModelType, match=r"; one of your own comes in by plugins=\[…\] or --plugin$"):
+        registry.resolve("zebra")
 
 
 @pytest.mark.parametrize(
