@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -63,9 +64,10 @@ def template_of(parts: ModelParts) -> Template:
         return NamedTemplate(chosen)
     owner = _owner(parts)
     if chosen is not None:
-        return LibraryTemplate(owner, _text_of(chosen), given)
+        return LibraryTemplate(owner, _one_of_several(owner, chosen) or _text_of(chosen), given)
     if "chat_template" in given:
-        return LibraryTemplate(owner, given["chat_template"], given)
+        text = given["chat_template"]
+        return LibraryTemplate(owner, _one_of_several(owner, text) or text, given)
     if getattr(owner, "chat_template", None) or _writes_itself(owner):
         return LibraryTemplate(owner, None, given)
     name = BARE if getattr(getattr(parts.model, "config", None), "is_encoder_decoder", False) else PLAIN
@@ -83,6 +85,12 @@ def _owner(parts: ModelParts) -> Any:
     """Choose whose template it is: the processor's own knows where images stand."""
     readers = [reader for reader in (parts.processor, parts.tokenizer) if reader is not None]
     return next((reader for reader in readers if getattr(reader, "chat_template", None)), readers[-1])
+
+
+def _one_of_several(owner: Any, name: Any) -> str | None:
+    """Give the template of this name, where a model brings several."""
+    own = getattr(owner, "chat_template", None)
+    return own.get(name) if isinstance(own, Mapping) else None
 
 
 def _writes_itself(owner: Any) -> bool:
@@ -179,7 +187,7 @@ class LibraryTemplate:
 
     def write(self, messages: Sequence[Message], tools: Tools, named: Mapping[str, Any], *, goes_on: bool) -> Any:
         for name in named:
-            if self.source and name not in self.source:
+            if self.source and not re.search(rf"\b{re.escape(name)}\b", self.source):
                 raise _unread(name)
         if any(message["role"] == "system" for message in messages) and not self.takes_system:
             raise BadRequest("messages: the chat template of this model has no place for a system message", sent=False)
@@ -282,7 +290,14 @@ def _shows_python(messages: Sequence[Message], text: Any) -> bool:
     """Tell whether a template wrote arguments as Python prints them, because it took them for text."""
     calls = [call for message in messages for call in message.get("tool_calls") or ()]
     objects = [call["function"].get("arguments") for call in calls]
-    return any(isinstance(found, dict) and found and str(found) in str(text) for found in objects)
+    printed = {str(found) for found in objects if isinstance(found, dict) and str(found) != json.dumps(found)}
+    # A result may repeat what it was called with.
+    told = "\n".join(_words(message.get("content")) for message in messages)
+    return any(str(text).count(found) > told.count(found) for found in printed)
+
+
+def _words(content: Any) -> str:
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content or ())
 
 
 def _refused(error: Exception) -> BadRequest:

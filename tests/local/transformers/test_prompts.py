@@ -152,6 +152,19 @@ def test_arguments_are_not_shown_as_python_prints_them() -> None:
     assert text == 'look{"city": "Rome"}'
 
 
+@pytest.mark.parametrize(
+    "arguments, result", [('{"city": "Rome"}', "none for {'city': 'Rome'}"), ('{"it\'s": 1}', "nothing")]
+)
+def test_what_looks_as_python_prints_it_and_is_not_is_left_as_it_is(arguments: str, result: str) -> None:
+    writing = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }} "
+    writing += "{{ c.function.arguments | tojson }}{% endfor %} {% endfor %}"
+    call = {"id": "c1", "function": {"name": "look", "arguments": arguments}}
+    messages = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    messages += [{"role": "tool", "tool_call_id": "c1", "content": result}]
+
+    assert prompts(writing).write(messages).text == f"look {arguments} {result} "
+
+
 def test_a_template_that_cannot_do_without_content_gets_some() -> None:
     adding = "{% for m in messages %}{{ m.content + '!' }}{% for c in m.tool_calls or [] %}{{ c.function.name }}"
     call = {"id": "c1", "function": {"name": "look", "arguments": "{}"}}
@@ -227,6 +240,20 @@ def test_a_template_comes_from_a_file_or_from_the_config(tmp_path: Path) -> None
 
     assert prompts(chat_template=str(file)).write(HELLO).text == "<Hello>"
     assert prompts(chat_template=text).write(HELLO).text == "<Hello>"
+
+
+@pytest.mark.parametrize(
+    "given", [{"chat_template": "short"}, {"apply_chat_template_kwargs": {"chat_template": "short"}}]
+)
+def test_one_of_several_templates_of_a_model_goes_by_its_name(given: dict[str, Any]) -> None:
+    several: Any = {"default": tiny.CHATML, "short": "{{ style }}: {{ messages[0].content }}"}
+
+    made = prompts(several, **given)
+
+    assert made.write(HELLO, (), {"style": "So"}).text == "So: Hello"
+    assert made.template.source == several["short"]
+    with pytest.raises(UnsupportedParameter, match="sty: the chat template"):
+        made.write(HELLO, (), {"sty": "So"})
 
 
 def test_a_template_that_is_none_is_named() -> None:
