@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, ModelwrapError, ServerFailed
 from modelwrap.local.transformers.loading import Loaded
 from modelwrap.local.transformers.pooling import Layer, Reading
+from modelwrap.local.transformers.prompts import readable
 from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 
@@ -36,6 +37,8 @@ class _Request:
     dimensions: int | None
     tokens: int
     cut: list[int]
+    first: int = 0
+    """At which place of the call its texts begin."""
     unpooled: int = 0
     """How many tokens of a prompt in front of each text take no part in its vector."""
     missing: int = field(init=False)
@@ -77,14 +80,15 @@ class EmbeddingRunner:
 
     def begin(self, job: Job) -> None:
         prompt = self._reading.prompt_of(job.body)
+        first = job.body.get("first", 0)
         dimensions = self._dimensions(job.body)
-        encoded = self._encoded([_text(given, place, prompt) for place, given in enumerate(job.body["input"])])
-        for place, tokens in enumerate(encoded):
+        encoded = self._encoded([_text(given, place, prompt) for place, given in enumerate(job.body["input"], first)])
+        for place, tokens in enumerate(encoded, first):
             if not tokens.ids:
                 raise BadRequest(f"input[{place}]: is empty, and this model makes nothing of it", sent=False)
         cut = [place for place, tokens in enumerate(encoded) if tokens.was_longer]
         counted = sum(len(tokens.ids) for tokens in encoded)
-        request = _Request(job.number, [None] * len(encoded), dimensions, counted, cut, self._unpooled(prompt))
+        request = _Request(job.number, [None] * len(encoded), dimensions, counted, cut, first, self._unpooled(prompt))
         self._requests[job.number] = request
         texts = [_Text(request, place, tokens.ids) for place, tokens in enumerate(encoded)]
         self._ahead.extend(sorted(texts, key=lambda text: -len(text.tokens)))
@@ -161,7 +165,9 @@ class EmbeddingRunner:
         if self._reading.normalize:
             vector = nn.functional.normalize(vector, dim=-1)
         if not bool(torch.isfinite(vector).all()):
-            return InvalidResponse(f"input[{text.place}]: the model made a vector of it that holds no numbers")
+            return InvalidResponse(
+                f"input[{text.request.first + text.place}]: the model made a vector of it that holds no numbers"
+            )
         numbers: list[float] = vector.tolist()
         return numbers
 
@@ -226,7 +232,7 @@ class _Tokens:
 
 def _text(given: Any, place: int, prompt: str) -> str | list[int]:
     if isinstance(given, str):
-        return f"{prompt}{given}".strip()
+        return readable(f"{prompt}{given}".strip(), f"input[{place}]")
     if isinstance(given, list) and given and not prompt:
         return given
     what = "text, where a prompt stands in front of it" if prompt else "text or a list of tokens"

@@ -43,7 +43,8 @@ class TransformersEmbedding(ReplicatedModel):
         await self.ready(runtime)
         body = self._body(call)
         texts = body.pop("input")
-        jobs = [self.job({"input": batch, **body}) for batch in batches(texts, _TEXTS_A_JOB)]
+        parts = batches(texts, _TEXTS_A_JOB)
+        jobs = [self.job({"input": part, "first": place * _TEXTS_A_JOB, **body}) for place, part in enumerate(parts)]
         with Attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(self.pieces(jobs, call, runtime)) as pieces:
                 found = {piece.number: piece.data async for piece in pieces}

@@ -276,14 +276,14 @@ class _Reading:
 
     def _part(self, part: Any, where: str) -> dict[str, Any]:
         if isinstance(part, str):
-            return {"type": "text", "text": _sound(part, where)}
+            return {"type": "text", "text": readable(part, where)}
         if not isinstance(part, Mapping):
             raise _wrong(where, f"is neither text nor a part of a message but {type(part).__name__}")
         if part.get("type") in _TEXTS:
             text = part.get("text", part.get("refusal"))
             if not isinstance(text, str):
                 raise _wrong(f"{where}.text", "must be a text")
-            return {"type": "text", "text": _sound(text, where)}
+            return {"type": "text", "text": readable(text, where)}
         return self._image(part, where)
 
     def _image(self, part: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -309,7 +309,8 @@ def _parts(messages: Sequence[Message]) -> list[Any]:
     return [part for content in contents if isinstance(content, (list, tuple)) for part in content]
 
 
-def _sound(text: str, where: str) -> str:
+def readable(text: str, where: str) -> str:
+    """Give a text that a tokenizer can read; `where` names another in the error."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -217,6 +217,8 @@ def test_shorter_vectors_keep_their_length_of_one(model: modelwrap.Model) -> Non
     [
         ([], {}, "the list is empty"),
         ([3.5], {}, r"input\[0\]: must be text or a list of tokens, not float"),
+        ([*["river"] * 300, 3.5], {}, r"input\[300\]: must be text or a list of tokens, not float"),
+        (["river", "\ud800"], {}, r"input\[1\]: holds half of a surrogate pair"),
         ([[1_000_000]], {}, "tokens are whole numbers below"),
         ("river", {"dimensions": 0}, "dimensions: must be a whole number from 1 on"),
         ("river", {"encoding_format": "int8"}, "encoding_format: must be float or base64"),
