@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ _FENCE = re.compile(r" {0,3}(```|~~~)")
 # What a hostile answer could move the cursor or rename the window with.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
-_LONGEST_URL = 2000
+_LONGEST_LINE = 2000
 
 _HELP = "/clear forgets what was said, /exit ends; Ctrl-C stops an answer, Ctrl-D ends"
 
@@ -165,8 +166,8 @@ class Conversation:
         reply: Reply = self._model(asked, stream=False, **self._parameters)
         shown.append(reply.text or "")
         answer.write(reply.text or "")
-        for url in reply.image_urls or ():
-            answer.write(f"{_fitting(url) if sys.stdout.isatty() else url}\n")
+        for line in (*(reply.image_urls or ()), *map(json.dumps, reply.embeddings or ())):
+            answer.write(f"{_fitting(line) if sys.stdout.isatty() else line}\n")
         return reply
 
 
@@ -211,7 +212,7 @@ def remarks(reply: Reply) -> list[str]:
             found.append("the answer was cut at the limit of tokens")
         elif choice.finish_reason == "content_filter":
             found.append("the provider's filter ended the answer")
-    return found or ([] if reply.text or reply.image_urls else ["the answer is empty"])
+    return found or ([] if reply.text or reply.image_urls or reply.embeddings else ["the answer is empty"])
 
 
 def note(text: str) -> None:
@@ -239,11 +240,11 @@ def finished_blocks(markdown: str) -> tuple[str, str]:
     return markdown[:end], markdown[end:]
 
 
-def _fitting(url: str) -> str:
-    """Cut what would fill screens: an image that came as bytes."""
-    if len(url) <= _LONGEST_URL:
-        return url
-    return f"{url[:40]}… ({len(url)} characters; send the output to a file to have them all)"
+def _fitting(line: str) -> str:
+    """Cut what would fill screens: an image that came as bytes, a vector."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[:40]}… ({len(line)} characters; send the output to a file to have them all)"
 
 
 def _read_line() -> str | None:

@@ -105,6 +105,20 @@ def test_chat_reads_a_piped_prompt(config: Path, server: Loopback, monkeypatch: 
     assert server.asked[0].body["messages"] == [{"role": "user", "content": "Name\nthree rivers."}]
 
 
+def test_chat_with_a_model_that_makes_vectors_prints_them_as_json(
+    here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vector = {"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}
+    server.script(json_answer({"object": "list", "data": [vector], "model": "m", "usage": {"prompt_tokens": 1}}))
+    write(here / "modelwrap.json", entry(server, model_type="openai_embedding"))
+
+    assert cli.main(["chat", "river", "Rhine"]) == cli.OK
+
+    shown = capsys.readouterr()
+    assert shown.out == "[0.25, -0.5]\n"
+    assert shown.err == ""
+
+
 def test_a_piped_prompt_that_is_no_text_is_a_wrong_command_line(config: Path) -> None:
     done = subprocess.run(
         program("chat", "river"),

@@ -183,7 +183,11 @@ def _must_be_public(url: str, where: str, args: MediaArgs) -> bool:
 
 def _check_scheme(scheme: str, where: str, *, may_be_plain: bool) -> None:
     if scheme == "http" and not may_be_plain:
-        raise wrong(where, "media are fetched over https only, and this is an http:// URL")
+        raise wrong(
+            where,
+            "media are fetched over https only, and this is an http:// URL, whose host media.private_hosts of the "
+            "config does not name",
+        )
     if scheme not in ("http", "https"):
         raise wrong(where, "this model takes the bytes of media: give a data: or https:// URL, bytes or a pathlib.Path")
 
