@@ -284,7 +284,8 @@ def _leave_to_parent() -> None:
         libc.on_exit(libc._exit, None)
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 _loaded_by: set[int] = set()

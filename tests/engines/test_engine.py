@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -155,3 +158,15 @@ def test_a_hand_that_waits_keeps_nothing_of_the_job_it_did() -> None:
 
     assert gone() is None
     crew.dismiss()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_all_that_computes_is_imported_where_no_process_forks() -> None:
+    script = (
+        "import os; del os.fork, os.register_at_fork\n"
+        "import modelwrap.local.llama_cpp, modelwrap.local.process_worker, modelwrap.local.replicas"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
