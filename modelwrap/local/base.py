@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Collection, Iterator
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -55,6 +55,16 @@ class LocalModel(Model):
     def from_config(cls, config: Any) -> Self:
         cls.check_client_args(config)
         return cls(config)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Name the config in what is raised of loading, as the errors of calls do."""
+        try:
+            yield
+        except ConfigError as error:
+            if not str(error).startswith(self.name):
+                error.args = (f"{self.name}: {error}",)
+            raise
 
     @classmethod
     def check_client_args(cls, config: LocalConfig) -> None:

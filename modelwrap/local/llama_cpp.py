@@ -137,7 +137,8 @@ class LlamaCpp(LocalModel):
     def _loaded(self) -> _Engine:
         with self._lock:
             if self._engine is None or self._engine.pid != os.getpid():
-                self._engine = _Engine(self.settings)
+                with self.naming():
+                    self._engine = _Engine(self.settings)
             return self._engine
 
     async def _chat_body(self, call: Call, runtime: Runtime, template_has_tools: bool) -> dict[str, Any]:

@@ -398,7 +398,7 @@ def test_has_no_endpoint_to_configure(args: dict[str, Any]) -> None:
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + b"\0" * 100)
 
-    with pytest.raises(ConfigError, match="model.gguf cannot be loaded"):
+    with pytest.raises(ConfigError, match="^smol: .*model.gguf cannot be loaded"):
         load(model=str(tmp_path / "model.gguf"))("Hi")
 
 

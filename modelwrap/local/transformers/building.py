@@ -48,7 +48,7 @@ class Builder(ABC):
 
     def prepare(self) -> None:
         """Fetch what is not here, as far as it is known."""
-        check_installed(self._config.config_name)
+        check_installed(self._config.model)
         if self.needs_files:
             self.checkpoint()
 

@@ -34,7 +34,8 @@ _FOR_OTHERS = ["onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*"
 
 # What says where a model comes from or where it goes, and not how it is loaded.
 _ABOUT_PLACES = {"revision", "token", "cache_dir", "local_files_only", "low_cpu_mem_usage", "device"}
-_OF_REPOSITORIES = {"revision", "token", "cache_dir", "subfolder", "variant"}
+_OF_REPOSITORIES = {"revision", "token", "cache_dir"}
+_OF_FOLDERS = {"subfolder", "variant"}
 _LOADING = [name for name in LoadingArgs.__annotations__ if name not in _ABOUT_PLACES]
 
 
@@ -59,12 +60,17 @@ def defaults_of(model: str) -> Mapping[str, Any]:
 
 def check(config: WeightsConfig) -> None:
     """Raise `ConfigError` where a config names no place for weights, as far as that is known without looking there."""
-    if not _is_source(config.model):
-        place_of(config)
+    if _is_source(config.model):
+        weights.parse(config.model)
+        kind, idle = "file", _OF_REPOSITORIES | _OF_FOLDERS
+    elif isinstance(place_of(config), _Folder):
+        kind, idle = "folder", _OF_REPOSITORIES
+    else:
         return
-    weights.parse(config.model)
-    for name in sorted(_OF_REPOSITORIES & config.client_args.model_fields_set):
-        raise ConfigError(f"client_args.{name}: is for repositories, and {config.model} names a file")
+    for name in sorted(idle & config.client_args.model_fields_set):
+        raise ConfigError(
+            f"client_args.{name}: is for repositories, and {config.model} names a {kind} on this machine; leave it out"
+        )
 
 
 def find(config: WeightsConfig) -> Path | None:

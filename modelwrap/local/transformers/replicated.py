@@ -51,8 +51,9 @@ class ReplicatedModel(LocalModel):
 
     def load(self) -> None:
         """Fetch the weights if they are not here, and load them on every device."""
-        self._builder.prepare()
-        self._engine.load()
+        with self.naming():
+            self._builder.prepare()
+            self._engine.load()
         self._ready_in = os.getpid()
 
     def close(self) -> None:
@@ -78,8 +79,9 @@ class ReplicatedModel(LocalModel):
         """Load the model once more, on another device, and wait until it is ready; others compute meanwhile."""
         if not is_device(device):
             raise ConfigError(f"{self.name}: {device!r} is the name of no device; write cpu, cuda:0 or mps")
-        self._builder.prepare()
-        self._replicas.add(device)
+        with self.naming():
+            self._builder.prepare()
+            self._replicas.add(device)
 
     def remove_replica(self, device: str | None = None) -> None:
         """Free the replica that was added last, there or anywhere, when what it computes is done."""
@@ -103,7 +105,8 @@ class ReplicatedModel(LocalModel):
         async with aclosing(taken(self._submitted(jobs, call), call, runtime)) as events:
             async for event in events:
                 if isinstance(event, Failed):
-                    raise event.error.with_traceback(None)
+                    with self.naming():
+                        raise event.error.with_traceback(None)
                 if isinstance(event, Piece) and event.data:
                     yield event
 

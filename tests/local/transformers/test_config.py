@@ -43,6 +43,15 @@ def load(**config: Any) -> modelwrap.Models:
         ({"model": "two words"}, "is no folder here, and no repository"),
         ({"model": "hf:org/name"}, "write hf:organisation/repository/file.gguf"),
         ({"model": "x.gguf", "client_args": {"revision": "v1"}}, "client_args.revision: is for repositories"),
+        (
+            {"model": "./x", "client_args": {"revision": "v1"}},
+            r"revision: is for repositories, and \./x names a folder",
+        ),
+        ({"model": "~/x", "client_args": {"token": "hf_secret12345"}}, "client_args.token: is for repositories"),
+        (
+            {"model": "/x", "client_args": {"cache_dir": "y"}},
+            "client_args.cache_dir: .* names a folder on this machine",
+        ),
         ({"temperature": 1}, "belongs in generate_args"),
     ],
 )

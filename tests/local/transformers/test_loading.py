@@ -264,3 +264,23 @@ def test_a_model_whose_loading_failed_is_tried_again_at_the_next_call(folder: Pa
     model.close()
 
     assert reply.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize("more", [{}, {"worker": "process"}, {"batching": "off"}], ids=["thread", "process", "off"])
+def test_what_goes_wrong_while_loading_is_said_of_the_config(folder: Path, more: dict[str, Any]) -> None:
+    (folder / "config.json").unlink()
+    named = {"config_name": "my-finetune", "model_type": "transformers", "model": str(folder)}
+    model = modelwrap.load({**named, **more})["my-finetune"]
+
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=rf"^my-finetune: {folder} cannot be loaded: .* has no config\.json"):
+            model("Hi")
+    model.close()
+
+
+@pytest.mark.parametrize("model_type", ["transformers", "transformers_embedding"])
+def test_a_folder_that_is_not_there_is_said_of_the_config(model_type: str) -> None:
+    model = modelwrap.load({"config_name": "lost", "model_type": model_type, "model": "/no/such/place"})["lost"]
+
+    with pytest.raises(ConfigError, match="^lost: /no/such/place: no such folder"):
+        model.load()
