@@ -44,6 +44,9 @@ _KEPT = 30.0
 # How much is read ahead of the reader.
 _READ_AHEAD = 64 * 1024
 
+# How long connecting may take at least, in seconds.
+_SHORTEST = 0.001
+
 # aiohttp rounds timeouts above this up to whole seconds.
 _NO_ROUNDING = 1e9
 
@@ -291,20 +294,21 @@ class AiohttpPool:
         raise failed
 
     async def _ask(self, head: Secret, request: HttpRequest, target: Target, limit: Limit) -> Response:
-        connect = Limit(request.timeouts.connect, limit.deadline, "connect").left()
-        async with asyncio.timeout(max(0.0, limit.left())):
-            connection = await self._connected(target, connect)
-            try:
-                protocol = connection.protocol
-                assert isinstance(protocol, _Connection)
-                protocol.begin()
+        # Nothing at all would stand for no limit.
+        connect = max(_SHORTEST, Limit(request.timeouts.connect, limit.deadline, "connect").left())
+        connection = await self._connected(target, connect)
+        try:
+            protocol = connection.protocol
+            assert isinstance(protocol, _Connection)
+            protocol.begin()
+            async with asyncio.timeout(max(0.0, limit.left())):
                 await protocol.send(head, request.content, request.timeouts.idle)
                 message, content = await protocol.answer()
-                content.on_eof(connection.release)
-                return _AiohttpResponse(message, content, connection, protocol, self, request, limit)
-            except BaseException:  # nobody will read what comes
-                connection.close()
-                raise
+            content.on_eof(connection.release)
+            return _AiohttpResponse(message, content, connection, protocol, self, request, limit)
+        except BaseException:  # nobody will read what comes
+            connection.close()
+            raise
 
     async def _connected(self, target: Target, seconds: float) -> Connection:
         try:

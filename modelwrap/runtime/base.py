@@ -40,8 +40,9 @@ class Deadline:
         if self.remaining() <= 0:
             raise self.passed()
 
-    def passed(self) -> TimedOut:
-        return TimedOut(f"the call took longer than {self.total:g} s in all", limit="total", retryable=False)
+    def passed(self, *, sent: bool = True) -> TimedOut:
+        words = f"the call took longer than {self.total:g} s in all"
+        return TimedOut(words, limit="total", retryable=False, sent=sent)
 
 
 class Limit(float):

@@ -38,7 +38,7 @@ def proxy_refused(words: str, status: int | None, *, retryable: bool = True) -> 
 
 def not_connected_in_time(request: HttpRequest, limit: Limit) -> CallError:
     if limit.deadline.remaining() <= 0:
-        return limit.deadline.passed()
+        return limit.deadline.passed(sent=False)
     return TimedOut(f"no connection within {request.timeouts.connect:g} s", limit="connect", sent=False)
 
 

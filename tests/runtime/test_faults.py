@@ -108,6 +108,15 @@ def test_tells_what_went_wrong_in_time_and_hangs_up(
     assert faults.seen(name).connections - before <= 1
 
 
+def test_a_call_that_ends_before_it_is_connected_has_sent_nothing(colour: Colour, faults: FaultServer) -> None:
+    request = request_to(faults, faults.url("black_hole"), timeouts=Timeouts(connect=5, total=0.2))
+
+    with pytest.raises(TimedOut, match="the call took longer than 0.2 s in all") as caught:
+        colour.run(fetch(colour.runtime(), request))
+
+    assert (caught.value.limit, caught.value.retryable, caught.value.sent) == ("total", False, False)
+
+
 @pytest.mark.parametrize("coding", BOMBS)
 def test_no_small_body_grows_beyond_measure(colour: Colour, faults: FaultServer, coding: str) -> None:
     url = faults.url("compression_bomb", coding=coding)
