@@ -622,7 +622,26 @@ def test_migrate_says_what_it_cannot_read_and_where_there_is_nothing_to_do(
 
     shown = capsys.readouterr().err
     assert "new.json: nothing to change" in shown
-    assert "absent.json: cannot be read: No such file or directory" in shown
+    assert "absent.json: there is no such file" in shown
+
+
+def test_migrate_reads_no_pipe_and_names_the_file_that_it_cannot_write(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(here / "pipe.json")
+    (here / "old.json").write_text('{"type": "openai", "name": "a"}')
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: os.open(os.devnull, os.O_WRONLY))
+
+    assert cli.main(["migrate", "pipe.json"]) == cli.CONFIG_WRONG
+    assert cli.main(["migrate", "~nobody-of-this-name/old.json"]) == cli.CONFIG_WRONG
+    assert cli.main(["migrate", "old.json"]) == cli.NOT_WRITTEN
+
+    shown = capsys.readouterr().err
+    assert "pipe.json: this is no file" in shown
+    assert "home directory" in shown
+    assert "old.json cannot be written: No space left on device" in shown
+    assert (here / "old.json").read_text() == '{"type": "openai", "name": "a"}'
 
 
 def test_check_reports_every_mistake_with_its_place(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,11 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from modelwrap.config.migration import migrated
+    from modelwrap.config.sources import content
 
     for name in options.files:
         path = at_home(name)
         try:
-            before = path.read_bytes()
+            before = content(path)
         except OSError as error:
             raise ConfigError(f"{name}: cannot be read: {error.strerror or error}") from None
         migration = migrated(before, name)
@@ -33,5 +34,8 @@ def run(options: argparse.Namespace) -> int:
             print(migration.text, end="")
         elif migration.changes:
             new = migration.text.replace("\n", "\r\n") if b"\r\n" in before else migration.text
-            replace_file(path.resolve(), new)
+            try:
+                replace_file(path.resolve(), new)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, name) from None
     return OK

@@ -46,7 +46,9 @@ def _run(options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return READER_GONE
-        print(f"modelwrap: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"modelwrap: {error.filename or 'the output'} cannot be written: {error.strerror or error}", file=sys.stderr
+        )
         return NOT_WRITTEN
     except (UsageError, ModelwrapError) as error:
         if options.debug:

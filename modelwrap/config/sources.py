@@ -110,7 +110,7 @@ def _read_path(given: str | bytes, problems: Problems) -> Iterator[Entry]:
 
 def _read_file(file: FilePath, problems: Problems) -> Iterator[Entry]:
     try:
-        document = parse(_content(file), str(file))
+        document = parse(content(file), str(file))
     except ConfigError as error:
         problems.add(error)
     except OSError as error:
@@ -139,7 +139,8 @@ def _is_schema(file: FilePath) -> bool:
     return file.name.endswith(".schema.json")
 
 
-def _content(file: FilePath) -> bytes:
+def content(file: FilePath) -> bytes:
+    """Read a file of configs; `ConfigError` where it is none, or larger than any."""
     if file.exists() and not file.is_file():
         raise ConfigError(f"{file}: this is no file")
     try:
