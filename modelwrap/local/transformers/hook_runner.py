@@ -194,7 +194,7 @@ class HookRunner(_WholeAnswers[_Waiting]):
         if isinstance(made, str):
             pieces = answer.take_text(made, self._count(made))
         else:
-            for token in self._without_beginning(ids_of(made), before):
+            for token in self._readable(self._without_beginning(ids_of(made), before)):
                 pieces += answer.take(token)
                 if answer.finish_reason is not None:
                     break
@@ -202,6 +202,14 @@ class HookRunner(_WholeAnswers[_Waiting]):
                 answer.finish_reason = "stop"
                 pieces += answer.end()
         return [*pieces, Finished(chat.number)]
+
+    def _readable(self, tokens: list[int]) -> list[int]:
+        """Refuse tokens that the tokenizer would make nothing of."""
+        known = max(self._chats.size or 0, 0 if self._parts.tokenizer is None else len(self._parts.tokenizer))
+        wrong = next((token for token in tokens if not 0 <= token < known), None)
+        if wrong is not None and known and self._parts.decode is None:
+            raise ValueError(f"generate gave the token {wrong}, and {self._name} has tokens from 0 to {known - 1}")
+        return tokens
 
     def _without_beginning(self, tokens: list[int], prompt: list[int]) -> list[int]:
         """Leave out what stands in front of the answer: the prompt, or what every answer of a decoder begins with."""

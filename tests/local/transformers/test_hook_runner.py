@@ -417,6 +417,14 @@ def test_a_template_that_gives_unknown_tokens_and_a_tokenizer_of_another_model_a
         reply_of_failed(other)
 
 
+@pytest.mark.parametrize("token", [-1, 10**9, 10**30])
+def test_a_token_that_generate_made_and_nobody_can_read_is_named(token: int) -> None:
+    made = hooked(generate=lambda **named: [[token]])
+
+    with pytest.raises(ServerFailed, match=f"generate gave the token {token}, and mine has tokens from 0 to"):
+        reply_of_failed(made)
+
+
 def test_a_generate_of_ones_own_may_be_given_any_tokens() -> None:
     made = hooked(
         encode=lambda text: [5, 100_000],
