@@ -301,6 +301,12 @@ def test_no_config_at_all_says_where_one_is_looked_for(here: Path, capsys: pytes
     assert all(place in error for place in ("-c", "MODELWRAP_CONFIG", "modelwrap.json", "model_configs"))
 
 
+def test_a_config_and_the_embedded_model_exclude_each_other(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["chat", "--embedded", "-c", str(config), "Hi"]) == cli.USAGE
+
+    assert "--embedded stands for a config" in capsys.readouterr().err
+
+
 def test_a_config_without_models_is_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here / "modelwrap.json")
 

@@ -103,7 +103,10 @@ class Configured:
 
 def _config(options: argparse.Namespace, *, offer_embedded: bool) -> Any:
     """Give the config that the command line names, or the usual one."""
-    config = EMBEDDED if offer_embedded and options.embedded else options.config or _usual_config()
+    embedded = offer_embedded and options.embedded
+    if embedded and options.config:
+        raise UsageError("--embedded stands for a config; leave it out, or -c")
+    config = EMBEDDED if embedded else options.config or _usual_config()
     if config is None:
         if not (offer_embedded and _accepts_embedded()):
             raise ConfigError(_NO_CONFIG)

@@ -57,7 +57,9 @@ def validate(entries: Iterable[Entry], problems: Problems) -> list[Validated]:
 
 def config_class_of(model_class: type[Any]) -> type[ModelConfig]:
     """Give the class of a model type's configs; one that declares none has the common keys."""
-    config_class: type[ModelConfig] = getattr(model_class, "Config", ModelConfig)
+    config_class: Any = getattr(model_class, "Config", ModelConfig)
+    if not (isinstance(config_class, type) and issubclass(config_class, ModelConfig)):
+        raise ConfigError(f"{model_class.__name__}.Config must be a subclass of modelwrap.config.ModelConfig")
     return config_class
 
 
@@ -87,7 +89,11 @@ class _Validation:
         model_class = self.model_class()
         if model_class is None:
             return None
-        config_class = config_class_of(model_class)
+        try:
+            config_class = config_class_of(model_class)
+        except ConfigError as error:
+            self.report(("model_type",), error)
+            return None
         self.take_old_keys(config_class)
         self.drop_nulls(config_class)
         self.data["model_type"] = registry.canonical(self.data["model_type"])

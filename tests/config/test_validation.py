@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from modelwrap import registry
 from modelwrap.config import ModelConfig, Problems, Validated, read, validate
 from modelwrap.errors import ConfigError, MissingSecret, ModelwrapWarning, UnknownModelType
-from tests.echo import EchoConfig, echo
+from tests.echo import Echo, EchoConfig, echo
 
 pytestmark = pytest.mark.usefixtures("echo_type")
 
@@ -248,3 +250,12 @@ def test_a_config_in_order_warns_of_nothing() -> None:
         warnings.simplefilter("error")
 
         config_of(api_key=CANARY)
+
+
+@pytest.mark.parametrize("config_class", [None, dict, BaseModel])
+def test_a_model_type_whose_configs_are_none_of_ours_is_named(config_class: Any) -> None:
+    registry.register("odd", type("Odd", (Echo,), {"Config": config_class}))
+
+    (mistake,) = mistakes_of(echo(model_type="odd"))
+
+    assert mistake.endswith("model_type: Odd.Config must be a subclass of modelwrap.config.ModelConfig")
