@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,30 +18,15 @@ from modelwrap.local.transformers.hook_runner import EntryRunner, HookRunner
 from modelwrap.local.transformers.runner import ChatRunner, runner_of
 from modelwrap.local.work import Failed
 from tests.local.transformers import tiny
-from tests.local.transformers.chatting import HELLO, answer, job, reply_of, run
+from tests.local.transformers.chatting import HELLO, answer, job, llama, plain_text, reply_of, run
 
 pytestmark = pytest.mark.xdist_group("torch")
-
-
-@cache
-def llama() -> tuple[Any, Any]:
-    folder = tiny.llama()
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def hooked(batch_size: int = 8, **info: Any) -> Any:
     model, tokenizer = llama()
     given = {"model_name": "mine", "model": model, "tokenizer": tokenizer, **info}
     return runner_of(given, batch_size=batch_size)
-
-
-def plain_text(messages: Any = HELLO, **named: Any) -> str:
-    model, tokenizer = llama()
-    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    made = model.generate(**inputs, **{"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, **named})
-    text: str = tokenizer.decode(made[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return text
 
 
 def own_generate(**named: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-from functools import cache
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from modelwrap.local.transformers.decoding import Broken
 from modelwrap.local.transformers.runner import runner_of
 from modelwrap.local.work import Failed, Finished, Piece
 from tests.local.transformers import tiny
-from tests.local.transformers.chatting import HELLO, answer, job, reply_of, run, tokens_of
+from tests.local.transformers.chatting import HELLO, answer, job, llama, plain_ids, plain_text, reply_of, run, tokens_of
 
 pytestmark = pytest.mark.xdist_group("torch")
 
@@ -33,31 +32,12 @@ TOOLS = [
 WITH_TOOLS = tiny.CHATML + "{% if tools %}{{ tools | tojson }} <tool_call>{% endif %}"
 
 
-@cache
-def llama() -> tuple[Any, Any]:
-    folder = tiny.llama()
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
-
-
 def runner(template: str | None = None, *, batch_size: int = 8, context: int | None = None, **info: Any) -> Any:
     model, tokenizer = llama()
     given = {"model_name": "llama", "model": model, "tokenizer": tokenizer, "chat_template": template, **info}
     return runner_of(
         {name: value for name, value in given.items() if value is not None}, batch_size=batch_size, context=context
     )
-
-
-def plain_ids(messages: Any = HELLO, **named: Any) -> list[int]:
-    model, tokenizer = llama()
-    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    made = model.generate(**inputs, **{"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, **named})
-    return [int(token) for token in made[0][inputs["input_ids"].shape[1] :]]
-
-
-def plain_text(messages: Any = HELLO, **named: Any) -> str:
-    text: str = llama()[1].decode(plain_ids(messages, **named), skip_special_tokens=True)
-    return text
 
 
 # The same text.
