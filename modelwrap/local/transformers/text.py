@@ -53,7 +53,7 @@ class Vocabulary:
 
     def first_bytes_of(self, number: int) -> bytes:
         """Give what a token adds where it begins a text, for some tokenizers drop the space there."""
-        if self.is_byte_level or number in self._added or _BYTE.fullmatch(self._piece_of(number)):
+        if self.is_byte_level or number in self._added or self._byte_of(number):
             return self.bytes_of(number)
         return self.text_of([number]).encode()
 
@@ -73,13 +73,22 @@ class Vocabulary:
             return piece.encode()
         if number in self._added:
             return self._added[number].encode()
-        if byte := _BYTE.fullmatch(piece):
-            return bytes([int(byte[1], 16)])
+        if byte := self._byte_of(number):
+            return byte
         if self._is_metaspace:
             return piece.replace("▁", " ").encode()
         before, text = self._behind()
         added = self.text_of([*before, number])
         return (added[len(text) :] if added.startswith(text) else self.text_of([number])).encode()
+
+    def _byte_of(self, number: int) -> bytes | None:
+        """Give the byte that a token stands for; None where it is a text."""
+        piece = self._piece_of(number)
+        if found := _BYTE.fullmatch(piece):
+            return bytes([int(found[1], 16)])
+        # By this character some name a byte that alone is no text.
+        is_half = len(piece) == 1 and 0x80 <= ord(piece) <= 0xFF and not self.text_of([number])
+        return bytes([ord(piece)]) if is_half else None
 
     def _behind(self) -> tuple[list[int], str]:
         if self._begins is None:
@@ -139,7 +148,9 @@ class Detokenizer:
             return self._bytes.decode(self._vocabulary.bytes_of(number))
         self._ids.append(number)
         text = self._vocabulary.text_of(self._ids)
-        if text.endswith(_BROKEN) and len(self._ids) - self._read < _LONGEST_WAIT:
+        # Some tokenizers say nothing of half a character, where others say that it is broken.
+        incomplete = text.endswith(_BROKEN) or text == self._read_text
+        if incomplete and len(self._ids) - self._read < _LONGEST_WAIT:
             return ""
         return self._take(text)
 

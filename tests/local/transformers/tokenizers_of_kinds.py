@@ -81,10 +81,17 @@ def words() -> transformers.PreTrainedTokenizerFast:
     return _wrapped(tokenizer)
 
 
+@cache
+def bytes_() -> transformers.ByT5Tokenizer:
+    """Make a tokenizer as ByT5's, whose tokens are bytes, and which says nothing of half a character."""
+    return transformers.ByT5Tokenizer(extra_ids=0, additional_special_tokens=["<s>", "<|im_end|>"])
+
+
 KINDS = {
     "byte_level": byte_level,
     "byte_fallback": byte_fallback,
     "word_pieces": word_pieces,
     "metaspace": metaspace,
     "words": words,
+    "bytes": bytes_,
 }
