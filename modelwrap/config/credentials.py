@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from modelwrap.errors import MissingSecret
+from modelwrap.errors import ConfigError, MissingSecret
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import HIDDEN, Secret, reveal
 from modelwrap.suggestions import nearest
@@ -159,9 +159,17 @@ def key_from(config: ModelConfig, variable: str, host_is_the_providers: bool) ->
         return config.api_key or None
     if not host_is_the_providers:
         return None
-    if found := os.environ.get(variable, "").strip():
-        return Secret(found)
+    if found := key_of_environment(variable):
+        return found
     raise MissingSecret(f"api_key: no api_key, and {variable} is not set{meant_variable(variable)}", variable)
+
+
+def key_of_environment(variable: str) -> Secret | None:
+    """Read a key from the environment; None where there is none."""
+    found = os.environ.get(variable, "").strip()
+    if _NO_HEADER.search(found):
+        raise ConfigError(f"{variable} holds a character that no header can carry; was something else copied with it?")
+    return Secret(found) if found else None
 
 
 def meant_variable(name: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from modelwrap.capabilities import Traits
 from modelwrap.config import check_transport
-from modelwrap.config.credentials import SecretString, mistake
+from modelwrap.config.credentials import SecretString, key_of_environment, mistake
 from modelwrap.errors import BadRequest, ConfigError, MissingSecret
 from modelwrap.models import azure_urls
 from modelwrap.models.azure_login import Login, entra_credential
@@ -163,10 +163,10 @@ class HostedByAzure(HostedByOpenAI):
         if self.api_key is not None:
             return {"api-key": self.api_key} if self.api_key else {}
         if self.is_at_home() and not self.says_who_asks:
-            if token := os.environ.get(TOKEN_VARIABLE, "").strip():
-                return _bearer(Secret(token))
-            if key := os.environ.get(KEY_VARIABLE, "").strip():
-                return {"api-key": Secret(key)}
+            if token := key_of_environment(TOKEN_VARIABLE):
+                return _bearer(token)
+            if key := key_of_environment(KEY_VARIABLE):
+                return {"api-key": key}
         return {}
 
     def login(self) -> Credential | None:

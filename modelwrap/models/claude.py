@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field
 
 from modelwrap.config import SecretString, key_from
+from modelwrap.config.credentials import key_of_environment
 from modelwrap.errors import ConfigError
 from modelwrap.jsonc import Path
 from modelwrap.models.call import Call
@@ -85,7 +86,7 @@ def _login(config: ClaudeConfig, at_home: bool) -> dict[str, str | Secret]:
         raise ConfigError("auth_token: goes out in place of api_key; give one of them")
     token = config.auth_token
     if token is None and config.api_key is None and at_home and not os.environ.get(KEY_VARIABLE, "").strip():
-        token = Secret(os.environ.get(TOKEN_VARIABLE, "").strip())
+        token = key_of_environment(TOKEN_VARIABLE)
     if token:
         return {"authorization": Secret(f"Bearer {token.reveal()}")}
     if config.auth_token is not None:

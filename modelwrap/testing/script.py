@@ -211,7 +211,9 @@ def _checked(shape: type[Shape], data: JSON, asking: Asking) -> Shape:
     try:
         return shape.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"model {asking.model!r}: the answer to call {asking.number} is no reply: {error}") from error
+        details = error.errors(include_url=False, include_input=False)[0]
+        wrong = f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
+        raise ConfigError(f"model {asking.model!r}: the answer to call {asking.number} is no reply: {wrong}") from error
 
 
 def _usage(reply: ChatReply, asking: Asking) -> dict[str, int]:

@@ -61,6 +61,16 @@ def test_a_missing_key_is_answered_with_the_variable_that_was_meant(slip: str, m
     assert str(caught.value) == f"api_key: no api_key, and OPENAI_API_KEY is not set; did you mean {slip}?"
 
 
+def test_a_key_of_the_environment_that_no_header_can_carry_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary\nsk-canary")
+
+    with pytest.raises(ConfigError) as caught:
+        key_from(config(), "OPENAI_API_KEY", True)
+
+    assert str(caught.value).startswith("OPENAI_API_KEY holds a character that no header can carry")
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize("missing", ["DASHSCOPE_API_KEY", "OPENROUTER_API_KEY", "AZURE_OPENAI_API_KEY"])
 def test_a_missing_key_is_not_answered_with_the_key_of_another(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(missing, raising=False)

@@ -317,7 +317,7 @@ def test_a_cut_shows_its_pieces() -> None:
         (7, "int is no answer"),
         ({"text": "Hi"}, "'text'"),
         ({}, "nothing"),
-        ({"content": 7}, "answer to call 1 is no reply"),
+        ({"content": 7}, "answer to call 1 is no reply: choices.0.message.content: Input should be a valid string$"),
         ([7], "int is no piece"),
         ({"tool_calls": "add"}, "tool_calls is a list of dicts, not 'add'"),
         ([{"tool_calls": ["add"]}], "tool_calls is a list of dicts"),
