@@ -25,6 +25,8 @@ class Here:
         self._name = name
         self._runner: Runner | None = None
         self._making = Lock()
+        self._is_made = False
+        """Whether a runner is made at this moment."""
         self._turn = threading.Lock()
         self._holder = 0
         """The thread whose call has its turn."""
@@ -36,8 +38,14 @@ class Here:
         """The runner, which is made if there is none."""
         check_not_forked()
         with self._making:
+            if self._is_made:
+                raise WouldDeadlock(f"{self._name} is called by what it is made of, before it is there")
             if self._runner is None:
-                self._runner = self._make_runner()
+                self._is_made = True
+                try:
+                    self._runner = self._make_runner()
+                finally:
+                    self._is_made = False
             return self._runner
 
     def load(self) -> None:

@@ -150,6 +150,21 @@ def test_a_model_that_cannot_be_made_leaves_the_turn_to_others() -> None:
             here.submit([Job(1, {})], soon()).next()
 
 
+def test_what_makes_a_model_cannot_call_it() -> None:
+    made: list[str] = []
+
+    def make() -> FakeRunner:
+        made.append("once")
+        here.load()
+        return FakeRunner()
+
+    here = Here(make, "fake")
+
+    with pytest.raises(WouldDeadlock, match="fake is called by what it is made of"):
+        here.load()
+    assert made == ["once"]
+
+
 def test_a_model_is_not_freed_in_the_middle_of_a_step() -> None:
     stepping, go_on = threading.Event(), threading.Event()
 
