@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from modelwrap.local.progress import Progress
 from modelwrap.local.sources import Place, brought, expanded, is_file, is_folder
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, no_weights, object_of
-from modelwrap.secrets import reveal
+from modelwrap.secrets import Scrubber, Secret, reveal
 
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
 _LIKE_A_PATH = re.compile(r"[/\\.~]|[A-Za-z]:[/\\]")
@@ -178,28 +177,38 @@ class _ModelScope(_Repository):
     def cached(self) -> Path | None:
         hub = _library("modelscope_hub", "modelscope")
         try:
-            return Path(self._api(hub).download_repo(self.repo, "model", local_files_only=True, **self._place))
+            api = hub.HubApi(self._settings(hub))
+            return Path(api.download_repo(self.repo, "model", local_files_only=True, **self._place))
         except hub.HubError:
             return None
 
     def brought(self, progress: Progress) -> Path:
         hub = _library("modelscope_hub", "modelscope")
-        # It draws bars of its own, whatever else is told how far it is.
-        with _errors_of(lambda error: self._advice(hub, error)):
-            return Path(self._api(hub).download_repo(self.repo, "model", **self._place))
+        settings = self._settings(hub)
+        scrub = Scrubber([Secret(settings.token)] if settings.token else [])
+        try:
+            # It draws bars of its own, whatever else is told how far it is.
+            return Path(hub.HubApi(settings).download_repo(self.repo, "model", **self._place))
+        except ModelwrapError:
+            raise
+        except Exception as error:  # it lets through what its HTTP client and the disk raise
+            words = scrub(" ".join(str(error).split()))[:300]
+            said = f"{self._advice(hub, error)} ({type(error).__name__}: {words})"
+        # Not chained to that error, which may repeat a token that the server repeated.
+        raise WeightsUnavailable(said)
 
     @property
     def _place(self) -> dict[str, Any]:
         patterns = {"allow_patterns": self.wanted, "ignore_patterns": _FOR_OTHERS}
         return {"revision": self.revision, "cache_dir": self.args.cache_dir, **patterns}
 
-    def _api(self, hub: Any) -> Any:
+    def _settings(self, hub: Any) -> Any:
         # Read now: the library keeps what it read first. Of the older name it would warn at each use.
         endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or None
         if endpoint is not None and "://" in endpoint:
             with_token = bool(self.token or os.environ.get("MODELSCOPE_API_TOKEN"))
             check_endpoint("MODELSCOPE_ENDPOINT", endpoint, with_token=with_token)
-        return hub.HubApi(hub.HubConfig(endpoint=endpoint, token=self.token))
+        return hub.HubConfig(endpoint=endpoint, token=self.token)
 
     def _advice(self, hub: Any, error: BaseException) -> str:
         if isinstance(error, hub.NotExistError):
@@ -220,18 +229,6 @@ def _library(name: str, extra: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise MissingPackage(f'to fetch this model takes {name}: pip install "modelwrap[{extra}]"') from error
-
-
-@contextmanager
-def _errors_of(advice: Callable[[Exception], str]) -> Iterator[None]:
-    """Say of what ModelScope's library raises what can be done about it."""
-    try:
-        yield
-    except ModelwrapError:
-        raise
-    except Exception as error:  # it lets through what its HTTP client and the disk raise
-        words = " ".join(str(error).split())[:300]
-        raise WeightsUnavailable(f"{advice(error)} ({type(error).__name__}: {words})") from error
 
 
 def is_whole(folder: Path, args: LoadingArgs) -> bool:

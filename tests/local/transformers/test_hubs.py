@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,6 +165,18 @@ def test_a_token_opens_what_is_not_for_everyone(hub: Hub) -> None:
 
     assert "secret-token" not in f"{refused.value} {config(REPO, token='secret-token')!r}"
     assert (folder / "config.json").is_file()
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_no_error_repeats_a_token_that_the_hub_repeats(hub: Hub, server: Loopback, status: int) -> None:
+    token = "hub-token-of-somebody"
+    server.script(json_answer({"Code": status, "Message": f"not with {token}", "Success": False}, status))
+
+    with pytest.raises(WeightsUnavailable) as raised:
+        hubs.fetched(config(REPO, hub.name, token=token))
+
+    assert token not in "".join(traceback.format_exception(raised.value))
+    assert raised.value.__context__ is None or token not in str(raised.value.__context__)
 
 
 def test_a_token_is_not_given_to_a_mirror_that_would_show_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
