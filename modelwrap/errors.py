@@ -105,9 +105,9 @@ class ModelwrapWarning(UserWarning):
 class CallError(ModelwrapError):
     """A call that failed.
 
-    `message` is the provider's own words where there are any, `body` what it sent (at most 2 KB, secrets replaced),
-    `partial` the reply as far as it had come, `history` one entry for each request that went out, `seconds` how long
-    the call took with all of them.
+    `message` is the provider's own words where there are any, `hint` what can be done about it where that is known,
+    `body` what it sent (at most 2 KB, secrets replaced), `partial` the reply as far as it had come, `history` one entry
+    for each request that went out, `seconds` how long the call took with all of them.
     """
 
     retryable: bool = False
@@ -142,6 +142,7 @@ class CallError(ModelwrapError):
         self.model = model
         self.endpoint = endpoint
         self.sent = sent
+        self.hint = ""
         self.seconds: float | None = None
         self.history: tuple[Attempt, ...] = ()
         self.changes: tuple[Change, ...] = ()
@@ -158,6 +159,7 @@ class CallError(ModelwrapError):
         self.message = scrubber(self.message)
         self.args = (self.message,)
         self.body = scrubber(self.body) if self.body else self.body
+        self.hint = scrubber(self.hint)
         self.code = scrubber(self.code) if self.code else self.code
         self.request_id = scrubber(self.request_id) if self.request_id else self.request_id
         if self.__cause__ is not None and any(scrubber(str(cause)) != str(cause) for cause in chain(self.__cause__)):
@@ -167,6 +169,7 @@ class CallError(ModelwrapError):
         subject = self.model or self.endpoint or ""
         where = f" ({self.endpoint})" if self.model and self.endpoint else ""
         status = f"HTTP {self.status}: " if self.status is not None else ""
+        hint = f" ({_escaped(self.hint)})" if self.hint else ""
         notes = []
         if self.request_id:
             notes.append(f"request id {_escaped(self.request_id)}")
@@ -177,7 +180,7 @@ class CallError(ModelwrapError):
         if self.partial is not None:
             notes.append("what had arrived is in .partial")
         tail = f" [{', '.join(notes)}]" if notes else ""
-        return f"{subject}{where}{': ' if subject else ''}{status}{_escaped(self.message)}{tail}"
+        return f"{subject}{where}{': ' if subject else ''}{status}{_escaped(self.message)}{hint}{tail}"
 
 
 class BadRequest(CallError):

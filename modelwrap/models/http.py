@@ -288,18 +288,20 @@ class _Sent(Attempted):
         model = self._model
         self.refused_here = isinstance(error, BadRequest) and not error.sent
         tokens = model.credential.known if model.credential is not None else ()
+        error.hint = self._hint(error)
         error.scrub(Scrubber((*self._request.secrets, *self.secrets, *tokens)))
-        error.message += self._hint(error)
 
     def _hint(self, error: CallError) -> str:
         """Say what the caller can do, where the config can be what is wrong."""
-        model = self._model
+        model, message = self._model, error.message
         if isinstance(error, AuthenticationFailed) and model.placeholders:
-            return f" (in the config, {', '.join(model.placeholders)} holds a placeholder, not a key)"
-        if isinstance(error, NotFound) and "model" not in error.message.lower() and model.model not in error.message:
-            return f" (is the base URL right? asked was {urlsplit(self._request.url).path})"
-        if isinstance(error, TLSFailed) and _UNKNOWN_ISSUER.search(error.message):
-            return " (verify in client_args may name a file with the certificate to trust)"
+            return f"in the config, {', '.join(model.placeholders)} holds a placeholder, not a key"
+        if isinstance(error, AuthenticationFailed) and not (self._request.secrets or self.secrets or model.credential):
+            return "no key was sent; api_key in the config gives one"
+        if isinstance(error, NotFound) and "model" not in message.lower() and model.model not in message:
+            return f"is the base URL right? asked was {urlsplit(self._request.url).path}"
+        if isinstance(error, TLSFailed) and _UNKNOWN_ISSUER.search(message):
+            return "verify in client_args may name a file with the certificate to trust"
         return ""
 
 
