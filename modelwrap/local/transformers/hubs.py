@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,8 @@ class _ModelScope(_Repository):
         try:
             api = hub.HubApi(self._settings(hub))
             return Path(api.download_repo(self.repo, "model", local_files_only=True, **self._place))
-        except hub.HubError:
+        except (hub.HubError, OSError):
+            # Why the disk has it not, a fetch will say.
             return None
 
     def brought(self, progress: Progress) -> Path:
@@ -216,6 +218,8 @@ class _ModelScope(_Repository):
             return f"there is no such repository{named}, or it is not for everyone: then MODELSCOPE_API_TOKEN is needed"
         if isinstance(error, (hub.AuthenticationError, hub.PermissionDeniedError)):
             return "MODELSCOPE_API_TOKEN names the token of an account that may read it"
+        if isinstance(error, OSError) and (error.filename or error.errno in (ENOSPC, EDQUOT)):
+            return "what has come is kept; free some room, or name another folder in MODELSCOPE_CACHE"
         return (
             "what has come is kept; connect to a network, name another host in MODELSCOPE_ENDPOINT, or give a folder "
             "instead"

@@ -167,6 +167,19 @@ def test_a_token_opens_what_is_not_for_everyone(hub: Hub) -> None:
     assert (folder / "config.json").is_file()
 
 
+def test_a_folder_that_cannot_be_written_is_answered_with_the_variable_that_names_another(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = {"huggingface": "MODELWRAP_CACHE", "modelscope": "MODELSCOPE_CACHE"}[hub.name]
+    for name in ("no-folder", "long" * 100):
+        (tmp_path / "no-folder").write_text("")
+        monkeypatch.setenv(variable, str(tmp_path / name))
+
+        assert hubs.place_of(config(REPO, hub.name)).find() is None
+        with pytest.raises(WeightsUnavailable, match=f"{variable}"):
+            hubs.fetched(config(REPO, hub.name))
+
+
 @pytest.mark.parametrize("status", [401, 404])
 def test_no_error_repeats_a_token_that_the_hub_repeats(hub: Hub, server: Loopback, status: int) -> None:
     token = "hub-token-of-somebody"
