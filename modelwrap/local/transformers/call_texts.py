@@ -243,7 +243,8 @@ def _kind(value: JSON) -> set[str]:
 
 def read_any(text: str, tools: Tools) -> Read:
     """Read calls of a model that was told of tools, and not how to call them."""
-    return read_tagged(text, tools) if "<tool_call>" in text else _read_bare(text, tools)
+    found = _read_bare(text, tools)
+    return found if found.calls else read_tagged(text, tools)
 
 
 def _read_bare(text: str, tools: Tools) -> Read:
