@@ -51,6 +51,12 @@ class AnswerReader(Protocol):
 
 
 _THINK = ("<think>", "</think>")
+# The marks of families that have others, where both stand in the template.
+_OTHER_THINK = (
+    ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
 
 
 class PlainReader:
@@ -125,13 +131,18 @@ class CallReader:
 class ThoughtReader:
     """Tell the thought with which an answer begins, and have another reader read the rest.
 
-    What looks like a call in a thought is none, unless the thought never ends.
+    What looks like a call in a thought is none, unless the thought never ends. `<think>` stays in the text, for
+    whoever reads chats knows it; other marks do not.
     """
 
-    def __init__(self, reader: AnswerReader, markers: Sequence[str], opening: str = "") -> None:
-        self.marks = (*_THINK, *reader.marks)
+    def __init__(
+        self, reader: AnswerReader, markers: Sequence[str], opening: str = "", marks: tuple[str, str] = _THINK
+    ) -> None:
+        self.marks = (*marks, *reader.marks)
+        self._begin, self._end = marks
+        self._stays = marks == _THINK
         self._reader = reader
-        self._halts = Marks([_THINK[1], *markers])
+        self._halts = Marks([self._end, *markers])
         self._pending = opening
         self._thinks: bool | None = None
         """None before it is known."""
@@ -142,23 +153,29 @@ class ThoughtReader:
         searched = len(self._pending)
         self._pending += text
         start = self._pending.lstrip()
-        if self._thinks is None and _THINK[0].startswith(start):
+        if self._thinks is None and self._begin.startswith(start):
             return Said()
         if self._thinks is None:
-            self._thinks = start.startswith(_THINK[0])
+            self._thinks, searched = start.startswith(self._begin), 0
+            if self._thinks and not self._stays:
+                self._pending = start.removeprefix(self._begin)
         if not self._thinks:
             return self._go_on(0)
-        end = self._pending.find(_THINK[1], max(0, searched - len(_THINK[1])))
-        return self._go_on(end + len(_THINK[1])) if end >= 0 else self._thought()
+        end = self._pending.find(self._end, max(0, searched - len(self._end)))
+        return self._go_on(end + len(self._end)) if end >= 0 else self._thought()
 
     def finish(self) -> Said:
-        return self._reader.feed(self._pending) + self._reader.finish()
+        said = self._reader.feed(self._pending) + self._reader.finish()
+        return self._as_thought(said.content) + Said(calls=said.calls) if self._thinks else said
 
     def _go_on(self, place: int) -> Said:
         """Leave what follows a place to the other reader."""
         self._thinks = False
         thought, rest, self._pending = self._pending[:place], self._pending[place:], ""
-        return Said(thought) + self._reader.feed(rest)
+        return self._as_thought(thought) + self._reader.feed(rest)
+
+    def _as_thought(self, text: str) -> Said:
+        return Said(text) if self._stays else Said(reasoning=text.removesuffix(self._end))
 
     def _thought(self) -> Said:
         """Tell a thought up to what might be a call, or the end of it."""
@@ -166,7 +183,7 @@ class ThoughtReader:
         if place is None:
             place = len(self._pending) - self._halts.begun(self._pending)
         told, self._pending = self._pending[:place], self._pending[place:]
-        return Said(told)
+        return self._as_thought(told)
 
 
 class ForcedReader:
@@ -334,4 +351,7 @@ def reader_of(template: str, tools: Tools, opening: str = "") -> AnswerReader:
     form = form_of(template)
     if form is HARMONY:
         return HarmonyReader()
-    return ThoughtReader(CallReader(form, tools), form.markers, opening) if tools else PlainReader(opening)
+    marks = next((marks for marks in _OTHER_THINK if all(mark in template for mark in marks)), _THINK)
+    if tools:
+        return ThoughtReader(CallReader(form, tools), form.markers, opening, marks)
+    return PlainReader(opening) if marks == _THINK else ThoughtReader(PlainReader(), (), opening, marks)

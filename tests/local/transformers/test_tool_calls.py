@@ -139,6 +139,19 @@ def test_a_name_that_is_no_unicode_calls_nothing() -> None:
     assert read(reader_of("<tool_call>", TOOLS), [text]) == Said(text)
 
 
+@pytest.mark.parametrize(
+    "begin, end",
+    [("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"), ("<|START_THINKING|>", "<|END_THINKING|>")],
+)
+def test_a_thought_in_marks_of_its_own_is_told_apart(begin: str, end: str) -> None:
+    text = f"\n{begin}Hm, so{end}\nYes. {end}"
+
+    for pieces in ([text], list(text)):
+        reader = reader_of(f"{begin}{end}", {})
+        assert {begin, end} <= set(reader.marks)
+        assert read(reader, pieces) == Said(f"\nYes. {end}", "Hm, so")
+
+
 def test_a_thought_is_told_while_it_comes() -> None:
     reader = reader_of("<tool_call>", TOOLS, "<think>")
 
