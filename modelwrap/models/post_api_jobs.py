@@ -18,7 +18,7 @@ from modelwrap.types import JSON
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures
 from modelwrap.wire.http import Endpoint, HttpRequest
-from modelwrap.wire.places import Place, at, place_of
+from modelwrap.wire.places import Place, at, place_of, written
 from modelwrap.wire.urls import normalised_url, origin
 
 _MOST_FAILED_POLLS = 5
@@ -97,6 +97,12 @@ async def finished(
         question = _next_question(job, answer, endpoint, holds_answer)
         if question is not None:
             body, headers, answer = await _asked(job, question, answer, send, deadline, runtime)
+            if at(answer, job.status) is None and job.result_url is None and not _tells(answer, holds_answer):
+                raise InvalidResponse(
+                    f"poll.status_path: nothing stands at {written(job.status)}, and no answer is where services put "
+                    "it; status_path says where the status is, answer_path where the answer",
+                    body=bodies.text_of(body),
+                )
         if job.result_url is None:
             return body, headers
         return await send(_to_get(job.result_url, answer, endpoint))
@@ -142,12 +148,17 @@ def _next_question(
     """Tell how a job is asked for; None where what came for its submission is the result."""
     if at(submitted, job.status) is not None:
         return None if _is_done(submitted, job) else _question(job, submitted, endpoint)
-    if holds_answer(submitted) or (isinstance(submitted, dict) and failures.names_error(submitted)):
+    if _tells(submitted, holds_answer):
         return None
     try:
         return _to_get(job.url, submitted, endpoint)
     except InvalidResponse:
         return None
+
+
+def _tells(answer: JSON, holds_answer: Callable[[JSON], bool]) -> bool:
+    """Tell whether JSON without a status is the result, or an error in its place."""
+    return holds_answer(answer) or (isinstance(answer, dict) and failures.names_error(answer))
 
 
 def _question(job: Job, answer: JSON, endpoint: Endpoint) -> HttpRequest:

@@ -152,6 +152,17 @@ def test_a_job_whose_submission_gives_no_more_than_a_name_is_asked_for(
     assert [asked.path for asked in server.asked] == ["/jobs", "/jobs/7"]
 
 
+def test_a_job_whose_status_stands_elsewhere_is_not_taken_for_done(server: Loopback) -> None:
+    server.script(json_answer({"id": "7", "state": "queued"}), json_answer({"id": "7", "state": "running"}))
+    poll = {"url": f"http://127.0.0.1:{server.port}/jobs/{{id}}", "interval": 0.01}
+
+    with pytest.raises(InvalidResponse, match=r"poll\.status_path: nothing stands at status, and no answer") as caught:
+        load(server, model_type="post_api", poll=poll)("Capital?")
+
+    assert caught.value.body == '{"id": "7", "state": "running"}'
+    assert not caught.value.retryable
+
+
 def test_a_job_that_is_refused_under_status_200_is_not_asked_for(server: Loopback) -> None:
     server.script(json_answer({"id": "7", "error": "no workers"}))
     poll = {"url": f"http://127.0.0.1:{server.port}/jobs/{{id}}", "interval": 0.01}
