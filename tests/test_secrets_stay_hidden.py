@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import copy
 import dataclasses
@@ -26,6 +25,7 @@ from modelwrap.cli import main
 from modelwrap.errors import chain
 from modelwrap.secrets import Secret
 from tests.colours import COLOURS, WAYS, Colour
+from tests.hidden import frames_when_cancelled
 from tests.loopback import Answer, Loopback, chat_answer, chunk, error_answer, event, stream_answer
 from tests.raw_port import a_port
 
@@ -378,20 +378,10 @@ def test_no_frame_of_a_cancelled_call_shows_a_key(config: Config, prompt: str, w
     def say_nothing(connection: socket.socket) -> None:
         done.wait(5)
 
-    async def cancelled(model: modelwrap.Model) -> str:
-        task = asyncio.create_task(model.acall(prompt))
-        await asyncio.sleep(0.1)
-        task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError as error:
-            done.set()
-            return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-        return "not cancelled"
-
     with a_port(say_nothing) as port:
         deaf: Any = SimpleNamespace(base_url=f"http://127.0.0.1:{port}/v1", port=port)
-        shown = way.run(cancelled(modelwrap.load(config(deaf))["gpt"]))
+        shown = way.run(frames_when_cancelled(modelwrap.load(config(deaf))["gpt"].acall(prompt)))
+        done.set()
 
     assert f"<HttpRequest POST http://127.0.0.1:{port}/v1" in shown
     assert found_in(shown) == []

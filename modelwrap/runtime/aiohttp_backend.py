@@ -7,7 +7,6 @@ is left out: that costs as much again, for cookies, redirects and second attempt
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import itertools
 import re
@@ -428,8 +427,7 @@ class _Proxy:
         proxy = proxies.proxy_for(key.origin, key.connection)
         parsed = proxies.parsed(proxy, key.origin) if proxy else None
         self.url = None if parsed is None else URL(str(parsed.url), encoded=True)
-        credentials = parsed.raw_auth if parsed else None
-        self._authorization = Secret(_basic(*credentials)) if credentials else None
+        self._authorization = proxies.authorization(parsed) if parsed else None
         self._https = https
         self.reads_requests = parsed is not None and not https
         """Whether it is asked for whole URLs, and makes no tunnel."""
@@ -447,10 +445,6 @@ class _Proxy:
 @functools.lru_cache(maxsize=64)
 def _timeout(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, ceil_threshold=_NO_ROUNDING)
-
-
-def _basic(user: bytes, password: bytes) -> str:
-    return "Basic " + base64.b64encode(user + b":" + password).decode()
 
 
 def _check_numeric(target: Target) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import h11
 import httpcore2
+import httpx2
 
 from modelwrap.errors import CallError, chain
 from modelwrap.runtime import failures, proxies, tls
@@ -25,7 +26,7 @@ from modelwrap.runtime.places import Places
 from modelwrap.runtime.pools import Key
 from modelwrap.runtime.response import Response, is_ambiguous, joined
 from modelwrap.runtime.socks import Refused
-from modelwrap.secrets import Scrubber
+from modelwrap.secrets import HIDDEN, Scrubber
 from modelwrap.wire.http import HttpRequest
 
 # How long an idle connection is kept, in seconds.
@@ -391,11 +392,23 @@ def _opener(key: Key, backend: Any, kinds: tuple[Any, Any]) -> tuple[Callable[[]
         url = parsed.url
         options |= {
             "proxy_url": httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            "proxy_auth": parsed.raw_auth,
+            "proxy_headers": _login_at(parsed),
         }
     # Only asked for connections: what it would keep of them is kept here.
     factory = kind(**options)
     return functools.partial(factory.create_connection, _native_url(target).origin), proxy is not None
+
+
+class _Unshown(bytes):
+    """Be bytes which the frames of the client hold, and which nobody sees who looks at those."""
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+def _login_at(proxy: httpx2.Proxy) -> list[tuple[str, bytes]]:
+    authorization = proxies.authorization(proxy)
+    return [] if authorization is None else [("proxy-authorization", _Unshown(authorization.reveal().encode()))]
 
 
 # What the client is given, and what it raises, made ours.

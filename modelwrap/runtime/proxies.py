@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import urllib.request
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -57,6 +58,13 @@ def parsed(proxy: Secret, origin: str) -> httpx2.Proxy:
             return found
     # Raised out here, because what the client raises knows the password.
     raise ConfigError(f"the proxy for {origin} is no URL of a proxy, as in http://user:password@host:3128")
+
+
+def authorization(proxy: httpx2.Proxy) -> Secret | None:
+    """Give the header by which one logs in at a proxy; None where there is no login."""
+    if proxy.raw_auth is None:
+        return None
+    return Secret("Basic " + base64.b64encode(b":".join(proxy.raw_auth)).decode())
 
 
 def of_environment(origin: str) -> str:

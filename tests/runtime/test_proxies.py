@@ -19,8 +19,8 @@ from modelwrap.secrets import Secret
 from modelwrap.testing import FaultServer
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import WAYS, Colour
-from tests.hidden import assert_hidden
-from tests.raw_port import a_port_that_answers
+from tests.hidden import assert_hidden, frames_when_cancelled
+from tests.raw_port import a_port, a_port_that_answers
 
 PASSWORD = "pr0xy-secret"
 BASIC = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
@@ -189,6 +189,24 @@ def test_public_addresses_and_a_proxy_exclude_each_other(colour: Colour, proxy: 
 
     assert not caught.value.sent
     assert proxy.heads == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.client)
+def test_no_frame_of_a_call_that_is_cancelled_on_the_way_shows_the_password(way: Colour, scheme: str) -> None:
+    done = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        done.wait(5)
+
+    with a_port(say_nothing) as port:
+        connection = Connection(proxy=Secret(f"http://user:{PASSWORD}@127.0.0.1:{port}"))
+        shown = way.run(frames_when_cancelled(fetch(way.runtime(), f"{scheme}://a.test/v1", connection)))
+        done.set()
+
+    assert "<HttpRequest POST" in shown
+    assert PASSWORD not in shown
+    assert BASIC not in shown
 
 
 class SocksProxy(Proxy):
