@@ -218,7 +218,7 @@ class _ModelScope(_Repository):
             return f"there is no such repository{named}, or it is not for everyone: then MODELSCOPE_API_TOKEN is needed"
         if isinstance(error, (hub.AuthenticationError, hub.PermissionDeniedError)):
             return "MODELSCOPE_API_TOKEN names the token of an account that may read it"
-        if isinstance(error, OSError) and (error.filename or error.errno in (ENOSPC, EDQUOT)):
+        if getattr(error, "filename", None) or any(os.strerror(number) in str(error) for number in (ENOSPC, EDQUOT)):
             return "what has come is kept; free some room, or name another folder in MODELSCOPE_CACHE"
         return (
             "what has come is kept; connect to a network, name another host in MODELSCOPE_ENDPOINT, or give a folder "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -178,6 +180,21 @@ def test_a_folder_that_cannot_be_written_is_answered_with_the_variable_that_name
         assert hubs.place_of(config(REPO, hub.name)).find() is None
         with pytest.raises(WeightsUnavailable, match=f"{variable}"):
             hubs.fetched(config(REPO, hub.name))
+
+
+def test_a_full_disk_is_no_matter_of_the_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    if hub.name == "huggingface":
+        pytest.skip("its files are written as those of all weights are")
+    from modelscope_hub import HubApi
+
+    def fails(*_: object, **named: object) -> None:
+        # As its library tells what went wrong with each of several files.
+        raise RuntimeError(f"2 of 6 file(s) failed to download - config.json: [Errno 28] {os.strerror(errno.ENOSPC)}")
+
+    monkeypatch.setattr(HubApi, "download_repo", fails)
+
+    with pytest.raises(WeightsUnavailable, match="free some room, or name another folder in MODELSCOPE_CACHE"):
+        hubs.place_of(config(REPO, hub.name)).fetch(lambda *_: None)
 
 
 @pytest.mark.parametrize("status", [401, 404])
