@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from modelwrap.models.streams import AsyncStream, Stream
     from modelwrap.registry import register
     from modelwrap.secrets import Secret
-    from modelwrap.types import Change, ChatChunk, ChatReply, Message, Reply, TokenUsage
+    from modelwrap.types import Change, ChatChunk, ChatReply, EmbeddingReply, ImageReply, Message, Reply, TokenUsage
     from modelwrap.wire.http import Timeouts
 
 # Where each public name lives; it is imported when it is first touched, so that `import modelwrap` costs nothing.
@@ -76,7 +76,7 @@ _HOMES = {
     "modelwrap.models.streams": "AsyncStream Stream",
     "modelwrap.registry": "register",
     "modelwrap.secrets": "Secret",
-    "modelwrap.types": "Change ChatChunk ChatReply Message Reply TokenUsage",
+    "modelwrap.types": "Change ChatChunk ChatReply EmbeddingReply ImageReply Message Reply TokenUsage",
     "modelwrap.wire.http": "Timeouts",
 }
 
@@ -96,6 +96,8 @@ __all__ = [
     "ContentFiltered",
     "ContextTooLong",
     "CredentialError",
+    "EmbeddingReply",
+    "ImageReply",
     "InvalidResponse",
     "Message",
     "MissingPackage",

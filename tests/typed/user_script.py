@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
 
 import modelwrap
@@ -67,3 +68,15 @@ def survive(model: modelwrap.Model) -> float | None:
         assert_type(error.partial, modelwrap.ChatReply | None)
         return error.retry_after
     return None
+
+
+def vectors(model: modelwrap.Model) -> list[list[float]]:
+    reply: modelwrap.Reply = model(["Rhine", "Elbe"])
+    assert isinstance(reply, modelwrap.EmbeddingReply)
+    return assert_type(reply.embeddings, list[list[float]])
+
+
+def saved(model: modelwrap.Model, folder: Path) -> list[Path]:
+    reply: modelwrap.Reply = model("A river at night.")
+    assert isinstance(reply, modelwrap.ImageReply)
+    return assert_type(reply.save(folder), list[Path])
