@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
-from os import PathLike
 from pathlib import Path
 from types import ModuleType
 
@@ -16,14 +16,15 @@ _running = Lock()
 """Held while a plugin runs, which may load others."""
 
 
-def load_plugin(plugin: str | PathLike[str] | ModuleType) -> ModuleType:
+def load_plugin(plugin: str | os.PathLike[str] | ModuleType) -> ModuleType:
     """Run a Python file that registers model types; a file is run once, a module object is taken as it is."""
     if isinstance(plugin, ModuleType):
         return plugin
-    if not isinstance(plugin, (str, PathLike)):
+    if not isinstance(plugin, (str, os.PathLike)):
         raise ConfigError(f"a plugin is the path of a Python file, or a module, not {type(plugin).__name__}")
-    path = at_home(plugin).resolve()
-    if path.suffix != ".py" or not path.is_file():
+    path = Path(os.path.realpath(at_home(plugin)))
+    # Not by methods of a path, which raise where a link leads to itself or a name is too long for any file.
+    if path.suffix != ".py" or not os.path.isfile(path):  # noqa: PTH113
         raise ConfigError(f"plugin {path}: there is no such Python file")
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     name = f"modelwrap_plugin_{path.stem}_{digest}"

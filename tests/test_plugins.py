@@ -109,3 +109,11 @@ def test_a_module_is_taken_as_a_plugin() -> None:
     module = ModuleType("mine")
 
     assert load_plugin(module) is module
+
+
+def test_a_link_to_itself_and_a_name_too_long_are_no_plugin(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").symlink_to(tmp_path / "loop.py")
+
+    for given in (tmp_path / "loop.py", f"{'a' * 5000}.py"):
+        with pytest.raises(ConfigError, match="there is no such Python file"):
+            load_plugin(given)

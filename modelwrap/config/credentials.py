@@ -65,15 +65,22 @@ def to_secret(value: object) -> Secret:
 def _headers(value: object) -> dict[str, str | Secret]:
     if not isinstance(value, Mapping):
         raise mistake("must be an object of header names and texts")
-    return {name: _header(name, text) for name, text in value.items()}
+    return {name: _header(_name(name), text) for name, text in value.items()}
 
 
 def _arguments(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise mistake("must be an object")
     return {
-        name: Secret(text) if isinstance(text, str) and holds_secret(name) else text for name, text in value.items()
+        name: Secret(text) if isinstance(text, str) and holds_secret(_name(name)) else text
+        for name, text in value.items()
     }
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise mistake(f"{name!r}: a name must be a string")
+    return name
 
 
 def _header(name: str, value: object) -> str | Secret:

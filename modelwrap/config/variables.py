@@ -13,6 +13,8 @@ from modelwrap.jsonc import DEEPEST, Path, holds_secret
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\})?")
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 
 def expanded(value: Any, report: Callable[[Path, ConfigError], None], path: Path = ()) -> Any:
     """Copy a JSON value with the variables in its strings replaced; keys stay as they are.
@@ -24,7 +26,12 @@ def expanded(value: Any, report: Callable[[Path, ConfigError], None], path: Path
         return None
     if isinstance(value, str):
         try:
-            return _REFERENCE.sub(_replacement, value) if "${" in value else value
+            text = _REFERENCE.sub(_replacement, value) if "${" in value else value
+            # As a variable gives it whose bytes are no UTF-8.
+            if not text.isascii() and _SURROGATE.search(text):
+                report(path, ConfigError("holds half of a surrogate pair, which is no character"))
+                return _SURROGATE.sub("?", text)
+            return text
         except _Unset as unset:
             report(path, _unset_error(unset.name, path))
         except ValueError as error:

@@ -183,7 +183,7 @@ class PostAPIConfig(ModelConfig):
 
 
 def _known_template(value: object) -> object:
-    if value is not None and value not in CHAT_TEMPLATES:
+    if value is not None and not (isinstance(value, str) and value in CHAT_TEMPLATES):
         raise mistake(f"must be one of {', '.join(CHAT_TEMPLATES)}")
     return value
 

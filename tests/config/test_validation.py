@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from pathlib import Path
@@ -259,3 +260,32 @@ def test_a_model_type_whose_configs_are_none_of_ours_is_named(config_class: Any)
     (mistake,) = mistakes_of(echo(model_type="odd"))
 
     assert mistake.endswith("model_type: Odd.Config must be a subclass of modelwrap.config.ModelConfig")
+
+
+def test_half_of_a_surrogate_pair_is_a_mistake_also_where_a_variable_brought_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BROKEN", os.fsdecode(b"\xff"))
+
+    mistakes = mistakes_of(echo(prefix="${BROKEN}", modle="x", model="\ud800"))
+
+    assert [line.rpartition(": ")[2] for line in mistakes[1:3]] == [
+        "holds half of a surrogate pair, which is no character"
+    ] * 2
+    assert any('did you mean "model"' in line for line in mistakes)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"client_args": {"default_headers": {1: "a"}}},
+        {"client_args": {"default_query": {1: "a"}}},
+        {"client_args": {"verify": "a" * 5000}},
+        {"generate_args": {"extra_headers": {None: "a"}}},
+        {"generate_args": {"extra_query": {1: []}}},
+        {"model_type": "post_api", "api_url": "http://127.0.0.1", "chat_template": []},
+        {"model_type": "post_api", "api_url": "http://127.0.0.1", "json_args": {1: "a"}},
+    ],
+)
+def test_values_of_any_kind_are_refused_in_words(keys: dict[str, Any]) -> None:
+    assert mistakes_of(echo(**keys))
