@@ -66,7 +66,8 @@ class ModelParts:
         """Whether answers come from `generate`, the hook's or the model's, and not from the batches made here."""
         from torch import nn
 
-        is_known = isinstance(self.model, nn.Module) and hasattr(self.model, "config")
+        # Others have modules with a config, too, which need not be like the library's.
+        is_known = isinstance(self.model, nn.Module) and all(hasattr(self.model, name) for name in ("config", "device"))
         more = self.generate_kwargs.keys() - GENERATION
         return self.generate is not None or bool(more) or not is_known or self.tokenizer is None
 
@@ -96,6 +97,12 @@ def _check_objects(given: Mapping[str, Any]) -> None:
     for name in ("model", "tokenizer", "processor"):
         if isinstance(given.get(name), (str, type)):
             raise ConfigError(f"model_info: {name} must be an object that is loaded, not {given[name]!r:.60}")
+    model = given["model"]
+    writes = getattr(model, "can_generate", None)
+    if "generate" not in given and callable(writes) and not writes() and getattr(model, "base_model", None) is model:
+        raise ConfigError(
+            f"model_info: a {type(model).__name__} has no part that writes text; load it by AutoModelForCausalLM"
+        )
 
 
 def _readers(given: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -107,6 +114,11 @@ def _readers(given: Mapping[str, Any]) -> tuple[Any, Any]:
         tokenizer = getattr(processor, "tokenizer", None)
         if tokenizer is None and hasattr(processor, "convert_ids_to_tokens"):
             processor, tokenizer = None, processor
+    if tokenizer is not None and not hasattr(tokenizer, "convert_tokens_to_ids"):
+        raise ConfigError(
+            f"model_info: a {type(tokenizer).__name__} is no tokenizer of the library's; give its functions as hooks: "
+            "apply_chat_template, encode and decode"
+        )
     return processor, tokenizer
 
 

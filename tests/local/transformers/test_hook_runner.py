@@ -93,14 +93,31 @@ def test_what_is_no_text_is_not_taken_for_one(given: Any) -> None:
     [
         {"model": object()},
         {"model": transformers.LlamaForCausalLM},
+        {"model": torch.nn.Linear(1, 1)},
         {"tokenizer": "gpt2"},
+        {"tokenizer": object()},
         {"end_of_text": 1.5},
         {"end_of_text": [object()]},
     ],
 )
 def test_objects_of_the_wrong_kind_are_named(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="model_info: .*(generate hook|must be)"):
+    with pytest.raises(ConfigError, match="model_info: .*(generate hook|must be|no tokenizer)"):
         hooked(**wrong)
+
+
+def test_a_model_without_the_part_that_writes_is_named() -> None:
+    with pytest.raises(ConfigError, match="a LlamaModel has no part that writes text; load it by AutoModelForCausalLM"):
+        hooked(model=llama()[0].model)
+
+
+def test_a_module_of_ones_own_is_called_whatever_it_is_set_up_with() -> None:
+    class Own(torch.nn.Module):
+        config = SimpleNamespace(size=3)
+
+        def generate(self, **named: Any) -> Any:
+            return own_generate(**named)
+
+    assert answer(hooked(model=Own().eval())).text == plain_text()
 
 
 @pytest.mark.parametrize("stream", [False, True])
