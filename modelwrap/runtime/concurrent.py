@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from modelwrap.errors import ConfigError
 from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, HttpResponse
+from modelwrap.runtime.pools import running_loop
 from modelwrap.wire.http import HttpRequest
 
 S = TypeVar("S")
@@ -26,19 +26,18 @@ class Concurrent:
         return time.monotonic()
 
     async def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        _check_asyncio()
         return await backends.send_concurrent(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
-        _check_asyncio()
+        running_loop()
         await asyncio.sleep(seconds)
 
     async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
-        _check_asyncio()
+        running_loop()
         return await asyncio.to_thread(function, *arguments)
 
     async def wait(self, future: Future[T], deadline: Deadline) -> T:
-        _check_asyncio()
+        running_loop()
         waiter = asyncio.wrap_future(future)
         try:
             async with asyncio.timeout(max(0.0, deadline.remaining())):
@@ -50,7 +49,7 @@ class Concurrent:
             raise deadline.passed() from None
 
     async def each(self, function: Callable[[S], Coroutine[Any, Any, T]], items: Iterable[S]) -> list[T]:
-        _check_asyncio()
+        running_loop()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(function(item)) for item in items]
@@ -58,13 +57,3 @@ class Concurrent:
             first = failed.exceptions[0]
             raise first from first.__cause__
         return [task.result() for task in tasks]
-
-
-def _check_asyncio() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise ConfigError(
-            "the async methods of a model run on asyncio, and no asyncio loop runs in this thread; "
-            "under trio call the blocking methods in a thread"
-        ) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
+from modelwrap.errors import ConfigError
 from modelwrap.runtime.base import Deadline, HttpResponse, next_or_none
 from modelwrap.runtime.lock import Lock
 from modelwrap.runtime.outgoing import Target
@@ -54,10 +55,17 @@ class Key:
     connection: Connection
 
 
-def _running_loop() -> AbstractEventLoop:
+def running_loop() -> AbstractEventLoop:
+    """Give the event loop of this thread; `ConfigError` where there is none, or one that is not asyncio's."""
     import asyncio  # blocking callers never pay for it
 
-    return asyncio.get_running_loop()
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigError(
+            "the async methods of a model run on asyncio, and no asyncio loop runs in this thread; "
+            "under trio call the blocking methods in a thread"
+        ) from None
 
 
 class Pools:
@@ -82,7 +90,7 @@ class Pools:
         return pool
 
     async def for_loop(self, key: Key, make: Callable[[Key], LoopPool]) -> LoopPool:
-        loop = _running_loop()
+        loop = running_loop()
         pools = self.loops.get(loop)
         if pools is None:
             with self.lock:
@@ -132,7 +140,7 @@ class Pools:
             pool.retire()
 
     async def retire_of_loop(self, origin: str) -> None:
-        pools = self.loops.get(_running_loop(), {})
+        pools = self.loops.get(running_loop(), {})
         retired = [pools.pop(key) for key in list(pools) if key.origin == origin]
         for pool in retired:
             await pool.retire()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from modelwrap.errors import ConfigError
+from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.concurrent import Concurrent
 from modelwrap.testing import FaultServer
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from tests.colours import WAYS, Colour
@@ -166,3 +170,21 @@ def test_a_fork_while_other_threads_open_pools_does_not_hang(url: str) -> None:
             thread.join()
 
     assert codes == [0] * 10
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda url: ask(Concurrent(), url, "where am I"),
+        lambda url: Concurrent().sleep(0),
+        lambda url: Concurrent().run(len, ""),
+        lambda url: Concurrent().wait(Future(), Deadline(1)),
+        lambda url: Concurrent().each(asyncio.sleep, [0]),
+        lambda url: backends.aclose(url),
+    ],
+    ids=["send", "sleep", "run", "wait", "each", "close"],
+)
+def test_who_awaits_on_another_loop_than_asyncios_is_told_so(work: Callable[[str], Any], url: str) -> None:
+    with pytest.raises(ConfigError, match=r"run on asyncio, .*; under trio call the blocking methods in a thread"):
+        # As trio does it.
+        work(url).send(None)
