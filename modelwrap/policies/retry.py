@@ -26,6 +26,9 @@ _BASE = 0.5
 _BASE_THROTTLED = 1.0
 _CAP = 20.0
 
+# Enough for the cap, and few enough for a number.
+_MOST_DOUBLINGS = 10
+
 
 class Budget:
     """Bound the retries to one endpoint, so that its bad hour is not made worse.
@@ -175,7 +178,7 @@ def delay(error: CallError, attempt: int) -> float:
     if error.retry_after is not None:
         return error.retry_after * random.uniform(1.0, 1.1)
     base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE
-    return random.uniform(0.0, min(_CAP, base * 2 ** (attempt - 1)))
+    return random.uniform(0.0, min(_CAP, base * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)))
 
 
 def _failure(state: RetryCallState) -> CallError:
