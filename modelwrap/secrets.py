@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -132,9 +133,12 @@ class Scrubber:
         """Replace the first part of a secret that a cut (`…`) parted from its rest."""
         kept = text[:-1]
         for form in self._forms:
-            for length in range(len(form) - 1, _SHORTEST_START, -1):
-                if kept.endswith(form[:length]):
-                    return f"{kept[:-length]}{HIDDEN}…"
+            start = form[: _SHORTEST_START + 1]
+            position = kept.find(start, max(0, len(kept) - len(form) + 1))
+            while position >= 0:
+                if form.startswith(kept[position:]):
+                    return f"{kept[:position]}{HIDDEN}…"
+                position = kept.find(start, position + 1)
         return text
 
     def holds_secret(self, text: str) -> bool:
@@ -151,7 +155,9 @@ class Scrubber:
         return value
 
 
-def _forms(value: str) -> set[str]:
+# A token of a login has thousands of letters, and each failed attempt looks for the last ones.
+@functools.lru_cache(maxsize=64)
+def _forms(value: str) -> frozenset[str]:
     # A key may stand in "Bearer KEY"; the scheme alone is no secret.
     value = value.strip()
     scheme, _, rest = value.partition(" ")
@@ -175,7 +181,7 @@ def _forms(value: str) -> set[str]:
             candidate.replace("/", "\\/"),
             repr(candidate)[1:-1],
         }
-    return forms
+    return frozenset(forms)
 
 
 def _login_in(encoded: str) -> set[str]:
