@@ -38,6 +38,8 @@ The starred are retryable by default; an instance may say otherwise.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -292,6 +294,14 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         given.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def warn(text: str) -> None:
+    """Warn at the line that called modelwrap, whichever of our own found the reason."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "modelwrap":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, ModelwrapWarning, stacklevel=level)
 
 
 def clip(text: str | None) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +17,7 @@ from modelwrap.config.problems import Problems
 from modelwrap.config.sources import OLD_NAMES, Entry
 from modelwrap.config.variables import expanded
 from modelwrap.config.words import hint_for_missing, mistake_in_words, part_at, unknown_key
-from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModelType
+from modelwrap.errors import ConfigError, UnknownModelType, warn
 from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import Scrubber, Secret
 
@@ -173,7 +171,7 @@ class _Validation:
             self.report(path, ConfigError(mistake_in_words(details, self.data)))
 
     def warn(self, path: Path, message: str) -> None:
-        warnings.warn(self.entry.mistake(path, message), ModelwrapWarning, stacklevel=_callers_level())
+        warn(self.entry.mistake(path, message))
 
 
 def _meant_preset(name: str) -> UnknownModelType | None:
@@ -207,11 +205,3 @@ def _secret_texts(value: Any, *, secret: bool = False) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _secret_texts(item, secret=secret)
-
-
-def _callers_level() -> int:
-    """Count the frames between `warn` and the code that called modelwrap."""
-    frame, level = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "modelwrap":
-        frame, level = frame.f_back, level + 1
-    return level

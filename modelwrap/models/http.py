@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import sys
-import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,10 +19,10 @@ from modelwrap.errors import (
     AuthenticationFailed,
     BadRequest,
     CallError,
-    ModelwrapWarning,
     NotFound,
     ResponseTooLarge,
     TLSFailed,
+    warn,
 )
 from modelwrap.models.attempts import Attempted, Opened
 from modelwrap.models.base import Model
@@ -258,7 +257,7 @@ class HttpModel(Model):
         if self.unsupported == "warn":
             for change in wire.changes:
                 if change.kind == "dropped":
-                    warnings.warn(f"{self.name}: {change}", ModelwrapWarning, stacklevel=2)
+                    warn(f"{self.name}: {change}")
         return request.prepared(call.timeouts)
 
     def _learn(self, error: BadRequest, request: JSON, call: Call, traits: Traits) -> bool:

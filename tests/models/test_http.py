@@ -231,3 +231,17 @@ def test_a_certificate_that_nobody_known_signed_is_answered_with_where_to_name_i
             colour.call(model)
 
     assert ("verify in client_args may name a file" in str(caught.value)) == hinted
+
+
+def test_a_warning_of_what_is_left_out_stands_at_the_line_that_calls(server: Loopback) -> None:
+    server.script(chat_answer("Hello"))
+    entry = {"config_name": "m", "model_type": "openai", "model": "o3", "unsupported": "warn", "api_key": KEY}
+    facts = {"sampling": {"temperature": False}}
+    model = modelwrap.load({**entry, "capabilities": facts, "client_args": {"base_url": server.base_url}})["m"]
+
+    with pytest.warns(modelwrap.ModelwrapWarning, match="temperature: dropped") as blocking:
+        model("Hi", temperature=0.5)
+    with pytest.warns(modelwrap.ModelwrapWarning, match="temperature: dropped") as explained:
+        model.explain("Hi", temperature=0.5)
+
+    assert [warning.filename for warning in (*blocking, *explained)] == [__file__] * 2
