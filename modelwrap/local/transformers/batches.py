@@ -36,7 +36,7 @@ class Computing:
         self.device: torch.device = model.device
         self.has_encoder = bool(model.config.is_encoder_decoder)
         self._pad = pad
-        self._parameters = inspect.signature(model.forward).parameters
+        self._parameters = inspect.signature(_told(model).forward).parameters
         # A model whose pictures take places in two dimensions keeps here by how much its text is ahead of itself.
         self._ahead_at = next((part for part in model.modules() if hasattr(part, "rope_deltas")), None)
 
@@ -158,6 +158,15 @@ class Computing:
         return rows.to(self.device), own.to(self.device)
 
 
+def _told(model: Any) -> Any:
+    """Give the model whose forward names what can be told: an adapter of PEFT passes it on without a name.
+
+    Those that put tokens of their own in front do so at each call, which leaves no use for a memory.
+    """
+    adapter = getattr(model, "active_peft_config", None)
+    return model if adapter is None or adapter.is_prompt_learning else model.get_base_model()
+
+
 class Batch(Protocol):
     """Hold rows that get their next tokens together."""
 
@@ -253,6 +262,9 @@ class OwnBatch:
         return self._compute([[*computing.opening, *row.made] for row in self.rows], {})
 
     def step(self) -> list[Outcome]:
+        computing = self._computing
+        if computing.has_encoder and computing.remembers_in is None:
+            return self._compute([[*computing.opening, *row.made] for row in self.rows], {})
         if self._cache is None:
             return self._begin_alone(self.rows[0])
         inputs = {}

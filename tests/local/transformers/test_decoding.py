@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -408,6 +409,42 @@ def test_a_model_that_takes_a_count_of_scores_only_is_given_one() -> None:
     got = answers(decoder, [Row(n, p, Sampling()) for n, p in enumerate(prompts(3))], 4)
 
     assert [len(tokens) for tokens in got.values()] == [4, 4, 4]
+
+
+class Adapter(torch.nn.Module):
+    """Wrap a model as PEFT does: what its forward does not name goes on to the model inside."""
+
+    def __init__(self, model: Any, *, is_prompt_learning: bool) -> None:
+        super().__init__()
+        self.base_model = model
+        self.active_peft_config = SimpleNamespace(is_prompt_learning=is_prompt_learning)
+
+    def get_base_model(self) -> Any:
+        return self.base_model
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.base_model, name)
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, **given: Any) -> Any:
+        if self.active_peft_config.is_prompt_learning:
+            given.pop("past_key_values", None)
+        return self.base_model(input_ids=input_ids, attention_mask=attention_mask, **given)
+
+
+@pytest.mark.parametrize("is_prompt_learning", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_model_in_an_adapter_answers_as_the_library_has_it(kind: str, is_prompt_learning: bool) -> None:
+    model, asked = MODELS[kind](), prompts(4)
+    decoder = Decoder(Adapter(model, is_prompt_learning=is_prompt_learning), batch_size=4)
+
+    got = answers(decoder, [Row(n, p, Sampling()) for n, p in enumerate(asked)], 8)
+
+    expected = [alone(model, prompt, 8) for prompt in asked]
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+    assert decoder._computing.joins == (kind == "llama" and not is_prompt_learning)
 
 
 def test_a_newcomer_waits_for_no_more_than_one_step_of_the_others() -> None:
