@@ -122,13 +122,17 @@ class Model(ABC):
     def _call(self, messages: Any, given: dict[str, Any], runtime: Runtime, *, stream: bool = False) -> Call:
         check_parameters(given)
         parameters = {**self.generate_args, **given}
+        # As with a limit, None is the config's own.
+        if parameters.get("model", "") is None:
+            del parameters["model"]
+        retries = parameters.pop("max_retries", None)
         timeouts = merged_timeouts(self.timeouts, parameters.pop("timeout", None))
         return Call(
             input=messages,
             stream=stream,
             timeouts=timeouts,
             deadline=Deadline(timeouts.total, runtime.now),
-            max_retries=retry_count(parameters.pop("max_retries", self.max_retries)),
+            max_retries=self.max_retries if retries is None else retry_count(retries),
             extra_headers=header_texts(parameters.pop("extra_headers", None)),
             extra_body=named_values("extra_body", parameters.pop("extra_body", None)),
             extra_query=query_texts(parameters.pop("extra_query", None)),

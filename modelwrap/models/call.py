@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -141,6 +142,8 @@ def check_parameters(given: Mapping[str, Any]) -> None:
         if name == "messages":
             raise ConfigError("messages: they stand first in a call, without a name")
         raise ConfigError(f"{name}: belongs {NOT_PARAMETERS[name]} of the config, not among the parameters of a call")
+    if not isinstance(model := given.get("model"), (str, NoneType)):
+        raise ConfigError(f"model: must be the name of a model, not {type(model).__name__}")
 
 
 def merged_timeouts(timeouts: Timeouts, given: Any) -> Timeouts:

@@ -31,6 +31,7 @@ from modelwrap.wire.claude_thinking import BINDING_BETA, LEAVES_OUT, STALE, drop
 from modelwrap.wire.claude_tools import tools_of
 from modelwrap.wire.functions import modern_call
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
+from modelwrap.wire.media_parts import wrong
 from modelwrap.wire.openai_chat import to_post
 from modelwrap.wire.repair import tell
 from modelwrap.wire.structured import check_answer
@@ -73,7 +74,10 @@ def to_body(call: WireCall, traits: Traits) -> dict[str, Any]:
         )
     shape, words = to_format(modern, traits.facts)
     if shape is not None:
-        body["output_config"] = {"format": shape, **body.get("output_config", {})}
+        given = body.get("output_config", {})
+        if not isinstance(given, dict):
+            raise wrong("output_config", "must be an object")
+        body["output_config"] = {"format": shape, **given}
     systems = [one for one in (own_system, system, words or None) if one is not None]
     if systems:
         body["system"] = systems[0] if len(systems) == 1 else [block for one in systems for block in as_blocks(one)]

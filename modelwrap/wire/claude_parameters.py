@@ -11,6 +11,7 @@ from modelwrap.types import Change
 from modelwrap.wire.claude_schema import ClaudeSchema
 from modelwrap.wire.claude_tools import to_choice, to_tools
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.media_parts import wrong
 from modelwrap.wire.structured import wanted_schema
 
 # What a model of which nobody knows the limit is asked for; a refusal tells its real one.
@@ -166,7 +167,9 @@ def _is_number(value: Any) -> bool:
 
 def _metadata(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> None:
     metadata = given.get("metadata")
-    if isinstance(metadata, dict) and metadata.keys() - {"user_id"}:
+    if metadata is not None and not isinstance(metadata, dict):
+        raise wrong("metadata", "must be an object, of which Claude takes user_id")
+    if metadata and metadata.keys() - {"user_id"}:
         call.cannot("metadata", "Claude takes a user_id only")
         metadata = {name: value for name, value in metadata.items() if name == "user_id"}
     user = given.get("safety_identifier", given.get("user"))
@@ -183,6 +186,8 @@ def _metadata(given: dict[str, Any], written: dict[str, Any], call: WireCall) ->
 
 def _service_tier(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> None:
     tier = given.get("service_tier")
+    if tier is not None and not isinstance(tier, str):
+        raise wrong("service_tier", "must be a text")
     if tier in _SERVICE_TIERS:
         written["service_tier"] = _SERVICE_TIERS[tier]
         call.changes.append(Change("renamed", "service_tier", f"{tier} is sent as {_SERVICE_TIERS[tier]}"))

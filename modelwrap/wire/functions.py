@@ -28,10 +28,12 @@ def modern_parameters(parameters: Mapping[str, Any], changes: list[Change]) -> d
     """Write `functions` and `function_call` as `tools` and `tool_choice`."""
     written = dict(parameters)
     if functions := written.pop("functions", None):
-        if not isinstance(functions, (list, tuple)):
-            raise BadRequest(f"functions: must be a list, not {type(functions).__name__}", sent=False)
+        tools = written.get("tools") or ()
+        for name, value in (("functions", functions), ("tools", tools)):
+            if not isinstance(value, (list, tuple)):
+                raise BadRequest(f"{name}: must be a list, not {type(value).__name__}", sent=False)
         written["tools"] = [
-            *(written.get("tools") or ()),
+            *tools,
             *({"type": "function", "function": function} for function in functions),
         ]
         tell(changes, _CONVERTED)

@@ -489,3 +489,26 @@ def test_a_filtered_prompt_keeps_its_class(server: Loopback) -> None:
 
     with pytest.raises(ContentFiltered):
         model_at(server)("Hi")
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"metadata": "none", "user": "river"}, "metadata: must be an object"),
+        ({"service_tier": ["auto"]}, "service_tier: must be a text"),
+        (
+            {
+                "output_config": "",
+                "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+            },
+            "output_config: must be an object",
+        ),
+    ],
+)
+def test_parameters_of_a_wrong_kind_are_refused_in_words(parameters: dict[str, Any], words: str) -> None:
+    model = modelwrap.load(
+        {"config_name": "claude", "model_type": "claude", "model": "claude-opus-5", "api_key": "k" * 20}
+    )["claude"]
+
+    with pytest.raises(BadRequest, match=words):
+        model.explain("Hi", **parameters)

@@ -512,3 +512,14 @@ def test_a_server_that_is_no_llm_gives_a_clean_error(colour: Colour, server: Loo
 
     with pytest.raises(InvalidResponse, match="choices"):
         colour.call(model_at(server))
+
+
+def test_a_model_that_a_call_leaves_open_is_the_configs() -> None:
+    model = modelwrap.load({"config_name": "gpt", "model_type": "openai", "model": "gpt-5.5", "api_key": "k" * 20})[
+        "gpt"
+    ]
+
+    assert model.explain("Hi", model=None, max_retries=None).body["model"] == "gpt-5.5"
+    assert model.explain("Hi", model="gpt-4.1").body["model"] == "gpt-4.1"
+    with pytest.raises(ConfigError, match="model: must be the name of a model, not int"):
+        model.explain("Hi", model=3)

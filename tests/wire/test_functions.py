@@ -64,3 +64,8 @@ def test_messages_without_functions_are_the_same_list() -> None:
 def test_functions_that_are_no_list_are_a_mistake_of_the_caller(given: object) -> None:
     with pytest.raises(BadRequest, match="functions: must be a list, not (int|str|dict)"):
         modern_parameters({"functions": given}, [])
+
+
+def test_tools_beside_functions_that_are_no_list_are_one_too() -> None:
+    with pytest.raises(BadRequest, match="tools: must be a list, not int"):
+        modern_parameters({"functions": [WEATHER], "tools": 5}, [])
