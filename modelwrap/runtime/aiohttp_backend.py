@@ -167,9 +167,9 @@ class _Connection(ResponseHandler):
         self._go_on()
 
     def _whole_head(self, data: bytes) -> bytes:
-        """Keep what comes until a head is whole, and take a length out that stands beside chunks.
+        """Keep what comes until a head is whole, and take out of it what the standard allows and aiohttp refuses.
 
-        The standard lets chunks win, and has the connection closed; aiohttp's parser refuses such an answer.
+        That is a length beside chunks: chunks win, and the connection is closed. And a length that comes twice.
         """
         begin = max(0, len(self._head) - 3)
         head, self._head = self._head + data, b""
@@ -177,9 +177,13 @@ class _Connection(ResponseHandler):
         if end is None and len(head) < LARGEST_HEAD:
             self._head = head
             return b""
-        if end is not None and _CHUNKED.search(head, 0, end.end()) and _LENGTH.search(head, 0, end.end()):
+        if end is None:
+            return head
+        if _CHUNKED.search(head, 0, end.end()) and _LENGTH.search(head, 0, end.end()):
             self.force_close()
             return _LENGTH.sub(b"", head[: end.end()]) + head[end.end() :]
+        if head[: end.end()].lower().count(b"\ncontent-length") > 1:
+            return _with_one_length(head[: end.end()]) + head[end.end() :]
         return head
 
     def _is_idle(self) -> bool:
@@ -209,6 +213,13 @@ class _Connection(ResponseHandler):
             exc = _Stale()
         super().set_exception(exc, *cause)
         self._go_on()
+
+
+def _with_one_length(head: bytes) -> bytes:
+    """Write a length once that is the same each time."""
+    first, *others = _LENGTH.findall(head) or [b""]
+    alike = all(other.partition(b":")[2].strip() == first.partition(b":")[2].strip() for other in others)
+    return _LENGTH.sub(b"", head, len(others)) if others and alike else head
 
 
 class _Resolver(AbstractResolver):

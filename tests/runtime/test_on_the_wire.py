@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modelwrap.errors import BadRequest, CallError, TimedOut
+from modelwrap.runtime import aiohttp_backend
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import HttpRequest, Timeouts
@@ -200,10 +201,11 @@ def test_what_is_no_url_of_http_is_refused(colour: Colour, url: str) -> None:
         b"HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
         b"HTTP/1.0 200 OK\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx: y\r\ncontent-length:2\r\n\r\n{}",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: a\r\n\r\n" + OK,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nx-trailer: 1\r\n\r\n",
     ],
-    ids=["bare line feeds", "HTTP/1.0", "until the end", "informational", "chunks with extras"],
+    ids=["bare line feeds", "HTTP/1.0", "until the end", "one length twice", "informational", "chunks with extras"],
 )
 def test_odd_but_proper_http_is_read(colour: Colour, answer: bytes) -> None:
     def say(connection: socket.socket) -> None:
@@ -219,6 +221,7 @@ def test_odd_but_proper_http_is_read(colour: Colour, answer: bytes) -> None:
     [
         b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\ncontent-length: 2, 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 20\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}BAD0\r\n\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n{}",
@@ -226,7 +229,17 @@ def test_odd_but_proper_http_is_read(colour: Colour, answer: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nx: a\x00b\r\ncontent-length: 2\r\n\r\n{}",
         b"\xff\xfe\x00garbage",
     ],
-    ids=["negative", "two lengths", "no size", "no end of chunk", "no status", "no colon", "a zero", "bytes"],
+    ids=[
+        "negative",
+        "two lengths",
+        "two lengths apart",
+        "no size",
+        "no end of chunk",
+        "no status",
+        "no colon",
+        "a zero",
+        "bytes",
+    ],
 )
 def test_improper_http_is_told_at_once(colour: Colour, answer: bytes) -> None:
     def say(connection: socket.socket) -> None:
@@ -240,3 +253,20 @@ def test_improper_http_is_told_at_once(colour: Colour, answer: bytes) -> None:
 
     assert caught.value.retryable
     assert type(caught.value).__name__ in ("InvalidResponse", "ConnectionFailed")
+
+
+@pytest.mark.parametrize(
+    "lengths, kept",
+    [
+        (b"content-length: 2\r\nContent-Length:2\r\nx: y\r\n", b"Content-Length:2\r\nx: y\r\n"),
+        (b"content-length: 2\r\nx: y\r\ncontent-length: 2\r\ncontent-length: 2\r\n", b"x: y\r\ncontent-length: 2\r\n"),
+        (b"content-length: 2\r\ncontent-length: 3\r\n", b"content-length: 2\r\ncontent-length: 3\r\n"),
+        (b"content-length: 2\r\ncontent-length-before: 9\r\n", b"content-length: 2\r\ncontent-length-before: 9\r\n"),
+        (b"content-length-before: 9\r\n", b"content-length-before: 9\r\n"),
+    ],
+    ids=["twice", "three times", "two", "another header", "none"],
+)
+def test_a_length_is_written_once(lengths: bytes, kept: bytes) -> None:
+    line = b"HTTP/1.1 200 OK\r\n"
+
+    assert aiohttp_backend._with_one_length(line + lengths + b"\r\n") == line + kept + b"\r\n"
