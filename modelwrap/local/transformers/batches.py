@@ -159,10 +159,11 @@ class Computing:
 
 
 def _told(model: Any) -> Any:
-    """Give the model whose forward names what can be told: an adapter of PEFT passes it on without a name.
+    """Give the model whose forward names what can be told: what torch compiles, and adapters of PEFT, only pass it on.
 
-    Those that put tokens of their own in front do so at each call, which leaves no use for a memory.
+    Adapters that put tokens of their own in front do so at each call, which leaves no use for a memory.
     """
+    model = getattr(model, "_orig_mod", model)
     adapter = getattr(model, "active_peft_config", None)
     return model if adapter is None or adapter.is_prompt_learning else model.get_base_model()
 

@@ -447,6 +447,16 @@ def test_a_model_in_an_adapter_answers_as_the_library_has_it(kind: str, is_promp
     assert decoder._computing.joins == (kind == "llama" and not is_prompt_learning)
 
 
+def test_a_compiled_model_is_told_what_the_model_is_told() -> None:
+    # Nothing is compiled before it is computed.
+    llama, t5 = (torch.compile(MODELS[kind](), backend="eager") for kind in ("llama", "t5"))
+
+    decoders = [Decoder(model, batch_size=2) for model in (llama, t5)]
+
+    assert [decoder._computing.joins for decoder in decoders] == [True, False]
+    assert [decoder._computing.remembers_in for decoder in decoders] == ["past_key_values"] * 2
+
+
 def test_a_newcomer_waits_for_no_more_than_one_step_of_the_others() -> None:
     decoder = Decoder(MODELS["llama"](), batch_size=8)
     for number, prompt in enumerate(prompts(4)):
