@@ -18,6 +18,7 @@ from transformers.cache_utils import (
 )
 
 from modelwrap.local.transformers.lanes import Lanes
+from modelwrap.local.transformers.library_steps import steps_as_library
 from modelwrap.local.transformers.rows import Outcome, Row, in_halves, picked
 
 # These find the place of each token by the mask, and need not be told.
@@ -43,7 +44,7 @@ class Computing:
     @cached_property
     def joins(self) -> bool:
         """Whether rows of different ages can be computed together."""
-        if self.remembers_in != "past_key_values":
+        if self.remembers_in != "past_key_values" or self.steps_as_library:
             return False
         placed = "position_ids" in self._parameters or self.model.config.model_type in _PLACED_BY_MASK
         if self.has_encoder or not placed or _LOOKS in self._parameters:
@@ -62,6 +63,11 @@ class Computing:
             # A config of somebody's own may not tell; then all layers are taken to be of the usual kind.
             return DynamicCache()
 
+    @cached_property
+    def steps_as_library(self) -> bool:
+        """Whether the model is called as the library's own `generate` calls it, and in no other way."""
+        return steps_as_library(self.model)
+
     @property
     def finds_places(self) -> bool:
         """Whether the model has to find the places of a prompt's tokens itself, row by row."""
@@ -70,7 +76,7 @@ class Computing:
     def begin_together(self, first: Row, other: Row) -> bool:
         """Tell whether the prompts of two rows can be computed in one batch."""
         looks_ahead = self.model.config.model_type in _LOOKING_AHEAD
-        if first.inputs or other.inputs or self.finds_places or looks_ahead:
+        if first.inputs or other.inputs or self.finds_places or looks_ahead or self.steps_as_library:
             return False
         return self.joins or (self.has_encoder and len(first.made) == len(other.made))
 

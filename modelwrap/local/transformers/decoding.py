@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from modelwrap.local.transformers.batches import Batch, Computing, JoinedBatch, OwnBatch
+from modelwrap.local.transformers.library_steps import LibraryBatch
 from modelwrap.local.transformers.rows import Outcome, Row, free_memory, in_halves
 from modelwrap.local.transformers.sampling import Pick
 
@@ -53,7 +54,7 @@ class Decoder:
         self._rows: dict[int, Row] = {}
         self._waiting: deque[Row] = deque()
         self._joined = JoinedBatch(self._computing, batch_size) if self._computing.joins else None
-        self._own: list[OwnBatch] = []
+        self._own: list[OwnBatch | LibraryBatch] = []
         self._newcomers_turn = True
 
     @property
@@ -116,7 +117,7 @@ class Decoder:
 
     def _begin(self, rows: Sequence[Row]) -> list[Outcome]:
         if self._joined is None:
-            batch = OwnBatch(self._computing, rows)
+            batch = self._own_batch(rows)
             outcomes = batch.begin()
             self._own.append(batch)
             return outcomes
@@ -126,6 +127,12 @@ class Decoder:
             if self._joined.lost:
                 self._put_back(self._joined)
             raise
+
+    def _own_batch(self, rows: Sequence[Row]) -> OwnBatch | LibraryBatch:
+        computing = self._computing
+        if computing.steps_as_library:
+            return LibraryBatch(computing.model, rows[0], computing.memory())
+        return OwnBatch(computing, rows)
 
     def _step(self, batch: Batch) -> list[Outcome]:
         try:

@@ -65,6 +65,8 @@ class Prompts:
     def __init__(self, parts: ModelParts) -> None:
         self._parts = parts
         self._size = _embedded(parts.model)
+        # Such a model reads a prompt in both directions, and is told by these which tokens that is.
+        self._with_kinds = bool(getattr(getattr(parts.model, "config", None), "prefix_lm", False))
         self.template: Template = template_of(parts)
 
     def write(
@@ -90,8 +92,8 @@ class Prompts:
         if self._parts.encode is None and not prompt.images:
             # Without a tensor, which would only be read back.
             named = {**self._specials(prompt.text), **self._parts.encode_kwargs}
-            return encoded(self._parts.tokenizer(prompt.text, **named))
-        return encoded(self.inputs([prompt]), of_images=bool(prompt.images))
+            return encoded(self._parts.tokenizer(prompt.text, **named), with_kinds=self._with_kinds)
+        return encoded(self.inputs([prompt]), of_images=bool(prompt.images), with_kinds=self._with_kinds)
 
     def check(self, prompt: Prompt, ids: Sequence[int]) -> None:
         """Refuse a token that the model knows nothing of: on some devices that breaks whatever is computed there.
@@ -153,7 +155,7 @@ class Prompts:
         return {"add_special_tokens": False}
 
 
-def encoded(value: Any, *, of_images: bool = False) -> Encoded:
+def encoded(value: Any, *, of_images: bool = False, with_kinds: bool = False) -> Encoded:
     """Read what an encoder gives: tokens alone, or a mapping with whatever belongs to them; a batch of one."""
     if not hasattr(value, "keys"):
         return Encoded(ids_of(value))
@@ -162,7 +164,10 @@ def encoded(value: Any, *, of_images: bool = False) -> Encoded:
     if mask is not None and not of_images:
         ids = [token for token, wanted in zip(ids, ids_of(mask), strict=True) if wanted]
     skipped = _NOT_COMPUTED if of_images else _NOT_COMPUTED | {"token_type_ids"}
-    return Encoded(ids, {name: value[name] for name in value.keys() - skipped if hasattr(value[name], "shape")})
+    inputs = {name: value[name] for name in value.keys() - skipped if hasattr(value[name], "shape")}
+    if with_kinds and len(kinds := ids_of(value.get("token_type_ids", ()))) == len(ids):
+        inputs["token_type_ids"] = _tensor([kinds])
+    return Encoded(ids, inputs)
 
 
 def ids_of(value: Any) -> list[int]:

@@ -138,6 +138,97 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
 }
 
+# Called as nothing but `generate` calls them.
+SELF_WILLED: dict[str, Callable[[], Any]] = {
+    "minimax": lambda: made(
+        transformers.MiniMaxConfig,
+        transformers.MiniMaxForCausalLM,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        num_local_experts=4,
+        block_size=8,
+        head_dim=8,
+        layer_types=["linear_attention", "full_attention"],
+    ),
+    "xlnet": lambda: made(
+        transformers.XLNetConfig,
+        transformers.XLNetLMHeadModel,
+        d_model=32,
+        n_layer=2,
+        n_head=4,
+        d_inner=64,
+        dropout=0.0,
+    ),
+    "moshi": lambda: made(
+        transformers.MoshiConfig,
+        transformers.MoshiForCausalLM,
+        num_key_value_heads=2,
+        ffn_dim=64,
+        head_dim=8,
+        audio_vocab_size=50,
+        max_position_embeddings=128,
+    ),
+    "kosmos-2.5": lambda: transformers.Kosmos2_5ForConditionalGeneration(
+        transformers.Kosmos2_5Config(
+            text_config={
+                "vocab_size": VOCABULARY,
+                "embed_dim": 32,
+                "layers": 2,
+                "ffn_dim": 64,
+                "attention_heads": 4,
+                "init_std": 0.4,
+                "dropout": 0.0,
+                "attention_dropout": 0.0,
+                "max_position_embeddings": 128,
+            },
+            vision_config={
+                "hidden_size": 16,
+                "patch_embed_hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "head_dim": 8,
+                "intermediate_size": 32,
+            },
+        )
+    ).eval(),
+    "git": lambda: made(
+        transformers.GitConfig,
+        transformers.GitForCausalLM,
+        intermediate_size=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+    ),
+    "cpmant": lambda: made(
+        transformers.CpmAntConfig,
+        transformers.CpmAntForCausalLM,
+        dim_head=8,
+        dim_ff=64,
+        init_std=0.4,
+        dropout_p=0.0,
+    ),
+    "hrm_text": lambda: made(
+        transformers.HrmTextConfig,
+        transformers.HrmTextForCausalLM,
+        intermediate_size=64,
+        head_dim=8,
+        H_cycles=1,
+        L_cycles=1,
+    ),
+    "reformer": lambda: made(
+        transformers.ReformerConfig,
+        transformers.ReformerModelWithLMHead,
+        is_decoder=True,
+        axial_pos_embds=False,
+        attn_layers=["local", "local"],
+        local_attn_chunk_length=64,
+        attention_head_size=8,
+        feed_forward_size=64,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+    ),
+}
+
 
 def prompts(count: int, *, seed: int = 5) -> list[list[int]]:
     chance = random.Random(seed)
@@ -197,6 +288,24 @@ def test_rows_of_any_age_get_the_tokens_that_each_gets_alone(kind: str, every: i
     expected = [alone(model, prompt, 12) for prompt in asked]
     assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
     assert sum(map(len, expected)) > 60, "the random model is too often in doubt to show anything"
+
+
+@pytest.mark.parametrize("kind", SELF_WILLED)
+def test_models_of_their_own_ways_are_called_as_the_library_calls_them(kind: str) -> None:
+    torch.manual_seed(3)
+    model, asked = SELF_WILLED[kind](), prompts(4)
+    expected = [alone(model, prompt, 9) for prompt in asked]
+
+    rows = [Row(number, prompt, Sampling()) for number, prompt in enumerate(asked)]
+    got = answers(Decoder(model, batch_size=3), rows, 9, every=3)
+    taken_over = [Row(n, p, Sampling(), made=list(got[n][:4])) for n, p in enumerate(asked)]
+    rest = answers(Decoder(model, batch_size=4), taken_over, 5)
+
+    assert [got[number][: len(tokens)] for number, tokens in enumerate(expected)] == expected
+    if kind not in ("cpmant", "xlnet"):
+        # Tokens of these look ahead, as far as they are computed together.
+        assert [[*got[n][:4], *rest[n]][: len(tokens)] for n, tokens in enumerate(expected)] == expected
+    assert sum(map(len, expected)) > 18, "the random model is too often in doubt to show anything"
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5", "bart"])

@@ -472,6 +472,41 @@ def test_a_model_with_an_encoder_is_told_the_words(family: str) -> None:
     assert short.usage.completion_tokens == 4 < short.usage.prompt_tokens
 
 
+def test_a_prompt_that_is_read_in_both_directions_is_told_as_such() -> None:
+    tokenizer = llama()[1]
+    torch.manual_seed(3)
+    config = transformers.HrmTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        head_dim=8,
+        initializer_range=0.4,
+        H_cycles=1,
+        L_cycles=1,
+    )
+    model = transformers.HrmTextForCausalLM(config).eval()
+
+    def encode(text: str, **named: Any) -> Any:
+        found = tokenizer(text, return_tensors="pt")
+        return {**found, "token_type_ids": torch.ones_like(found["input_ids"])}
+
+    hooked = runner_of(
+        {"model_name": "hrm", "model": model, "tokenizer": tokenizer, "encode": encode, "batchable": True}, batch_size=4
+    )
+    named = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, "eos_token_id": tokenizer.eos_token_id}
+    inputs = encode(tokenizer.apply_chat_template(HELLO, add_generation_prompt=True, tokenize=False))
+    start = inputs["input_ids"].shape[1]
+    expected = model.generate(**inputs, **named)[0, start:].tolist()
+    one_way = model.generate(**{**inputs, "token_type_ids": torch.zeros(1, start, dtype=int)}, **named)[0, start:]
+
+    events = run(hooked, job(1), job(2))
+
+    assert tokens_of(events[1]) == tokens_of(events[2]) == expected != one_way.tolist()
+    assert tokens_of(run(hooked, job(3, done=tuple(expected[:5])))[3]) == expected[5:]
+
+
 def test_settings_of_a_model_that_are_not_followed_are_said() -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny.llama())
     model.generation_config.num_beams = 3
