@@ -320,6 +320,8 @@ class Dispatch:
     def _awaited(self, replica: Replica) -> Future[None]:
         """Start a replica if it is not ready, and promise that it will be."""
         future: Future[None] = Future()
+        # Whoever waits may leave, and must not take it along.
+        future.set_running_or_notify_cancel()
         if replica.ready:
             future.set_result(None)
             return future

@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from weakref import WeakSet, finalize
 
 from modelwrap.errors import WouldDeadlock
@@ -50,11 +50,15 @@ class Replicas:
 
     def load(self) -> None:
         """Start on every device, and wait until all are ready; raises what is in the way of the first that is not."""
-        ready = self._from_outside().load()
+        ready = self.loading()
         with others_may_load():
             wait(ready)
         for future in ready:
             future.result()
+
+    def loading(self) -> list[Future[None]]:
+        """Start on every device, and promise of each that it will be ready."""
+        return self._from_outside().load()
 
     def add(self, device: str) -> None:
         """Start on another device, or on one a second time, and wait until that is ready."""

@@ -166,11 +166,14 @@ def others_may_load() -> Iterator[None]:
     if not getattr(_of_thread, "loads", False):
         yield
         return
+    # Tasks of one thread may come here beside one another.
+    _of_thread.loads = False
     _loading.release()
     try:
         yield
     finally:
         _loading.acquire()
+        _of_thread.loads = True
 
 
 _computed_in: set[int] = set()

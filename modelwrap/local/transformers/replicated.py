@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -17,8 +18,9 @@ from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.building import Builder
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig, is_device
 from modelwrap.local.work import Event, Failed, Job, Piece
+from modelwrap.local.workers import others_may_load
 from modelwrap.models.call import Call
-from modelwrap.runtime.base import Runtime
+from modelwrap.runtime.base import Deadline, Runtime
 
 _numbers = count(1)
 
@@ -97,8 +99,18 @@ class ReplicatedModel(LocalModel):
         return Job(next(_numbers), body)
 
     async def ready(self, runtime: Runtime) -> None:
-        if self._ready_in != os.getpid():
+        if self._ready_in == os.getpid():
+            return
+        if isinstance(self._engine, Here):
             await runtime.run(self.load)
+            return
+        with self.naming():
+            await runtime.run(self._builder.prepare)
+            # Many wait here, who in a thread each would take all that a loop has.
+            with others_may_load():
+                for ready in self._engine.loading():
+                    await runtime.wait(ready, Deadline(math.inf, runtime.now))
+        self._ready_in = os.getpid()
 
     async def pieces(self, jobs: Sequence[Job], call: Call, runtime: Runtime) -> AsyncGenerator[Piece, None]:
         """Have jobs computed, and give what comes of them until all are done."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -231,6 +233,35 @@ def test_what_nobody_counted_is_not_told_as_counted(parrot: type[Parrot], answer
             "usage: defaulted, nobody counted its tokens, so its zeros say nothing"
         ]
     assert (unasked.meta.usage, unasked.meta.changes) == (None, ())
+
+
+def test_many_tasks_wait_for_a_model_without_a_thread_each() -> None:
+    loads, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def activate(self, device: str) -> None:
+            loads.set()
+            go_on.wait(10)
+
+        def inference(self, batch: list[Any], temperature: float) -> list[str]:
+            return ["done"] * len(batch)
+
+    async def main() -> list[str]:
+        tasks = [asyncio.create_task(model.acall("Hi")) for _ in range(60)]
+        await asyncio.to_thread(loads.wait, 10)
+        for task in tasks[:20]:
+            task.cancel()
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), 5)
+        go_on.set()
+        return [reply.text for reply in await asyncio.gather(*tasks[20:])]
+
+    modelwrap.register_entry("slow", Slow)
+    model = entry_config(entry="slow", entry_args=[])
+
+    answers = asyncio.run(main())
+    model.close()
+
+    assert answers == ["done"] * 40
 
 
 def test_an_entry_is_told_the_name_of_a_device(parrot: type[Parrot]) -> None:
