@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import Any, Self, TypeAlias
 
-from modelwrap import registry
 from modelwrap.config import Entry, ModelConfig, Problems, Validated, read, validate
 from modelwrap.config.sources import ModelConfigs
+from modelwrap.config.validation import named
 from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModel
 from modelwrap.models.base import Model
 from modelwrap.plugins import load_plugin
@@ -145,11 +145,17 @@ def load_ready(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[M
     problems = Problems()
     ready: list[Entry] = []
     unready: list[Unready] = []
+    first: dict[str, Entry] = {}
     for entry in read(model_configs, problems):
         tried = _tried(entry)
-        if tried.lacks:
-            name, model_type, model = (str(entry.value(key) or "") for key in ("config_name", "model_type", "model"))
-            unready.append(Unready(name, registry.canonical(model_type), model or name, tried))
+        name, model_type, model = named(entry)
+        known = first.setdefault(name, entry)
+        if known is not entry and (tried.lacks or any(one.name == name for one in unready)):
+            if known.data != entry.data:
+                taken = _taken_by(name, known.place(("config_name",)))
+                problems.add(ConfigError(entry.mistake(("config_name",), taken)))
+        elif tried.lacks:
+            unready.append(Unready(name, model_type, model, tried))
         else:
             ready.append(entry)
     models = Models()
@@ -285,7 +291,11 @@ def _distinct(found: Iterable[Validated], problems: Problems) -> Iterable[Valida
 
 def _taken(validated: Validated, place: str, hint: str = "") -> ConfigError:
     name = validated.config.config_name
-    return ConfigError(f"config_name: {name!r} stands for something else already, at {place}{hint}")
+    return ConfigError(f"config_name: {_taken_by(name, place)}{hint}")
+
+
+def _taken_by(name: str, place: str) -> str:
+    return f"{name!r} stands for something else already, at {place}"
 
 
 def _made(validated: Validated, given: object = None) -> _Built:

@@ -502,6 +502,38 @@ def test_where_every_model_lacks_its_key_a_wrong_name_is_answered_with_what_is_m
     assert "GROQ_API_KEY is not set" in capsys.readouterr().err
 
 
+def test_a_model_without_its_key_is_named_in_todays_words(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("ZHIPUAI_API_KEY", "GROQ_API_KEY", "TYPE"):
+        monkeypatch.delenv(variable, raising=False)
+    older = {"type": "zhipuai_chat", "name": "glm"}
+    write(here / "modelwrap.json", older, {"model_type": "${TYPE:-openai}", "config_name": "fast", "preset": "groq"})
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+    checked = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert cli.main(["download"]) == cli.OK
+
+    assert checked == [["glm", "openai", "glm"], ["fast", "openai", "fast"]]
+    assert "nothing to download" in capsys.readouterr().err
+
+
+def test_one_name_for_two_things_is_a_mistake_also_where_one_lacks_its_key(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    keyless = {"model_type": "openai", "config_name": "river", "model": "m", "preset": "groq"}
+
+    for configs in ([entry(None), keyless], [keyless, entry(None)]):
+        write(here / "modelwrap.json", *configs)
+        assert cli.main(["models"]) == cli.CONFIG_WRONG
+        assert "'river' stands for something else already, at modelwrap.json:" in capsys.readouterr().err
+
+    write(here / "modelwrap.json", keyless, keyless)
+    assert cli.main(["models"]) == cli.OK
+    assert capsys.readouterr().out == "river\n"
+
+
 @pytest.mark.parametrize("command", ["check", "chat", "explain", "download"])
 def test_a_wrong_name_is_answered_with_the_names_of_the_config_also_where_all_lack_their_keys(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

@@ -22,6 +22,7 @@ from modelwrap.jsonc import Path, holds_secret
 from modelwrap.secrets import Scrubber, Secret
 
 _NAMES = frozenset([*OLD_NAMES, *OLD_NAMES.values()])
+_THREE = [(key, OLD_NAMES[key]) for key in ("config_name", "model_type", "model")]
 _KEY_IN_FRONT = re.compile(r"([a-z_]+(?:\.[\w-]+)*): ")
 
 
@@ -51,6 +52,13 @@ def validate(entries: Iterable[Entry], problems: Problems) -> list[Validated]:
     """Check configs against their model types; mistakes go to `problems`."""
     found = (_Validation(entry, problems).result() for entry in entries)
     return [validated for validated in found if validated is not None]
+
+
+def named(entry: Entry) -> tuple[str, str, str]:
+    """Give the name, the model type and the model of a config that need not be in order, in today's words."""
+    data = expanded(rewritten(entry.data).data, lambda path, error: None)
+    name, model_type, model = (str(data.get(key, data.get(old)) or "") for key, old in _THREE)
+    return name, registry.canonical(model_type), model or name
 
 
 def config_class_of(model_class: type[Any]) -> type[ModelConfig]:
