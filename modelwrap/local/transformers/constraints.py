@@ -83,6 +83,10 @@ class Grammars:
 
     def regex(self, pattern: str) -> Constraint:
         """Bind an answer to a regular expression, which has to fit the whole of it."""
+        try:
+            pattern.encode()
+        except UnicodeEncodeError as error:
+            raise _unreadable(error) from None
         return self._constraint(self._package.LLMatcher.grammar_from_regex(pattern))
 
     def _constraint(self, grammar: str) -> Constraint:

@@ -78,6 +78,8 @@ class Prompts:
         written = self.template.write(reading.messages, tools, named, goes_on=goes_on)
         if hasattr(written, "keys") and "input_ids" in written:
             written = written["input_ids"]
+        if isinstance(written, str):
+            readable(written, "messages and tools")
         return Prompt(written, reading.images, goes_on, reading.last_text if goes_on else "")
 
     def encode(self, prompt: Prompt) -> Encoded:
@@ -260,7 +262,10 @@ class _Reading:
         arguments = function.get("arguments")
         if isinstance(arguments, str):
             try:
-                arguments = json.loads(arguments) if arguments.strip() else {}
+                read = json.loads(arguments) if arguments.strip() else {}
+                # Half of a surrogate pair is an escape in the text, and could not be read out of it.
+                json.dumps(read, ensure_ascii=False).encode()
+                arguments = read
             except (ValueError, RecursionError):
                 # Templates that write it as text take what the model wrote, whatever it is.
                 pass

@@ -485,6 +485,23 @@ def test_a_message_without_a_content_is_refused(role: str) -> None:
         prompts().write([{"role": role, "content": None}])
 
 
+def test_half_a_character_in_arguments_goes_back_as_the_model_wrote_it() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"city": "\\ud83d"}'}}
+    made = prompts(ARGUMENTS_AS_TEXT)
+
+    prompt = made.write([*HELLO, {"role": "assistant", "content": "", "tool_calls": [call]}])
+
+    assert prompt.text.endswith('look{"city": "\\ud83d"}')
+    assert made.encode(prompt).ids
+
+
+def test_a_tool_that_is_no_unicode_is_refused() -> None:
+    broken = {**LOOK, "function": {**LOOK["function"], "description": "\ud83d"}}
+
+    with pytest.raises(BadRequest, match="tools: holds half of a surrogate pair"):
+        prompts(WITH_TOOLS).write(HELLO, [broken])
+
+
 def test_a_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(BadRequest, match=r"messages\[0\]\.content\[0\]: holds half of a surrogate pair"):
         prompts().write([{"role": "user", "content": "\ud800"}])

@@ -377,9 +377,10 @@ def test_an_answer_is_json() -> None:
     assert reply.text.startswith("{")
 
 
-def test_a_pattern_that_cannot_be_read_is_refused() -> None:
+@pytest.mark.parametrize("pattern", ["([", "\ud83d"])
+def test_a_pattern_that_cannot_be_read_is_refused(pattern: str) -> None:
     with pytest.raises(BadRequest, match="response_format"):
-        answer(runner(), response_format={"type": "regex", "pattern": "(["})
+        answer(runner(), response_format={"type": "regex", "pattern": pattern})
 
 
 # Tools.
