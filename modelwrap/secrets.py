@@ -19,8 +19,8 @@ _SHORTEST_SCRUBBED = 6
 _SHORTEST_START = 3
 
 _SENSITIVE_NAME = re.compile(
-    r"authorization|(access|admin|api|app|auth|functions|master|private|subscription)[-_]?key|token|secret|passw|cookie"
-    r"|credential|signature|^(x-)?(goog-)?key$|^sig$|auth$",
+    r"authorization|(access|admin|api|(?<![a-z])app|auth|functions|master|private|subscription)[-_]?key|token|secret"
+    r"|passw|cookie|credential|signature|^(x-)?(goog-)?key$|^sig$|auth$",
     re.IGNORECASE,
 )
 

@@ -64,7 +64,10 @@ def test_names_of_credentials_are_known(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["content-type", "keyboard", "monkey", "x-request-id", "signal", "design", "keys", "author", "prompt_cache_key"],
+    [
+        *("content-type", "keyboard", "monkey", "x-request-id", "signal", "design", "keys", "author"),
+        *("prompt_cache_key", "map_key"),
+    ],
 )
 def test_other_names_are_left_alone(name: str) -> None:
     assert not is_sensitive(name)
