@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self, cast, overload
 
 from modelwrap import runtime as runtimes
@@ -23,6 +24,7 @@ from modelwrap.models.call import (
 )
 from modelwrap.models.streams import AsyncStream, Stream
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
+from modelwrap.secrets import without_credentials
 from modelwrap.types import ChatReply, Reply
 from modelwrap.wire.http import Timeouts
 
@@ -105,9 +107,10 @@ class Model(ABC):
         """
         call = self._call(messages, parameters, runtimes.of_thread(), stream=self._streams(stream))
         try:
-            return self.describe(call)
+            explanation = self.describe(call)
         except CallError as error:
             raise fill_error(error, call, self.name) from error.__cause__
+        return replace(explanation, body=without_credentials(explanation.body))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
