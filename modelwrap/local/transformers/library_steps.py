@@ -14,7 +14,20 @@ from modelwrap.local.transformers.rows import Outcome, Row, picked
 # Their memories are of kinds of their own, their tokens have places that nobody else gives, or a prompt is read with
 # what only they prepare.
 _KINDS = frozenset(
-    {"cpmant", "exaone4_5", "git", "hrm_text", "kosmos-2.5", "minimax", "moshi", "reformer", "xlnet", "xlstm"}
+    {
+        "cpmant",
+        "exaone4_5",
+        "git",
+        "hrm_text",
+        "hunyuan_vl",
+        "kosmos-2.5",
+        "minimax",
+        "moshi",
+        "reformer",
+        "xlm",
+        "xlnet",
+        "xlstm",
+    }
 )
 
 

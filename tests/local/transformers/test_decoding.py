@@ -159,6 +159,18 @@ SELF_WILLED: dict[str, Callable[[], Any]] = {
         d_inner=64,
         dropout=0.0,
     ),
+    "xlm": lambda: transformers.XLMWithLMHeadModel(
+        transformers.XLMConfig(
+            n_words=VOCABULARY,
+            emb_dim=32,
+            n_layers=2,
+            n_heads=4,
+            dropout=0.0,
+            attention_dropout=0.0,
+            embed_init_std=0.5,
+            init_std=0.4,
+        )
+    ).eval(),
     "moshi": lambda: made(
         transformers.MoshiConfig,
         transformers.MoshiForCausalLM,
