@@ -77,6 +77,7 @@ bench-local: install
 	$(BIN)/python -c 'import fastapi, uvicorn' 2>/dev/null || $(BIN)/python -m pip install --quiet 'transformers[serving]'
 	$(BIN)/python benchmarks/transformers_models.py --dtype float32
 	$(BIN)/python benchmarks/transformers_models.py --serve
+	$(BIN)/python benchmarks/replicas.py
 
 # Every fault, on every HTTP client and on OpenAI's SDK beside them: what each falls short in.
 faults: install
