@@ -99,10 +99,11 @@ def test_threads_queue_too(faults: FaultServer, monkeypatch: pytest.MonkeyPatch)
         except Exception as error:  # told to the test below
             errors.append(error)
 
-    threads = [threading.Thread(target=ask, args=[total]) for total in (0.4, 0.1)]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.05)
+    threads = [threading.Thread(target=ask, args=[total]) for total in (1.0, 0.1)]
+    threads[0].start()
+    while not faults.seen("silent").connections:
+        time.sleep(0.01)
+    threads[1].start()
     for thread in threads:
         thread.join()
 
