@@ -12,9 +12,16 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from modelwrap import secrets
 from modelwrap.secrets import Scrubber, Secret, credentials_in, is_sensitive, reveal, without_credentials
 
 KEY = "sk-é/Zq3+7 ~>?9x\"\\'"
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """Have each test work out the forms of its secrets."""
+    secrets._forms.cache_clear()
 
 
 def test_a_secret_shows_itself_only_when_revealed() -> None:
@@ -154,6 +161,19 @@ def test_the_start_of_a_secret_that_a_cut_left_is_found(text: str, scrubbed: str
     scrub = Scrubber([Secret("sk-canary")])
 
     assert scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    "secret, text, scrubbed",
+    [
+        ("sk-canary", "sk-canar…", "***…"),
+        ("abcabcabcd-key", "abcabcabc…", "***…"),
+        ("abcabcabcd-key", "it is abcaabcabcabc…", "it is abca***…"),
+        ("aaaaab-key", "it is aaaaaa…", "it is a***…"),
+    ],
+)
+def test_of_a_secret_that_was_cut_all_that_is_left_goes_and_nothing_else(secret: str, text: str, scrubbed: str) -> None:
+    assert Scrubber([Secret(secret)])(text) == scrubbed
 
 
 def test_long_tokens_take_no_time_to_be_looked_for() -> None:
