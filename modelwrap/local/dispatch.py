@@ -158,11 +158,8 @@ class Dispatch:
 
     def _withdraw(self, ticket: Ticket) -> None:
         """Take a job back from wherever it is."""
-        replica = ticket.replica
-        if replica is not None and replica.worker is not None:
-            replica.worker.cancel(ticket.job.number)
-            # Whoever is sent there after this word finds the place free.
-            replica.room += 1
+        if ticket.replica is not None and ticket.replica.worker is not None:
+            ticket.replica.worker.cancel(ticket.job.number)
         self._end(ticket)
 
     def _end(self, ticket: Ticket) -> None:

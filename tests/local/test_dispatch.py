@@ -319,20 +319,3 @@ def test_a_closed_dispatch_answers_all_who_wait_and_who_come_later() -> None:
             world.read(asked.feed)
         with pytest.raises(ConfigError, match="closed"):
             world.dispatch.add("more")
-
-
-def test_who_waits_behind_one_who_leaves_is_sent_in_his_place_before_the_worker_says_so() -> None:
-    world = World(1, in_processes=False)
-    worker = PlayedWorker(world, "cpu")
-    worker.room, worker.stillborn = 1, False
-    dispatch = Dispatch(lambda device: worker, ["cpu"], "it")
-    dispatch.load()
-    worker.report(Stepped([], 0, 0, 1))
-    dispatch.submit([Job(1, {})], at_once=True)
-    worker.report(Stepped([], 1, 1, 0))
-    dispatch.submit([Job(2, {})], at_once=True)
-
-    dispatch.cancel([1])
-
-    assert list(worker.inbox) == [Job(1, {}), Cancel(1), Job(2, {})]
-    dispatch.close(0.0)
