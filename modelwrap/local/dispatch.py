@@ -67,6 +67,10 @@ class Dispatch:
         with self._lock:
             for number in numbers:
                 if (ticket := self._tickets.get(number)) is not None:
+                    if ticket.replica is not None:
+                        # Whoever is sent there behind this word finds the place free. Only here is it sure to be one
+                        # more than the last report tells: where reports are read, they may have counted it already.
+                        ticket.replica.room += 1
                     self._withdraw(ticket)
                     ticket.call.flush()
             self._go_on()

@@ -92,7 +92,7 @@ class PlayedWorker:
 
     def take(self, message: Message) -> None:
         if isinstance(message, Job):
-            assert len(self.rows) < self.room
+            assert len(self.rows) < self.room, "more was sent than there is room for"
             assert list(message.done) == list(range(len(message.done)))
             self.begun += 1
             self.kept.pop(message.number, None)
@@ -115,7 +115,10 @@ class PlayedWorker:
             if made == job.body.get("break_at"):
                 self.break_down()
                 return
-            if made == job.body["tokens"]:
+            if made == job.body.get("fail_at"):
+                del self.rows[number]
+                events += [*self.kept.pop(number, []), Failed(number, ServerFailed("fails", retryable=False))]
+            elif made == job.body["tokens"]:
                 del self.rows[number]
                 events += [*self.kept.pop(number, []), Finished(number)]
             else:
@@ -169,7 +172,7 @@ class Asked:
 
     @property
     def to_blame(self) -> bool:
-        return any("break_at" in job.body for job in self.jobs)
+        return any("break_at" in job.body or "fail_at" in job.body for job in self.jobs)
 
 
 class World:
@@ -180,6 +183,8 @@ class World:
         self.in_processes = in_processes
         self.deaths, self.kills = deaths, kills
         self.closed = False
+        # Whether there is mostly a queue, out of which many leave.
+        self.crowded = seed % 2 == 0
         self.workers: list[PlayedWorker] = []
         self.calls: list[Asked] = []
         self.number = 0
@@ -195,10 +200,11 @@ class World:
         for _ in range(self.dice.choice([1, 1, 1, 2])):
             self.number += 1
             tokens = self.dice.choice([0, 1, 2, 3, 4, 12])
-            wrong = {"break_at": self.dice.randrange(tokens + 1)} if self.dice.random() < 0.25 else {}
+            how = self.dice.choice(["break_at", "break_at", "fail_at"])
+            wrong = {how: self.dice.randrange(tokens + 1)} if self.dice.random() < 0.3 else {}
             jobs.append(Job(self.number, {"tokens": tokens, "told_after": self.dice.choice([1, 1, 3]), **wrong}))
         feed = self.dispatch.submit(jobs, at_once=self.dice.random() < 0.7)
-        self.calls.append(Asked(jobs, feed, leaves=self.dice.random() < 0.2))
+        self.calls.append(Asked(jobs, feed, leaves=self.dice.random() < (0.6 if self.crowded else 0.2)))
 
     def resize(self) -> None:
         if len(self.dispatch.devices) < 3 and self.dice.random() < 0.5:
@@ -214,7 +220,7 @@ class World:
             asked.feed.abandon()
 
     def turn(self) -> None:
-        choice = self.dice.random()
+        choice = self.dice.random() / (2 if self.crowded else 1)
         if choice < 0.06:
             self.submit()
         elif choice < 0.08:
@@ -301,6 +307,57 @@ def test_a_replica_that_cannot_be_started_is_not_kept() -> None:
 
     assert isinstance(ready.exception(0), ServerFailed)
     assert world.dispatch.devices == before
+
+
+def full(world: World) -> tuple[Dispatch, PlayedWorker]:
+    """Give a dispatch whose one worker has one place, which job 1 has, while job 2 waits."""
+    worker = PlayedWorker(world, "cpu")
+    worker.room, worker.stillborn, worker.loaded = 1, False, True
+    dispatch = Dispatch(lambda device: worker, ["cpu"], "full")
+    dispatch.load()
+    worker.report(Stepped([], 0, 0, 1))
+    for number in (1, 2):
+        dispatch.submit([Job(number, {"tokens": 9, "told_after": 1})], at_once=True)
+    worker.take(worker.inbox.popleft())
+    worker.report(Stepped([], 1, 1, 0))
+    return dispatch, worker
+
+
+def test_who_waits_is_sent_behind_the_word_that_frees_a_place() -> None:
+    dispatch, worker = full(World(1, in_processes=False))
+
+    dispatch.cancel([1])
+
+    assert [message.number for message in worker.inbox if isinstance(message, Cancel | Job)] == [1, 2]
+    assert [type(message) for message in worker.inbox] == [Cancel, Job]
+    dispatch.close(0.0)
+
+
+def test_a_place_that_its_job_left_by_itself_is_not_counted_twice() -> None:
+    dispatch, worker = full(World(1, in_processes=False))
+    dispatch.submit([Job(3, {})], at_once=True)
+
+    dispatch.cancel([1])
+    worker.report(Stepped([Finished(1)], 1, 0, 1))
+
+    assert [type(message) for message in worker.inbox] == [Cancel, Job]
+    dispatch.close(0.0)
+
+
+def test_a_call_that_ends_for_its_sibling_frees_only_the_places_that_the_report_tells() -> None:
+    worker = PlayedWorker(World(1, in_processes=False), "cpu")
+    dispatch = Dispatch(lambda device: worker, ["cpu"], "full")
+    dispatch.load()
+    worker.report(Stepped([], 0, 0, 2))
+    dispatch.submit([Job(1, {}), Job(2, {})], at_once=True)
+    for number in (3, 4, 5):
+        dispatch.submit([Job(number, {})], at_once=True)
+    worker.inbox.clear()
+
+    worker.report(Stepped([Failed(1, ServerFailed("fails")), Finished(2)], 2, 0, 2))
+
+    assert [message.number for message in worker.inbox if isinstance(message, Job)] == [3, 4]
+    dispatch.close(0.0)
 
 
 def test_a_closed_dispatch_answers_all_who_wait_and_who_come_later() -> None:
