@@ -328,7 +328,7 @@ _RULES = (
         {400, 403, 422, 451, 500},
         r"content_?filter|content_policy_violation|responsibleaipolicyviolation|content_moderation|data_?inspection"
         r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)"
-        r"|contentpolicyviolation|\bbio_policy|misalignment_policy",
+        r"|contentpolicyviolation|\b(bio|cyber)_policy|misalignment_policy",
         r"content management policy|content exists risk|content_? ?(policy|filter)|input (was )?flagged"
         r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"

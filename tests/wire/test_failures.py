@@ -192,6 +192,7 @@ def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], r
         (400, {"error": {"message": "no", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, E.ContentFiltered),
         (400, said("Your request was rejected", code="content_policy_violation"), E.ContentFiltered),
         (200, said("This request was declined.", code="bio_policy"), E.ContentFiltered),
+        (200, said("This content was flagged.", code="cyber_policy"), E.ContentFiltered),
         (200, said("The image could not be decoded.", code="invalid_base64_image"), E.BadRequest),
         (200, said("Too large.", code="image_file_too_large"), E.BadRequest),
         (200, said("It took too long.", code="vector_store_timeout"), E.TimedOut),
