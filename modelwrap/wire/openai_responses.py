@@ -129,7 +129,7 @@ async def from_stream(
 
 def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallError | None:
     kind = value.get("type")
-    if kind == "error" or (kind is None and failures.says_error(value)):
+    if kind in _ERRORS or (kind is None and failures.says_error(value)):
         said: JSON = value
     elif kind in _ENDINGS and (failure := _failure_in(value)) is not None:
         said = failure
@@ -138,7 +138,9 @@ def _error_in(value: dict[str, Any], text: str, reader: EventReader) -> CallErro
     return broken_streams.said(said, text, began=reader.began)
 
 
-_ENDINGS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+# The second is OpenRouter's.
+_ERRORS = ("error", "response.error")
+_ENDINGS = ("response.completed", "response.done", "response.incomplete", "response.failed", "response.cancelled")
 
 
 def _failure_in(event: dict[str, Any]) -> JSON:
@@ -146,7 +148,9 @@ def _failure_in(event: dict[str, Any]) -> JSON:
     response = event.get("response")
     response = response if isinstance(response, dict) else {}
     if event["type"] in ("response.failed", "response.cancelled"):
-        response = {**response, "status": str(event["type"]).removeprefix("response.")}
+        # Perplexity's error stands in the event itself.
+        error = response.get("error") or event.get("error")
+        response = {**response, "error": error, "status": str(event["type"]).removeprefix("response.")}
     failure = failure_of(response)
     return None if failure is None else {"error": response.get("error") or failure.message}
 

@@ -43,6 +43,10 @@ class EventReader:
         self._identity = identity({}, "chat.completion.chunk")
         self._open: dict[Any, OpenItem] = {}
         self._items: list[Item] = []
+        """Those that ended, as far as none is missing before them."""
+        self._ahead: dict[int, Item] = {}
+        """Those that ended before one in front of them did, by their places."""
+        self._next_place = 0
         self._known: set[Any] = set()
         """Places and ids of the items that came."""
         self._held: list[JSON] = []
@@ -108,13 +112,15 @@ class EventReader:
             self._known.add(places[key])
         chunks = [chunk for key, place in places.items() if place is None for chunk in self._close(key, None)]
         open_at = {place: key for key, place in places.items() if place is not None}
-        missing = len(items) - len(self._items) - len(open_at)
+        missing = len(items) - self._ended_items - len(open_at)
         for place, item in enumerate(items):
             if place in open_at:
                 chunks += self._close(open_at[place], item)
             elif missing > 0 and place not in self._known and (_name(item) or place) not in self._known:
                 chunks += self._close(place, item)
-        return chunks
+        rest = [self._ahead.pop(place) for place in sorted(self._ahead)]
+        own = self._own(rest)
+        return [*chunks, self._chunk(own)] if own else chunks
 
     def _place_of(self, key: Any, opened: OpenItem, items: list[Item]) -> int | None:
         """Find an item by its name, its place, or where a server told neither, by its kind."""
@@ -149,19 +155,21 @@ class EventReader:
     def _key(self, event: Mapping[str, Any], kind: str | None) -> Any:
         """Tell by what the item of an event is known: its place, or where that is told of none or of two, its name.
 
-        An event that tells neither is about the last one of its kind that has not ended.
+        Where no open item has the place, its name is believed. An event that tells neither is about the last one of its
+        kind that has not ended.
         """
         index, name = event.get("output_index"), _name_in(event)
         if name and name in self._open:
             return name
         if isinstance(index, int):
-            return index
+            moved = (key for key, opened in self._open.items() if kind and name and _name(opened.start) == name)
+            return index if index in self._open else next(moved, index)
         by, wanted = ("call_id", name) if name else ("type", kind)
         fitting = (key for key, opened in reversed(self._open.items()) if opened.start.get(by) == wanted)
         return next(fitting, name)
 
     def _begin(self, key: Any, item: Item) -> tuple[OpenItem, list[ChatChunk]]:
-        if len(self._open) + len(self._items) >= MOST_ITEMS:
+        if len(self._open) + self._ended_items >= MOST_ITEMS:
             raise InvalidResponse(f"the stream has more than {MOST_ITEMS} items")
         opened = self._open[key] = OpenItem(item)
         self._known |= {key, _name(item)}
@@ -186,7 +194,8 @@ class EventReader:
         opened = self._open.pop(key, None)
         chunks: list[ChatChunk] = []
         if opened is None:
-            if item is None:
+            if item is None or {key, _name(item) or None} <= self._known:
+                # It was told before.
                 return []
             opened, chunks = self._begin(key, {**item, "content": None, "summary": None, "arguments": "", "input": ""})
             del self._open[key]
@@ -194,18 +203,36 @@ class EventReader:
         chunks += self._rest(opened, whole)
         if item is None:
             return chunks
-        self._items.append(item)
-        delta = self._own(item)
+        delta = self._own(self._in_order(key, item))
         if images := images_of(item):
             delta["images"] = images
         return [*chunks, self._chunk(delta)] if delta else chunks
 
-    def _own(self, item: Item) -> dict[str, Any]:
+    @property
+    def _ended_items(self) -> int:
+        return len(self._items) + len(self._ahead)
+
+    def _in_order(self, key: Any, item: Item) -> list[Item]:
+        """Give the items that none before them holds up any more, now that this one has ended."""
+        if not isinstance(key, int) or key < self._next_place or key in self._ahead:
+            return [item]
+        self._ahead[key] = item
+        ready = []
+        while self._next_place in self._ahead:
+            ready.append(self._ahead.pop(self._next_place))
+            self._next_place += 1
+        return ready
+
+    def _own(self, ended: list[Item]) -> dict[str, Any]:
         """Give the items that are to be kept as they are: all from the first, once one says more than text does."""
+        if not ended:
+            return {}
+        self._items += ended
         if self._native:
-            return kept([item], self._facts)
-        self._native = says_more(item, first=not self._spoke)
-        self._spoke = self._spoke or not is_unreadable(item)
+            return kept(ended, self._facts)
+        for item in ended:
+            self._native = self._native or says_more(item, first=not self._spoke)
+            self._spoke = self._spoke or not is_unreadable(item)
         return kept(list(self._items), self._facts) if self._native else {}
 
     def _rest(self, opened: OpenItem, whole: Item) -> list[ChatChunk]:
@@ -398,6 +425,7 @@ _HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], list[ChatChunk]]] =
     "response.custom_tool_call_input.done": EventReader._told_whole,
     "response.completed": EventReader._ended,
     "response.incomplete": EventReader._ended,
+    "response.done": EventReader._ended,
 }
 _WHOLES = {
     "response.output_text.done": ("message", "text", "text"),
