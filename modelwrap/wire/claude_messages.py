@@ -105,6 +105,11 @@ class _Writer:
         self._call = call
         self._facts = facts
         self._messages = messages
+        signed, later_system = facts.get("thinking.signature_required"), facts.get("later_system")
+        # Of Claude's newest the table may know nothing; what other servers speak is the wire of its first years.
+        newest = _is_claude(call.model, facts)
+        self._signed = newest if signed is None else signed
+        self._takes_later_system = newest if later_system is None else later_system == "kept"
         self._turns: list[Message] = []
         self._waiting: dict[str, str] = {}
         """Ids of the tool calls whose results must come next, and the ids that Claude is given."""
@@ -132,7 +137,7 @@ class _Writer:
 
     def finished(self) -> list[Message]:
         self._all_answered("messages")
-        if not self._turns or self._turns[0]["role"] != "user":
+        if not self._turns or not _may_begin(self._turns[0]):
             self._turns.insert(0, {"role": "user", "content": PLACEHOLDER})
             tell(
                 self._call.changes,
@@ -201,7 +206,7 @@ class _Writer:
             return
         waits = [block["id"] for block in blocks if block["type"] == "tool_use"]
         open_ended = bool(waits) or position == len(self._messages) - 1
-        blocks = sendable(blocks, self._call.changes, open_ended=open_ended)
+        blocks = sendable(blocks, self._call.changes, open_ended=open_ended, signed=self._signed)
         if not blocks:
             tell(self._call.changes, Change("dropped", "messages", "an answer that held nothing"))
             self._free_system()
@@ -238,7 +243,7 @@ class _Writer:
             return
         # What is no text is of Claude's own kind, and only its server knows where that may stand.
         own = any(block["type"] != "text" for block in blocks)
-        if own or (self._facts.get("later_system") in (None, "kept") and self._may_stand_here(position)):
+        if own or (self._takes_later_system and self._may_stand_here(position)):
             self._add_system(message, blocks)
             self._takes_more = False
             return
@@ -291,6 +296,20 @@ class _Writer:
             tell(self._call.changes, Change("dropped", "messages.content", "blanks at the end of the last message"))
             content = text.rstrip() if isinstance(last, str) else [*last[:-1], {**last[-1], "text": text.rstrip()}]
             self._turns[-1] = {**self._turns[-1], "content": content}
+
+
+def _may_begin(turn: Message) -> bool:
+    """Tell whether a conversation may begin with a turn: one of the user, or a summary of all that stood before.
+
+    https://platform.claude.com/docs/en/build-with-claude/compaction-on-demand
+    """
+    content = turn["content"]
+    return bool(turn["role"] == "user" or (isinstance(content, list) and content[0]["type"] == "compaction"))
+
+
+def _is_claude(model: str, facts: Facts) -> bool:
+    """Tell a model of Anthropic's from those of others that are served over its wire."""
+    return facts.model_known or bool(facts.platform) or "claude" in model.lower()
 
 
 def _tool_use(call: Any, where: str, changes: list[Change]) -> Block:

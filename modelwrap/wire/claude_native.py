@@ -21,7 +21,9 @@ _CALL_KEYS = frozenset({"type", "id", "name", "input", "caller"})
 _EDITED = Change(
     "dropped", f"extra_content.{PROVIDER}", "blocks of the model's own that do not fit the message as it is now"
 )
-_UNSIGNED = Change("dropped", f"extra_content.{PROVIDER}", "thinking without its signature, for it was interrupted")
+_UNSIGNED = Change(
+    "dropped", f"extra_content.{PROVIDER}", "thinking without a signature: it was interrupted, or is another server's"
+)
 _TRAILING = Change("dropped", f"extra_content.{PROVIDER}", "thinking at the end of a turn, where Claude takes none")
 _UNPAIRED = Change("dropped", f"extra_content.{PROVIDER}", "a server's tool call without its result")
 
@@ -83,12 +85,13 @@ def _first_call(blocks: list[Block]) -> int:
     return next((place for place, block in enumerate(blocks) if block["type"] == "tool_use"), len(blocks))
 
 
-def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool) -> list[Block]:
+def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool, signed: bool) -> list[Block]:
     """Leave out what Claude takes back from nobody: unsigned thinking, thinking at the end, tool calls cut off.
 
     The last turn of all and one that waits for results are `open_ended`: there a server's tool may still be at work.
+    Where thinking is not `signed`, as by other servers that speak this wire, it goes back without a signature.
     """
-    kept = [block for block in blocks if block["type"] != "thinking" or block.get("signature")]
+    kept = [block for block in blocks if not signed or block["type"] != "thinking" or block.get("signature")]
     if len(kept) < len(blocks):
         tell(changes, _UNSIGNED)
     whole = [block for block in kept if not (is_server_call(block) and isinstance(block.get("input"), str))]

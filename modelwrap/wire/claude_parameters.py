@@ -50,7 +50,8 @@ _TRANSLATED = frozenset(
     }
 )
 _LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
-_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 32_000}
+_LEAST_BUDGET = 1024
+_BUDGETS = {"minimal": _LEAST_BUDGET, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 32_000}
 _SERVICE_TIERS = {"default": "standard_only"}
 _NATIVE_TIERS = ("auto", "standard_only")
 _IDENTIFIES = re.compile(r"\S+@\S+\.\S+|\+\d[\d\s().-]{6,}|\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}")
@@ -232,11 +233,12 @@ def _think_by_budget(effort: str, written: dict[str, Any], call: WireCall) -> No
     if "thinking" in written:
         return
     budget, most = _BUDGETS[effort], written["max_tokens"]
-    if isinstance(most, int) and budget >= most:
-        budget = most - 1
-    if budget < _BUDGETS["minimal"]:
-        call.cannot("reasoning_effort", f"thinking takes 1024 tokens at least, and max_tokens is {most}")
-        return
+    if isinstance(most, int):
+        # What is thought counts in max_tokens: a fifth of them is left for the answer, where that can be.
+        budget = min(budget, max(most * 4 // 5, _LEAST_BUDGET))
+        if budget >= most:
+            call.cannot("reasoning_effort", f"thinking takes {_LEAST_BUDGET} tokens at least, and max_tokens is {most}")
+            return
     written["thinking"] = {"type": "enabled", "budget_tokens": budget}
     call.changes.append(Change("emulated", "reasoning_effort", f"{effort} is a budget of {budget} tokens for thinking"))
 

@@ -170,6 +170,8 @@ class EventReader:
         if not isinstance(block, dict):
             return None
         opened = self._open[_index(event)] = _OpenBlock(block)
+        if opened.kind == "fallback":
+            self._hand_over(block)
         if opened.kind != "tool_use":
             # A server that does not stream may give the whole of it here.
             return self._said(opened.kind, block)
@@ -179,6 +181,16 @@ class EventReader:
         function = {"name": self._names.get(name, name), "arguments": ""}
         call = {"index": opened.call, "id": block.get("id") or "", "type": "function", "function": function}
         return self._chunk({"tool_calls": [call]})
+
+    def _hand_over(self, block: Block) -> None:
+        """Name the model that answers from here on, as a whole reply does.
+
+        https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback#server-side-fallback
+        """
+        served_by = block.get("to")
+        if isinstance(served_by, dict) and served_by.get("model"):
+            self._message["model"] = served_by["model"]
+            self._identity = identity(self._message, _CHUNK)
 
     def _delta(self, event: dict[str, Any]) -> ChatChunk | None:
         delta = event.get("delta")
