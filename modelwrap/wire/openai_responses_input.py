@@ -12,7 +12,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
 from modelwrap.wire.histories import in_words, no_call, no_result, said_of, with_images_shown, with_own_ids
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, to_content, to_text
+from modelwrap.wire.openai_responses_content import Item, is_call, to_content, to_text
 from modelwrap.wire.openai_responses_native import PROVIDER, fitted, native_items, sendable
 from modelwrap.wire.openai_strict import function_name
 from modelwrap.wire.repair import tell
@@ -73,6 +73,8 @@ class _Writer:
         self._items: list[Item] = []
         self._waiting: dict[str, _Waiting] = {}
         """By the ids that the caller has for them."""
+        self._callers: dict[Any, Any] = {}
+        """Who made a call, which may be a program of the model's, by the ids that go out; its result says so, too."""
 
     def add(self, message: Message, position: int) -> None:
         where, role = f"messages[{position}]", message["role"]
@@ -116,7 +118,9 @@ class _Writer:
                 raise no_call(call_id, where)
             call = _Waiting(call_id, "function_call")
         output = to_content(message.get("content"), f"{where}.content", self._changes)
-        self._items.append({"type": _OUTPUTS[call.kind], "call_id": call.sent_id, "output": output})
+        caller = self._callers.get(call.sent_id)
+        beside = {"caller": caller} if caller else {}
+        self._items.append({"type": _OUTPUTS[call.kind], "call_id": call.sent_id, "output": output, **beside})
 
     def _assistant(self, message: Message, where: str) -> None:
         message = in_words(message, where, self._changes)
@@ -138,6 +142,7 @@ class _Writer:
         if not items:
             tell(self._changes, Change("dropped", "messages", "an answer that held nothing"))
         self._items += items
+        self._callers |= {item.get("call_id"): item.get("caller") for item in items if is_call(item)}
 
     def _call(self, call: Any, where: str, native: list[Item] | None) -> Item:
         """Write a call, and wait for its result."""
