@@ -19,6 +19,9 @@ from modelwrap.wire.turns import native_extra
 
 PROVIDER = "openai"
 
+# What the server made of all that stands before it.
+_SUMMARY = "compaction"
+
 _CALLED_WITH = {"function_call": "arguments", "custom_tool_call": "input"}
 _MESSAGE_KEYS = frozenset({"id", "type", "role", "status", "content"})
 _TEXT_KEYS = frozenset({"type", "text", "annotations", "logprobs"})
@@ -121,10 +124,12 @@ def sendable(items: list[Item], changes: list[Change], *, replay_reasoning: bool
         return cut
     tell(changes, _UNREADABLE if replay_reasoning else _UNWANTED)
     # A tool of the server's has no other form than the one that refers to the reasoning.
-    return [_unnamed(item) for item in without if kind_of(item) == "message" or is_call(item)]
+    return [_unnamed(item) for item in without if kind_of(item) in ("message", _SUMMARY) or is_call(item)]
 
 
 def _unnamed(item: Item) -> Item:
+    if kind_of(item) == _SUMMARY:
+        return item
     if kind_of(item) == "message":
         content: Any = [{name: part[name] for name in part if name != "logprobs"} for part in parts_of(item)]
         text = "".join(texts_of([item]))
