@@ -366,6 +366,10 @@ class EventReader:
         inner = {"custom": {"input": piece}} if custom else {"function": {"arguments": piece}}
         return self._chunk({"tool_calls": [{"index": opened.call, **inner}]})
 
+    def _previewed(self, event: dict[str, Any]) -> list[ChatChunk]:
+        """Hand on what there is of an image, which stands in `raw` alone: it is no part of the answer."""
+        return [self._chunk({})]
+
     def _at(self, event: dict[str, Any], kind: str) -> tuple[OpenItem, list[ChatChunk]]:
         """Give the item that a piece belongs to; some servers leave out where one begins."""
         key = self._key(event, kind)
@@ -418,6 +422,7 @@ _HANDLERS: dict[str, Callable[[EventReader, dict[str, Any]], list[ChatChunk]]] =
     "response.reasoning_text.delta": EventReader._thinking,
     "response.function_call_arguments.delta": EventReader._call_piece,
     "response.custom_tool_call_input.delta": EventReader._call_piece,
+    "response.image_generation_call.partial_image": EventReader._previewed,
     "response.output_text.done": EventReader._told_whole,
     "response.refusal.done": EventReader._told_whole,
     "response.reasoning_text.done": EventReader._told_whole,

@@ -155,3 +155,18 @@ def test_what_the_server_keeps_is_told_by_any_of_its_names() -> None:
 
         assert body["input"] == [{"type": "function_call_output", "call_id": "call_1", "output": "Sun."}]
         assert "store" not in body
+
+
+def test_a_preview_of_an_image_is_handed_on_at_once_and_is_no_part_of_the_answer() -> None:
+    made = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "iVBORw0KGgo="}
+    events = events_of(response(made))
+    kind = "response.image_generation_call.partial_image"
+    preview = {"type": kind, "output_index": 0, "item_id": "ig_1", "partial_image_index": 0, "partial_image_b64": "iVBO"}
+
+    chunks, error, _ = read(b"".join(map(event, [*events[:2], preview])))
+    whole = assembled(read(b"".join(map(event, [*events[:2], preview, *events[2:]])))[0])
+
+    assert isinstance(error, StreamTruncated)
+    assert chunks[-1].raw[-1] == preview
+    assert whole.image_urls == ["data:image/png;base64,iVBORw0KGgo="]
+    assert whole.text == ""
