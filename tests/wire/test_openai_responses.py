@@ -161,7 +161,13 @@ def test_a_preview_of_an_image_is_handed_on_at_once_and_is_no_part_of_the_answer
     made = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "iVBORw0KGgo="}
     events = events_of(response(made))
     kind = "response.image_generation_call.partial_image"
-    preview = {"type": kind, "output_index": 0, "item_id": "ig_1", "partial_image_index": 0, "partial_image_b64": "iVBO"}
+    preview = {
+        "type": kind,
+        "output_index": 0,
+        "item_id": "ig_1",
+        "partial_image_index": 0,
+        "partial_image_b64": "iVBO",
+    }
 
     chunks, error, _ = read(b"".join(map(event, [*events[:2], preview])))
     whole = assembled(read(b"".join(map(event, [*events[:2], preview, *events[2:]])))[0])
