@@ -149,7 +149,20 @@ def names_error(value: dict[str, Any]) -> bool:
     # Servers that answer 200 to everything.
     if value.get("success") is False or (type(value.get("status")) is int and value["status"] < 0):
         return True
-    return any(value.get(key) for key in ("error", "errors", "detail", "fault", "error_message"))
+    if _numbers_error(value):
+        return True
+    return any(says_what_failed(value.get(key)) for key in ("error", "errors", "detail", "fault", "error_message"))
+
+
+def says_what_failed(error: JSON) -> bool:
+    """Tell whether what stands where errors do is one; some gateways send an object of nothing with every answer."""
+    if isinstance(error, dict):
+        return any(map(says_what_failed, error.values()))
+    return bool(error)
+
+
+def _numbers_error(value: dict[str, Any]) -> bool:
+    return value.get("error_code") not in (None, 0, "", "0")
 
 
 _MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")
@@ -186,7 +199,9 @@ def _message(value: dict[str, Any]) -> str:
         words = value.get(key)
         if words and isinstance(words, (str, list, dict)):
             return _words(words) + _upstream(value)
-    return ""
+    # FastChat's streams: the number of an error, and its words where those of an answer would be.
+    text = value.get("text")
+    return text if isinstance(text, str) and _numbers_error(value) else ""
 
 
 def _upstream(value: dict[str, Any]) -> str:
@@ -211,11 +226,15 @@ def _words(value: JSON) -> str:
     return "" if value is None else str(value)
 
 
+# LiteLLM's proxy writes Python's word for it.
+_NOTHING = ("", "None")
+
+
 def _first_text(*values: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     for value in values:
         for key in keys:
             found = value.get(key)
-            if isinstance(found, (str, int)) and not isinstance(found, bool) and found != "":
+            if isinstance(found, (str, int)) and not isinstance(found, bool) and found not in _NOTHING:
                 return str(found)
     return None
 
@@ -321,18 +340,20 @@ _RULES = (
         r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
         r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
         r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted"
-        r"|balance is (insufficient|not enough|too low)|overdue balance|(out of call volume|token) quota\b",
+        r"|balance is (insufficient|not enough|too low)|overdue balance|(out of call volume|token) quota\b"
+        r"|余额不足|欠费",
     ),
     _rule(
         ContentFiltered,
         {400, 403, 422, 451, 500},
         r"content_?filter|content_policy_violation|responsibleaipolicyviolation|content_moderation|data_?inspection"
         r"|invalid_prompt|prohibited_content|moderation_(error|blocked)|safety_(check|block|violation)"
-        r"|contentpolicyviolation|\b(bio|cyber)_policy|misalignment_policy",
+        r"|contentpolicyviolation|\b(bio|cyber)_policy|misalignment_policy|sensitivecontent",
         r"content management policy|content exists risk|content_? ?(policy|filter)|input (was )?flagged"
         r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
-        r"|inappropriate content|data may contain|(as a result of|by) (our|the) safety system",
+        r"|inappropriate content|data may contain|(as a result of|by) (our|the) safety system|敏感内容"
+        r"|considered high risk",
     ),
     _rule(
         ContextTooLong,
@@ -343,9 +364,10 @@ _RULES = (
         r"|maximum prompt length|exceeded model token limit|exceeds? (the )?max(imum)? (length|number of tokens)"
         r"|input token count|input tokens .*cannot exceed|number of tokens in the prompt|too many (input )?tokens"
         r"|max_new_tokens.* must be <=|must have less than \d+ tokens|max size: \d+ tokens|input length should be"
-        r"|trying to keep the first \d+ tokens"
+        r"|trying to keep the first \d+ tokens|(token|input|prompt) length too long|prompt ?超长"
         r"|tokens\) is too large"
-        r"|reduce the length of the (messages|input|prompt)|longer than the (maximum )?(model|context)",
+        r"|reduce the length of the (messages|input|prompt)|longer than the (maximum )?(model|context)"
+        r"|contextwindowexceeded|length of prompt_tokens|prompt length \(\d+\).* exceed",
     ),
     _rule(
         AuthenticationFailed,
@@ -358,7 +380,7 @@ _RULES = (
         {400, 422},
         r"model_not_found|model_not_exist|\binvalid_model\b|deployment_?notfound",
         r"model\S* .{0,120}(does not exist|not found|not exist|is not a valid model)|not a valid model id"
-        r"|model identifier is invalid|^invalid model\b|unknown model|no such model",
+        r"|model identifier is invalid|^invalid model\b|invalid model name|unknown model|no such model|模型不存在",
     ),
     _rule(
         UnsupportedParameter,
@@ -373,7 +395,7 @@ _RULES = (
         Overloaded,
         {429, 500},
         r"overloaded|engine_overloaded|over_capacity|(?<!tier_)capacity_exceeded",
-        r"\boverloaded\b|over capacity|at capacity|model is (currently )?loading",
+        r"\boverloaded\b|over capacity|at capacity|model is (currently )?loading|访问量过大",
     ),
 )
 
@@ -386,7 +408,7 @@ def _word(pattern: str, error: type[CallError]) -> tuple[re.Pattern[str], type[C
 _BY_MARK = (
     _word(
         r"rate[_ ]?limit|too[_ ]many[_ ](requests|tokens)|resource[_ ]?(has been )?exhausted|throttl|limit_requests"
-        r"|frequency limit|(requests?|concurrency) limit|high concurrency",
+        r"|frequency limit|(requests?|concurrency) limit|high concurrency|限流|并发|频率过高",
         RateLimited,
     ),
     _word(

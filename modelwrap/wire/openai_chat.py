@@ -240,7 +240,7 @@ def _choices_of(data: JSON) -> list[Any]:
         raise InvalidResponse(f"choices: a list is expected, got {bodies.kind_of(choices)}")
     if len(choices) > MOST_CHOICES:
         raise InvalidResponse(f"choices: more than {MOST_CHOICES}")
-    if data.get("error") and all(map(_is_silent, choices)):
+    if failures.says_what_failed(data.get("error")) and all(map(_is_silent, choices)):
         raise failures.refused(failures.read(data), 200)
     return choices
 
@@ -397,15 +397,16 @@ _MARKS_OF_A_CHUNK = frozenset({"id", "object", "usage", "model"})
 def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> CallError | None:
     """Find the error that a piece says, as a whole or in one of its choices."""
     choices = value.get("choices")
-    if value.get("error") or event.event == "error" or (not choices and failures.says_error(value)):
+    named = failures.says_what_failed(value.get("error"))
+    if named or event.event == "error" or (not choices and failures.says_error(value)):
         return _stream_error(value, event.data, reader)
     if type(choices) is list:
         for choice in choices:
-            if type(choice) is dict and choice.get("error"):
+            if type(choice) is dict and failures.says_what_failed(choice.get("error")):
                 return _stream_error(choice, event.data, reader)
     # Groq says there why it stopped early.
     stopped = value.get("x_groq")
-    if type(stopped) is dict and stopped.get("error"):
+    if type(stopped) is dict and failures.says_what_failed(stopped.get("error")):
         return _stream_error(stopped, event.data, reader)
     return None
 
