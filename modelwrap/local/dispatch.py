@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from modelwrap.errors import ConfigError, ModelwrapError, ServerFailed
+from modelwrap.errors import ConfigError, ModelwrapError, ServerFailed, WouldDeadlock
 from modelwrap.local.clerk import Clerk
 from modelwrap.local.engine import Feed
 from modelwrap.local.replica import Replica
 from modelwrap.local.tickets import Call, Suspects, Ticket
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
 from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failure, words
+from modelwrap.runtime.lock import Lock, held_here
 
 # How often in a row a replica may end with nothing to do, and how long it then rests.
 _MOST_DEATHS = 3
@@ -28,15 +28,16 @@ _REST = 5.0
 class Dispatch:
     """Give jobs to the replica that is free first, and events to who asked, in one process.
 
-    What happens, happens under one lock: in the thread of a caller who submits, or of a worker that reports. Feeds have
-    a lock below it. Whoever abandons a feed may hold any of them, so that is left to the clerk.
+    What happens, happens under one lock: in the thread of a caller who submits, or of a worker that reports. The
+    collector of garbage or a signal may run anything in the midst of that: what can wait is left to the clerk then, and
+    the rest is refused.
     """
 
     def __init__(self, make_worker: Callable[[str], Worker], devices: Iterable[str], name: str) -> None:
         self.pid = os.getpid()
         self._make_worker = make_worker
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._tickets: dict[int, Ticket] = {}
         self._queue: OrderedDict[int, Ticket] = OrderedDict()
         self._suspects = Suspects()
@@ -52,6 +53,7 @@ class Dispatch:
         return any(replica.worker is worker for replica in list(self._replicas))
 
     def submit(self, jobs: Sequence[Job], *, at_once: bool) -> Feed[list[Event]]:
+        self._refuse_amidst()
         numbers = [job.number for job in jobs]
         feed: Feed[list[Event]] = Feed(partial(self._clerk.do, partial(self.cancel, numbers)))
         call = Call(numbers, feed, at_once, len(jobs))
@@ -64,6 +66,9 @@ class Dispatch:
 
     def cancel(self, numbers: Iterable[int]) -> None:
         """Forget jobs; those that are done or not known do not matter."""
+        if held_here(self._lock):
+            self._clerk.do(partial(self.cancel, list(numbers)))
+            return
         with self._lock:
             for number in numbers:
                 if (ticket := self._tickets.get(number)) is not None:
@@ -77,6 +82,7 @@ class Dispatch:
 
     def load(self) -> list[Future[None]]:
         """Start every replica, and promise for each that it will be ready."""
+        self._refuse_amidst()
         with self._lock:
             self._check_open()
             ready = [self._awaited(replica) for replica in self._replicas if replica.leaving is None]
@@ -85,6 +91,7 @@ class Dispatch:
 
     def add(self, device: str) -> Future[None]:
         """Start another replica, and promise that it will be ready; one that cannot be started is not kept."""
+        self._refuse_amidst()
         replica = Replica(device, on_probation=True)
         with self._lock:
             self._check_open()
@@ -96,6 +103,7 @@ class Dispatch:
 
     def remove(self, device: str | None = None) -> Future[None]:
         """Take away the replica that was added last, there or anywhere, and promise that it will be gone."""
+        self._refuse_amidst()
         gone: Future[None] = Future()
         with self._lock:
             replica = self._last(device)
@@ -106,6 +114,9 @@ class Dispatch:
 
     def close(self, timeout: float) -> bool:
         """Stop everything; False if something is still there after `timeout` seconds."""
+        if held_here(self._lock):
+            self.close_soon()
+            return True
         with self._lock:
             self._closed = True
             self._fail_all(list(self._tickets.values()), self._closed_error)
@@ -123,6 +134,12 @@ class Dispatch:
     def close_soon(self) -> None:
         """Stop everything, and wait for nothing; anyone may call this at any moment."""
         self._clerk.do(partial(self.close, 0.0))
+
+    def _refuse_amidst(self) -> None:
+        if held_here(self._lock):
+            raise WouldDeadlock(
+                f"{self._name} is called by a finalizer or a signal, in the midst of another call of it"
+            )
 
     # What follows is called by those who hold the lock.
 

@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class Feed(Generic[T]):
-    """Hand pieces from the thread that makes them to the one caller who wants them."""
+    """Hand pieces from the thread that makes them to the one caller who wants them, who asks for one at a time.
+
+    There is no lock: the collector of garbage or a signal may run anything in the midst of each line, in either thread.
+    """
 
     def __init__(self, on_abandon: Callable[[], None] | None = None) -> None:
         """Call `on_abandon` once if the caller leaves before the end.
@@ -20,41 +23,28 @@ class Feed(Generic[T]):
         The collector of garbage may close a caller's stream at any moment, inside of any lock, so it must not wait.
         """
         self._on_abandon = on_abandon
-        self._lock = threading.Lock()
         self._pieces: deque[T] = deque()
-        self._waiter: Future[T | None] | None = None
+        self._waiting: deque[Future[T | None]] = deque()
         self._ended = False
         self._error: BaseException | None = None
         self.unwanted = False
         """Whether nobody will take another piece: whoever makes them should stop."""
 
     def put(self, piece: T) -> None:
-        with self._lock:
-            waiter, self._waiter = self._waiter, None
-            if waiter is None or not waiter.set_running_or_notify_cancel():
-                self._pieces.append(piece)
-                return
-        waiter.set_result(piece)
+        self._pieces.append(piece)
+        self._match()
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no piece will follow, or why."""
-        with self._lock:
-            self._ended, self._error = True, error
-            waiter, self._waiter = self._waiter, None
-            if waiter is None or not waiter.set_running_or_notify_cancel():
-                return
-        _settle(waiter, None, error)
+        self._error = error
+        self._ended = True
+        self._match()
 
     def next(self) -> Future[T | None]:
         """Promise the next piece; None after the last."""
         promise: Future[T | None] = Future()
-        with self._lock:
-            if not (self._pieces or self._ended):
-                self._waiter = promise
-                return promise
-            piece = self._pieces.popleft() if self._pieces else None
-            error = self._error if piece is None else None
-        _settle(promise, piece, error)
+        self._waiting.append(promise)
+        self._match()
         return promise
 
     def abandon(self) -> None:
@@ -62,12 +52,27 @@ class Feed(Generic[T]):
         if not (told or self._ended or self._on_abandon is None):
             self._on_abandon()
 
+    def _match(self) -> None:
+        """Bring together who waits and what there is; whoever takes the promise out of its place is alone with it."""
+        while self._waiting and (self._pieces or self._ended):
+            try:
+                promise = self._waiting.popleft()
+            except IndexError:
+                return
+            # Asked before the pieces are: none comes after the end.
+            ended = self._ended
+            if not (self._pieces or ended):
+                self._waiting.append(promise)
+            elif promise.set_running_or_notify_cancel():
+                self._settle(promise)
 
-def _settle(promise: Future[T | None], piece: T | None, error: BaseException | None) -> None:
-    if error is not None:
-        promise.set_exception(error)
-    else:
-        promise.set_result(piece)
+    def _settle(self, promise: Future[T | None]) -> None:
+        if self._pieces:
+            promise.set_result(self._pieces.popleft())
+        elif self._error is not None:
+            promise.set_exception(self._error)
+        else:
+            promise.set_result(None)
 
 
 class Crew:

@@ -90,13 +90,15 @@ class Replicas:
         with self._lock:
             if self._dispatch is not None and self._dispatch.pid != os.getpid():
                 self._forget()
-            if self._dispatch is None:
-                self._dispatch = Dispatch(self._make_worker, self._devices, self._name)
-                _running.add(self._dispatch)
-                # Who forgets a model without closing it leaves nothing behind.
-                self._forgotten = finalize(self, self._dispatch.close_soon)
-                self._forgotten.atexit = False
-            return self._dispatch
+            if self._dispatch is not None:
+                return self._dispatch
+            dispatch = Dispatch(self._make_worker, self._devices, self._name)
+            _running.add(dispatch)
+            # Who forgets a model without closing it leaves nothing behind.
+            self._forgotten = finalize(self, dispatch.close_soon)
+            self._forgotten.atexit = False
+            self._dispatch = dispatch
+            return dispatch
 
     def _forget(self) -> None:
         if self._dispatch is not None:

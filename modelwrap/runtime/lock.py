@@ -20,9 +20,15 @@ def Lock() -> threading.RLock:  # noqa: N802 - named as what it stands for in `t
     return lock
 
 
+def held_here(lock: threading.RLock) -> bool:
+    """Tell whether this thread has a lock: then whoever asks runs in the midst of what the lock is held for."""
+    held: bool = lock._is_owned()  # type: ignore[attr-defined]  # as threading.Condition asks it
+    return held
+
+
 def _free_those_of_others() -> None:
     for lock in _locks:
-        if not lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+        if not held_here(lock):
             lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library's own locks are made anew
 
 

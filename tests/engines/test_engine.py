@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -67,6 +68,71 @@ def test_the_end_reaches_who_asks_after_giving_up_once() -> None:
     feed.end()
 
     assert feed.next().result(0) is None
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Let threads interrupt one another everywhere."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.timeout(60)
+def test_no_piece_is_lost_between_two_threads(hurried: None) -> None:
+    for _ in range(200):
+        feed: Feed[int] = Feed()
+
+        def make(feed: Feed[int] = feed) -> None:
+            for piece in range(20):
+                feed.put(piece)
+            feed.end()
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        taken: list[int] = []
+        while (piece := feed.next().result(10)) is not None:
+            taken.append(piece)
+        thread.join()
+
+        assert taken == list(range(20))
+
+
+def test_a_piece_may_be_put_in_the_midst_of_each_line_of_who_asks_for_it() -> None:
+    lines = 0
+
+    def ask(feed: Feed[int], at: int) -> None:
+        """Put the one piece when so many lines of the engine have run, as a signal handler may."""
+        nonlocal lines
+        lines = 0
+
+        def trace(frame: object, event: str, argument: object) -> object:
+            nonlocal lines
+            if event == "line" and "engine" in frame.f_code.co_filename:  # type: ignore[attr-defined]  # a frame
+                lines += 1
+                if lines == at:
+                    sys.settrace(None)
+                    feed.put(1)
+                    feed.end()
+            return trace
+
+        earlier = sys.gettrace()
+        sys.settrace(trace)  # type: ignore[arg-type]  # as above
+        try:
+            promise = feed.next()
+        finally:
+            sys.settrace(earlier)
+        if lines < at:
+            feed.put(1)
+            feed.end()
+        assert [promise.result(0), feed.next().result(0)] == [1, None]
+
+    at = 0
+    while at <= lines:
+        at += 1
+        ask(Feed(), at)
+    assert at > 5
 
 
 def test_a_crew_runs_as_many_jobs_at_once_as_it_has_hands() -> None:

@@ -21,7 +21,7 @@ from modelwrap.errors import BadRequest, ConfigError, MissingPackage, ServerFail
 from modelwrap.local import dispatch
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece, Runner
-from modelwrap.local.workers import Gone, Report, ThreadWorker
+from modelwrap.local.workers import Gone, Report, Stepped, ThreadWorker
 from tests.local.fake_runner import FakeRunner, job, read, told, wait_until
 
 
@@ -749,3 +749,73 @@ def test_nobody_is_blamed_for_a_job_that_was_given_up_beside_it(fakes: Fakes) ->
     go_on.set()
 
     assert told(read(feeds[1])) == list(range(5))
+
+
+class Interrupting:
+    """Be a worker whose `begin`, which the engine calls in the midst of its books, does what a finalizer may do."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+        self.met: list[BaseException] = []
+
+    def start(self, report: Callable[[Report], None]) -> None:
+        self.report = report
+        threading.Thread(target=report, args=(Stepped([], 0, 0, 1),), daemon=True).start()
+
+    def begin(self, job: Job) -> None:
+        try:
+            self.act()
+        except WouldDeadlock as error:
+            self.met.append(error)
+
+    def cancel(self, number: int) -> None:
+        pass
+
+    def share(self, devices: Sequence[str]) -> None:
+        pass
+
+    def stop(self) -> None:
+        threading.Thread(target=self.report, args=(Gone(None),), daemon=True).start()
+
+    def join(self, timeout: float) -> bool:
+        return True
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("act", ["submit", "load", "add", "remove"])
+def test_what_is_asked_of_a_model_in_the_midst_of_its_own_books_is_refused(act: str) -> None:
+    arguments: dict[str, list[Any]] = {"submit": [[job(1)]], "load": [], "add": ["more"], "remove": []}
+    worker = Interrupting(lambda: getattr(replicas, act)(*arguments[act]))
+    replicas = Replicas(lambda device: worker, ["cpu"], "fake")
+    replicas.load()
+
+    replicas.submit([job(1)])
+
+    assert [str(error) for error in worker.met] == [
+        "fake is called by a finalizer or a signal, in the midst of another call of it"
+    ]
+    replicas.close()
+
+
+@pytest.mark.timeout(10)
+def test_a_model_that_is_closed_in_the_midst_of_its_own_books_is_closed_behind_them() -> None:
+    worker = Interrupting(lambda: replicas.close())
+    replicas = Replicas(lambda device: worker, ["cpu"], "fake")
+    replicas.load()
+
+    feed = replicas.submit([job(1)])
+
+    assert "closed" in str(error_of(read(feed)))
+    assert not worker.met
+
+
+@pytest.mark.timeout(10)
+def test_a_job_that_is_cancelled_in_the_midst_of_the_books_is_forgotten_behind_them() -> None:
+    asked = job(1)
+    worker = Interrupting(lambda: replicas.cancel([asked.number]))
+    replicas = Replicas(lambda device: worker, ["cpu"], "fake")
+    replicas.load()
+
+    assert read(replicas.submit([asked])) == []
+
+    replicas.close()

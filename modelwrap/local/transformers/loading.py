@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from typing import Any
 
 from modelwrap.errors import ConfigError, MissingPackage, ModelwrapError
 from modelwrap.local.progress import Progress, shown
+from modelwrap.runtime.lock import Lock
 
 # While it builds a model, the library changes what every thread of the process shares.
-_alone = threading.Lock()
+_alone = Lock()
 
 _INSTALL = 'pip install "modelwrap[transformers]"'
 
