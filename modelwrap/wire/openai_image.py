@@ -43,6 +43,10 @@ _FACTS = {
 
 _DONE = "[DONE]"
 
+# Volcengine tells of each of several images so, and at the end of what they cost, without an image.
+_ONE_OF_SEVERAL = ".partial_succeeded"
+_NONE_OF_SEVERAL = ".partial_failed"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -190,16 +194,25 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
 
 
 def _read(data: JSON, changes: list[Change]) -> ImageReply:
-    items = data.get("data") if isinstance(data, dict) else None
+    # SiliconFlow has them under the other name.
+    items = data.get("data", data.get("images")) if isinstance(data, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         if isinstance(data, dict) and failures.says_error(data):
             raise failures.refused(failures.read(data), 200)
         raise InvalidResponse("the answer holds no images")
-    reply = to_reply(data, changes)
+    reply = to_reply({**data, "data": items}, changes)
+    reply._raw = data
     if not any(image.url or image.b64_json for image in reply.data):
-        # xAI leaves out what it filtered, and says nothing of it.
-        raise (ContentFiltered if items else InvalidResponse)("the answer holds no image, but places for some")
+        raise _nothing_in(items)
     return reply
+
+
+def _nothing_in(items: list[dict[str, Any]]) -> CallError:
+    """Say why there is no image; xAI leaves out what it filtered without a word."""
+    said = next((item for item in items if failures.names_error(item)), None)
+    if said is not None:
+        return failures.refused(failures.read(said), 200)
+    return (ContentFiltered if items else InvalidResponse)("the answer holds no image, but places for some")
 
 
 def to_reply(data: dict[str, Any], changes: list[Change]) -> ImageReply:
@@ -231,9 +244,7 @@ async def from_stream(
     It ends with as many images as were asked for. An error before the first piece is the refusal that it says; a later
     one is a `StreamFailed`.
     """
-    asked = {**call.parameters, **call.extra_body}.get("n")
-    wanted = asked if isinstance(asked, int) else 1
-    began, finished = False, 0
+    reader = _EventReader(call)
     try:
         async for event in events:
             if event.unfinished:
@@ -241,42 +252,76 @@ async def from_stream(
             if event.data.strip() == _DONE:
                 end.marked = True
                 break
-            for chunk in _chunks(event, call, began=began):
-                began = True
-                finished += not chunk.partial
+            for chunk in reader.read(event):
                 yield chunk
-            if finished >= wanted or (event.bare and finished):
+            if reader.complete:
                 end.marked = True
                 break
     except ConnectionFailed as error:
-        if not finished:
+        if not reader.images:
             raise StreamTruncated(f"the connection broke within the answer: {error.message}") from error
-    if not finished:
-        words = "the stream held no image" if end.marked else "the stream ended before its image was finished"
-        raise (InvalidResponse if end.marked else StreamTruncated)(words)
+    if not reader.images:
+        raise reader.without_image(ended=end.marked)
 
 
-def _chunks(event: sse.Event, call: WireCall, *, began: bool) -> Iterator[ImageChunk]:
-    value = bodies.loads(event.data.encode())
-    if event.bare:
-        reply = _read(value, call.changes)
-        pieces = [{**image.model_dump(), "usage": value.get("usage")} for image in reply.data]
-        yield from (_chunk({"type": "image.completed", **piece}, call, value) for piece in pieces)
-        return
-    if not isinstance(value, dict):
-        raise InvalidResponse("an event of the stream is no object", body=event.data)
-    if value.get("type") == "error" or event.event == "error" or isinstance(value.get("error"), dict):
-        error = failures.refused(failures.read(value), 200)
-        raise StreamFailed(error.message, code=error.code, body=event.data) if began else error
-    chunk = _chunk(value, call, value)
-    if chunk.url or chunk.b64_json:
-        yield chunk
+class _EventReader:
+    """Read the events of one stream, and count what they brought."""
 
+    def __init__(self, call: WireCall) -> None:
+        wanted = {**call.parameters, **call.extra_body}.get("n")
+        self._wanted = wanted if isinstance(wanted, int) else 1
+        self._changes = call.changes
+        self._began = False
+        self._ends = 0
+        self._whole = False
+        """Whether a body came in place of a stream."""
+        self._refused: CallError | None = None
+        self.images = 0
+        """How many are finished."""
 
-def _chunk(value: dict[str, Any], call: WireCall, raw: JSON) -> ImageChunk:
-    chunk = validated(ImageChunk, value, call.changes)
-    chunk._raw = raw
-    return chunk
+    @property
+    def complete(self) -> bool:
+        return self._ends >= self._wanted or (self._whole and self.images > 0)
+
+    def without_image(self, *, ended: bool) -> CallError:
+        """Say of a stream in which no image was finished why it was not."""
+        if not ended:
+            return StreamTruncated("the stream ended before its image was finished")
+        return self._refused or InvalidResponse("the stream held no image")
+
+    def read(self, event: sse.Event) -> Iterator[ImageChunk]:
+        for chunk in self._chunks(event):
+            self._began = True
+            self.images += bool(chunk.url or chunk.b64_json) and not chunk.partial
+            self._ends += not (chunk.partial or chunk.type.endswith(_ONE_OF_SEVERAL))
+            yield chunk
+
+    def _chunks(self, event: sse.Event) -> Iterator[ImageChunk]:
+        value = bodies.loads(event.data.encode())
+        if event.bare:
+            self._whole = True
+            reply = _read(value, self._changes)
+            pieces = [{**image.model_dump(), "usage": value.get("usage")} for image in reply.data]
+            yield from (self._chunk({"type": "image.completed", **piece}, value) for piece in pieces)
+            return
+        if not isinstance(value, dict):
+            raise InvalidResponse("an event of the stream is no object", body=event.data)
+        kind = value.get("type")
+        if isinstance(kind, str) and kind.endswith(_NONE_OF_SEVERAL):
+            self._refused = failures.refused(failures.read(value), 200)
+            tell(self._changes, Change("dropped", "data", f"an image was not made: {self._refused.message}"))
+            return
+        if kind == "error" or event.event == "error" or isinstance(value.get("error"), dict):
+            error = failures.refused(failures.read(value), 200)
+            raise StreamFailed(error.message, code=error.code, body=event.data) if self._began else error
+        chunk = self._chunk(value, value)
+        if chunk.url or chunk.b64_json or chunk.usage is not None:
+            yield chunk
+
+    def _chunk(self, value: dict[str, Any], raw: JSON) -> ImageChunk:
+        chunk = validated(ImageChunk, value, self._changes)
+        chunk._raw = raw
+        return chunk
 
 
 class ImageAssembly:
@@ -299,7 +344,8 @@ class ImageAssembly:
             return
         said = chunk.model_dump(exclude={"type", "usage"}, exclude_none=True)
         image: dict[str, Any] = {name: said.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in said}
-        self._finished.append(image)
+        if image:
+            self._finished.append(image)
         self._known |= said
         if chunk.usage is not None:
             self._known["usage"] = chunk.usage.model_dump()
