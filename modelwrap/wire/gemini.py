@@ -241,8 +241,8 @@ async def from_stream(
 ) -> AsyncGenerator[ChatChunk, None]:
     """Read a stream to its end, which is the end of its body once every candidate said why it stopped.
 
-    The reasons, the usage and what Gemini keeps of its own come with the last chunk. An error before the first chunk
-    is the refusal that it says; a later one is a `StreamFailed`.
+    The reasons, the usage and what Gemini keeps of its own come with the last chunk. An error before the first chunk,
+    for which pieces that say nothing are held back, is the refusal that it says; a later one is a `StreamFailed`.
     """
     reader = StreamReader(call, traits.facts.platform)
     end = end or sse.End()
@@ -251,26 +251,34 @@ async def from_stream(
         async for event in events:
             for piece in gemini_list.objects_in(event) if event.bare else (event,):
                 for value in _values(piece, reader):
-                    yield reader.read(value)
+                    for chunk in reader.read(value):
+                        yield chunk
     except CallError as error:
         failed = error
+    wrong = _what_went_wrong(reader, failed)
     if failed is None:
         end.paused = reader.paused
-    # What was held back comes out before any error: the partial reply is to hold everything.
-    if end.paused is not None:
-        end.unsaid = reader.closing()
-    elif reader.began or call.resumes is not None:
-        end.unsaid = None
-        yield reader.closing()
-    if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
-        raise broken_streams.cut(failed, began=reader.began)
-    if not reader.complete:
-        raise broken_streams.ended_early(began=reader.began)
-    if reader.failure is not None:
-        raise reader.failure
+    if wrong is not None and not reader.began:
+        wrong.partial = reader.unsaid()
+    else:
+        # What was held back comes out before any error: the partial reply is to hold everything.
+        for chunk in reader.held():
+            yield chunk
+        end.unsaid = reader.closing() if end.paused is not None else None
+        if end.unsaid is None:
+            yield reader.closing()
+    if wrong is not None:
+        raise wrong
     end.marked = True
     if end.paused is None and call.parameters.get("response_format") is not None:
         _check_whole(call, reader)
+
+
+def _what_went_wrong(reader: StreamReader, failed: CallError | None) -> CallError | None:
+    """Say why an answer is none: what broke its stream, that no end came, or that it ended in a failure."""
+    if failed is not None and not (reader.complete and isinstance(failed, (ConnectionFailed, TimedOut))):
+        return broken_streams.cut(failed, began=reader.began)
+    return reader.failure if reader.complete else broken_streams.ended_early(began=reader.began)
 
 
 def _check_whole(call: WireCall, reader: StreamReader) -> None:

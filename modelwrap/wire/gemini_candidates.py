@@ -115,7 +115,7 @@ def continued(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     for place, candidate in enumerate(candidates_of(after)):
         known = earlier.get(index_of(candidate, place), {})
         kept = {name: value for name, value in known.items() if name not in _OF_A_PAUSE}
-        parts = [*_parts_of(known), *_parts_of(candidate)]
+        parts = [*parts_of(known), *parts_of(candidate)]
         candidates.append({**joined(kept, candidate), "content": {"role": "model", "parts": parts}})
     named: dict[str, Any] = {name: before[name] for name in ("responseId", "createTime") if name in before}
     usage = replies.summed(before.get("usageMetadata"), after.get("usageMetadata"))
@@ -123,7 +123,8 @@ def continued(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {**whole, "usageMetadata": usage} if usage else whole
 
 
-def _parts_of(candidate: Mapping[str, Any]) -> list[Any]:
+def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
+    """Give what a candidate says; there may be nothing."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, Mapping) else None
     return parts if isinstance(parts, list) else []

@@ -7,8 +7,8 @@ from typing import Any
 from modelwrap.errors import CallError, InvalidResponse
 from modelwrap.types import ChatChunk, ChatReply
 from modelwrap.wire import gemini_replies as replies
-from modelwrap.wire.assembly import MOST_CHOICES
-from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, index_of, token_of
+from modelwrap.wire.assembly import MOST_CHOICES, Assembly
+from modelwrap.wire.gemini_candidates import CandidateReader, candidates_of, index_of, parts_of, token_of
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import validated
@@ -28,7 +28,8 @@ class StreamReader:
         self._identity: dict[str, Any] = {}
         self._usage: Any = None
         self._usage_before: Any = None
-        self.began = False
+        self._held: list[ChatChunk] = []
+        self.began = call.resumes is not None
         """Whether a chunk was given."""
         if call.resumes is not None:
             self._resume(call.resumes)
@@ -67,8 +68,27 @@ class StreamReader:
     def _total(self) -> Any:
         return replies.summed(self._usage_before, self._usage)
 
-    def read(self, data: dict[str, Any]) -> ChatChunk:
-        """Read one piece."""
+    def read(self, data: dict[str, Any]) -> list[ChatChunk]:
+        """Read one piece; those before the first that says anything are held back, for the answer may yet be none."""
+        self._held.append(self._chunk(data))
+        return self.held() if self.began or _says_something(data) else []
+
+    def held(self) -> list[ChatChunk]:
+        """Give what was held back."""
+        held, self._held = self._held, []
+        self.began = self.began or bool(held)
+        return held
+
+    def unsaid(self) -> ChatReply | None:
+        """Give as a reply what was held back of an answer that is none."""
+        if not self._held:
+            return None
+        assembly = Assembly()
+        for chunk in (*self._held, self.closing()):
+            assembly.add(chunk)
+        return assembly.reply()
+
+    def _chunk(self, data: dict[str, Any]) -> ChatChunk:
         counted = data.get("usageMetadata")
         # One without counts is one, too, where no piece had any.
         self._usage = counted or self._usage or counted
@@ -81,7 +101,6 @@ class StreamReader:
         ]
         chunk = validated(ChatChunk, {**self._identity, "choices": choices}, self._changes)
         chunk._raw = data
-        self.began = True
         return chunk
 
     def closing(self) -> ChatChunk:
@@ -116,3 +135,7 @@ class StreamReader:
         if "logprobsResult" in candidate and (found := replies.logprobs(candidate)):
             choice["logprobs"] = found
         return choice
+
+
+def _says_something(data: dict[str, Any]) -> bool:
+    return any(part != {"text": ""} for candidate in candidates_of(data) for part in parts_of(candidate))

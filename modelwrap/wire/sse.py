@@ -3,7 +3,8 @@
 Three things differ from a browser, because truncated answers must never look whole and servers do odd things:
 bytes that are no UTF-8 are an error; what stands unfinished at the end is given with `unfinished` set, for the reader
 to judge; and what is no event stream at all is given as one event with `bare` set. llama.cpp's `error:` field is an
-event named `error`, and a line that is itself a JSON object is taken as if `data:` stood before it.
+event named `error`, and a JSON object in a line of its own, or spread over several as Gemini's errors are, is taken as
+if `data:` stood before it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 
 # No line of an event stream begins with these; JSON and HTML do.
 _NO_EVENT_STREAM = (b"{", b"[", b"<", b'"')
+
+# The first and the last line of JSON that is spread over several.
+_OPENS = (b"{", b"[", b"[{")
+_CLOSES = (b"}", b"]", b"}]")
 
 
 class Event(NamedTuple):
@@ -64,6 +69,8 @@ class Decoder:
         self._line = bytearray()
         self._name: str | None = None
         self._data: bytes | bytearray | None = None
+        self._is_spread = False
+        """Whether the data is JSON that goes on with the next lines."""
         self._unknown = bytearray()
         self._any = False
         self._bare = False
@@ -184,7 +191,12 @@ class Decoder:
         self._check(len(self._data))
 
     def _other(self, line: bytes, events: list[Event]) -> None:
-        if line.startswith(b"{") and self._data is None:
+        if self._is_spread or (line in _OPENS and self._data is None):
+            self._add(line)
+            self._is_spread = True
+            if line in _CLOSES:
+                self._dispatch(events)
+        elif line.startswith(b"{") and self._data is None:
             self._add(line)
             self._dispatch(events)
         elif not self._any and len(self._unknown) < 2048:
@@ -196,6 +208,7 @@ class Decoder:
             self._any = True
             self._data = None
         self._name = None
+        self._is_spread = False
 
     def _keep(self, data: bytes) -> None:
         self._line += data

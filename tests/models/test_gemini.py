@@ -175,6 +175,19 @@ def test_a_call_that_cannot_be_read_is_asked_for_again(colour: Colour, server: L
     assert [attempt.outcome for attempt in reply.meta.history] == ["InvalidResponse", "ok"]
 
 
+def test_a_stream_that_said_nothing_before_it_failed_is_asked_for_again(colour: Colour, server: Loopback) -> None:
+    nothing = {"usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}}
+    malformed = answer(reason="MALFORMED_FUNCTION_CALL")
+    server.script(stream_answer([nothing, malformed]), stream_answer([answer("", reason=None), *pieces_of("Sun.")]))
+    model = model_at(server)
+
+    chunks, reply = colour.stream(model)
+
+    assert [chunk.text for chunk in chunks] == ["", "Sun.", ""]
+    assert reply.text == "Sun."
+    assert [attempt.outcome for attempt in reply.meta.history] == ["InvalidResponse", "ok"]
+
+
 def test_a_blocked_prompt_is_not_asked_again(colour: Colour, server: Loopback) -> None:
     server.script(json_answer({"promptFeedback": {"blockReason": "SAFETY"}}))
     model = model_at(server)

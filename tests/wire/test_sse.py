@@ -79,6 +79,17 @@ def test_bare_object_between_events_is_data() -> None:
     assert data_of(b'data: 1\n\n{"error": "no"}\n') == ["1", '{"error": "no"}']
 
 
+@pytest.mark.parametrize(
+    "body", [b'{\n  "error": {\n    "code": 503\n  }\n}', b'[{\n  "error": {\n    "code": 503\n  }\n}]']
+)
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\n\n", b"\ndata: 2\n\n"])
+def test_bare_json_over_several_lines_is_one_event(body: bytes, behind: bytes) -> None:
+    first, spread, *others = data_of(b"data: 1\n\n" + body + behind)
+
+    assert (first, spread) == ("1", body.decode())
+    assert others == (["2"] if b"2" in behind else [])
+
+
 def test_last_event_without_its_blank_line_is_given_as_unfinished() -> None:
     assert decoded(b'data: 1\n\ndata: {"a"') == [Event(None, "1"), Event(None, '{"a"', unfinished=True)]
     assert decoded(b"data: 1\n") == [Event(None, "1", unfinished=True)]
