@@ -93,7 +93,9 @@ class Recorded:
 
     @classmethod
     def from_json(cls, record: JSON) -> Recorded:
-        response = record.get("response") or {}
+        request, response = record["request"], record.get("response") or {}
+        if not {"method", "url"} <= request.keys():
+            raise ValueError("a request has no method or no URL")
         status, headers = response.get("status"), response.get("headers", {})
         if status is not None and not isinstance(status, int):
             raise ValueError("the status is no number")
@@ -102,13 +104,13 @@ class Recorded:
         if "error" in record:
             from_error(record["error"])
         return cls(
-            request=record["request"],
+            request=request,
             status=status,
             headers=headers,
             pieces=_from_body(response),
             left_off=response.get("left_off", False),
             error=record.get("error"),
-            key=key_of(record["request"]),
+            key=key_of(request),
         )
 
     def failure(self) -> CallError | None:

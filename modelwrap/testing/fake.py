@@ -78,6 +78,8 @@ class FakeModel(Model):
         self.name = name
         self.calls: list[FakeCall] = []
         self._lock = Lock()
+        if isinstance(replies, Model):
+            raise ConfigError(f"model {name!r}: a model is no answer; use_fake(name, model) installs one as it is")
         if isinstance(replies, (str, Mapping, ChatReply, BaseException, Cut)) or callable(replies):
             replies, default = (), replies
         elif isinstance(replies, bytes) or not isinstance(replies, Iterable):
@@ -153,7 +155,7 @@ def _resolved(answer: Any, asking: Asking, call: Call) -> Answer:
         return answer
     if inspect.iscoroutinefunction(answer):
         raise ConfigError(f"model {asking.model!r}: an answer is given by an ordinary function, not an `async def`")
-    if callable(answer):
+    if callable(answer) and not isinstance(answer, (Model, type)):
         return _resolved(answer(asking.messages, call.parameters), asking, call)
     raise ConfigError(f"model {asking.model!r}: {type(answer).__name__} is no answer: {answer!r}")
 

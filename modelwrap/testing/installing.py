@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Self, TypeVar, overload
 
 from modelwrap import factory
+from modelwrap.errors import ConfigError
 from modelwrap.models.base import Model
 from modelwrap.testing.fake import FakeModel, Scripted
 from modelwrap.testing.session import Session
@@ -31,6 +32,7 @@ class use_fake(Session[AnyModel]):  # noqa: N801 - read as a verb: with use_fake
     def __init__(self: use_fake[FakeModel], name: str, model: Scripted | Iterable[Scripted]) -> None: ...
     def __init__(self, name: str, model: Any) -> None:
         super().__init__()
+        _check_name(name)
         self.name = name
         self.model = model
 
@@ -42,3 +44,8 @@ class use_fake(Session[AnyModel]):  # noqa: N801 - read as a verb: with use_fake
         model: AnyModel = made
         stack.enter_context(factory.stand_in(self.name, model))
         return model
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"use_fake(name, model): the name of a model is a text, not {name!r}")

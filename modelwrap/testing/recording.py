@@ -107,10 +107,10 @@ def _written(interactions: Sequence[JSON]) -> str:
 
 def _check_writable(path: Path) -> None:
     """Find out before the requests are paid for."""
-    if path.is_dir():
-        raise ConfigError(f"{path}: a recording is one file, and this is a folder")
     temporary = beside(path)
     try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: a recording is one file, and this is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()
@@ -120,9 +120,10 @@ def _check_writable(path: Path) -> None:
 
 def _read(path: Path) -> Player:
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such recording; make it with `with record({str(path)!r}):`") from None
+        found = f"{path.absolute()}: there is no such recording"
+        raise ConfigError(f"{found}; make it with `with record({str(path)!r}):`") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as a recording: {error}") from error
     if not isinstance(document, dict) or document.get("modelwrap_recording") != VERSION:

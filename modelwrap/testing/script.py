@@ -50,8 +50,7 @@ def to_reply(answer: str | Mapping[str, Any] | ChatReply, asking: Asking) -> Cha
     else:
         given = copy.deepcopy(dict(answer)) if "choices" in answer else _around(copy.deepcopy(dict(answer)))
     data = {**_head(asking), "object": "chat.completion", **given}
-    for choice in data["choices"]:
-        _complete(choice, asking)
+    data["choices"] = [_completed(choice, asking) for choice in _dicts(data["choices"], "choices", asking)]
     reply = _checked(ChatReply, data, asking)
     if "usage" not in data:
         data["usage"] = _usage(reply, asking)
@@ -135,29 +134,43 @@ def _around(message: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [{"message": message}]}
 
 
-def _complete(choice: dict[str, Any], asking: Asking) -> None:
-    choice.setdefault("index", 0)
-    message = {"role": "assistant", "content": None, **choice.get("message", {})}
-    choice["message"] = message
+def _completed(choice: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
+    given = choice.get("message", {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"model {asking.model!r}: the message of a choice is a dict, not {given!r}")
+    message = {"role": "assistant", "content": None, **given}
+    reason = "stop"
     if message.get("tool_calls"):
-        message["tool_calls"] = [
-            _tool_call(call, index, asking) for index, call in enumerate(_dicts(message["tool_calls"], asking))
-        ]
-    choice.setdefault("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")
+        calls = _dicts(message["tool_calls"], "tool_calls", asking)
+        message["tool_calls"] = [_tool_call(call, index, asking) for index, call in enumerate(calls)]
+        reason = "tool_calls"
+    return {"index": 0, "finish_reason": reason, **choice, "message": message}
 
 
-def _dicts(calls: Any, asking: Asking) -> Sequence[Mapping[str, Any]]:
-    if isinstance(calls, (list, tuple)) and all(isinstance(call, Mapping) for call in calls):
-        return calls
-    raise ConfigError(f"model {asking.model!r}: tool_calls is a list of dicts, not {calls!r}")
+def _dicts(items: Any, name: str, asking: Asking) -> Sequence[Mapping[str, Any]]:
+    if isinstance(items, (list, tuple)) and all(isinstance(item, Mapping) for item in items):
+        return items
+    raise ConfigError(f"model {asking.model!r}: {name} is a list of dicts, not {items!r}")
 
 
 def _tool_call(call: Mapping[str, Any], index: int, asking: Asking) -> dict[str, Any]:
     completed = {"id": f"call_{asking.number}_{index}", "type": "function", **call}
     function = completed.get("function")
+    if function is None and not completed.keys().isdisjoint({"name", "arguments"}):
+        raise ConfigError(
+            f"model {asking.model!r}: `name` and `arguments` of a tool call stand in its `function`: "
+            '{"function": {"name": …, "arguments": …}}'
+        )
     if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str):
-        completed["function"] = {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}
+        completed["function"] = {**function, "arguments": _arguments(function["arguments"], asking)}
     return completed
+
+
+def _arguments(value: Any, asking: Asking) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model {asking.model!r}: the arguments of a tool call: {error}") from error
 
 
 def _choice_pieces(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -195,7 +208,9 @@ def _call_deltas(index: int, call: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _delta(delta: dict[str, Any], asking: Asking) -> ChatChunk:
     if delta.get("tool_calls"):
-        calls = [{"index": index, **call} for index, call in enumerate(_dicts(delta["tool_calls"], asking))]
+        calls = [
+            {"index": index, **call} for index, call in enumerate(_dicts(delta["tool_calls"], "tool_calls", asking))
+        ]
         delta = {**delta, "tool_calls": [_tool_call(call, call["index"], asking) for call in calls]}
     return _chunk({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}, asking)
 

@@ -321,6 +321,13 @@ def test_a_cut_shows_its_pieces() -> None:
         ([7], "int is no piece"),
         ({"tool_calls": "add"}, "tool_calls is a list of dicts, not 'add'"),
         ([{"tool_calls": ["add"]}], "tool_calls is a list of dicts"),
+        ({"tool_calls": [{"name": "add", "arguments": {}}]}, "stand in its `function`"),
+        ({"tool_calls": [{"function": {"name": "add", "arguments": {"a": object()}}}]}, "arguments .*serializable"),
+        ({"choices": None}, "choices is a list of dicts, not None"),
+        ({"choices": ["Hi"]}, r"choices is a list of dicts, not \['Hi'\]"),
+        ({"choices": [{"message": "Hi"}]}, "the message of a choice is a dict, not 'Hi'"),
+        (FakeModel("Hi"), "FakeModel is no answer"),
+        (Cut, "type is no answer"),
     ],
 )
 def test_what_is_no_answer_is_refused_in_words(answer: Any, words: str) -> None:
@@ -332,6 +339,11 @@ def test_what_is_no_answer_is_refused_in_words(answer: Any, words: str) -> None:
 def test_what_is_no_script_is_refused_where_the_fake_is_made(script: Any) -> None:
     with pytest.raises(ConfigError, match=f"model 'gpt': {type(script).__name__} is no answer"):
         FakeModel(script, name="gpt")
+
+
+def test_a_model_is_no_script() -> None:
+    with pytest.raises(ConfigError, match=r"use_fake\(name, model\) installs one as it is"):
+        FakeModel(FakeModel("Hi"))
 
 
 def test_an_async_function_is_refused_in_words() -> None:

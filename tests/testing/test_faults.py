@@ -173,6 +173,41 @@ def test_a_mistake_in_a_script_is_told_to_whoever_asks(server: FaultServer) -> N
         server.seen("compression_bomb")
 
 
+@pytest.mark.parametrize(
+    "name, options, words",
+    [
+        ("retry_after", {"value": 1}, "'retry_after': value: Input should be a valid string, not 1"),
+        ("status", {"code": "x"}, "'status': code: Input should be a valid integer, not 'x'"),
+        ("status", {"headers": ["x"]}, "headers: Input should be a valid"),
+        ("good", {"times": -1}, "times: Input should be greater than or equal to 0, not -1"),
+        ("good", {"times": "2"}, "times: Input should be a valid integer, not '2'"),
+        ("good", {"sliced": 0}, "sliced: Input should be greater than 0, not 0"),
+        ("good", {"sliced": -1}, "sliced: Input should be greater than 0, not -1"),
+    ],
+)
+def test_a_value_that_is_none_for_its_option_is_refused(
+    server: FaultServer, name: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        server.url(name, **options)
+
+
+def test_a_mistake_in_a_script_is_told_at_the_end_of_the_block() -> None:
+    def ask_for_a_bomb(server: FaultServer) -> None:
+        connection = connection_to(server.url("compression_bomb", coding="rot13"))
+        ask(connection)
+        connection.close()
+
+    with pytest.raises(ConfigError, match="no bomb of 'rot13'"), FaultServer() as server:
+        ask_for_a_bomb(server)
+    with pytest.raises(AssertionError) as caught, FaultServer() as server:
+        ask_for_a_bomb(server)
+        raise AssertionError("the answer was another")
+
+    (note,) = caught.value.__notes__
+    assert note.startswith("a script of this FaultServer failed: there is no bomb of 'rot13'")
+
+
 def test_packages_that_are_not_there_are_named(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
     monkeypatch.setitem(sys.modules, "brotli", None)

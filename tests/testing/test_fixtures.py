@@ -41,10 +41,11 @@ def test_a_fake_stands_under_its_name_for_one_test(pytester: pytest.Pytester) ->
         pytester,
         """
         import modelwrap, pytest
+        from modelwrap.testing import FakeModel
 
         def test_one(modelwrap_fake):
             model = modelwrap_fake("gpt", ["Hello"], default="Bye")
-            modelwrap_fake("other", "Ciao")
+            assert modelwrap_fake("other", FakeModel("Ciao")).name == "fake"
             texts = [modelwrap.get_model(name)("Hi").text for name in ("gpt", "gpt", "other")]
             assert texts == ["Hello", "Bye", "Ciao"]
             assert len(model.calls) == 2
@@ -91,7 +92,8 @@ def test_a_test_is_recorded_once_and_then_played(pytester: pytest.Pytester, serv
     asked = len(server.asked)
     played = run(pytester, code)
 
-    missing.assert_outcomes(errors=2)
+    missing.assert_outcomes(failed=2, errors=2)
+    missing.stdout.fnmatch_lines(["*ReplayMismatch: *: nothing is recorded, and POST * is asked*"])
     missing.stdout.fnmatch_lines(["*there is no recording of this test; run it once with --modelwrap-record*"])
     recorded.assert_outcomes(passed=2)
     played.assert_outcomes(passed=2)
@@ -120,6 +122,50 @@ def test_a_recording_played_in_part_is_an_error_unless_the_test_failed(
     less.stdout.fnmatch_lines(["*ReplayMismatch*1 of 2 recorded requests were never asked*"])
     failed.assert_outcomes(failed=1)
     skipped.assert_outcomes(skipped=1)
+
+
+def test_a_test_without_a_recording_may_skip_itself(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.fixture
+        def board(modelwrap_replay):
+            pytest.skip("there is no board")
+
+        def test_skips(modelwrap_replay):
+            pytest.skip("not today")
+
+        def test_uses_what_is_not_there(board):
+            pass
+
+        def test_asks_nothing(modelwrap_replay):
+            pass
+        """,
+    )
+
+    result.assert_outcomes(skipped=2, passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*test_asks_nothing.json: there is no recording of this test*"])
+
+
+def test_a_fixture_that_fails_after_a_replay_began_is_the_only_error(
+    pytester: pytest.Pytester, server: Loopback
+) -> None:
+    server.script(chat_answer())
+    code = f"""{ASKING.replace("BASE_URL", server.base_url)}
+    @pytest.fixture
+    def board(modelwrap_replay):
+        BOARD
+
+    def test_asks(board):
+        ask("one")
+    """
+    run(pytester, code.replace("BOARD", "return 1"), "--modelwrap-record").assert_outcomes(passed=1)
+
+    result = run(pytester, code.replace("BOARD", "assert False"))
+
+    result.assert_outcomes(errors=1)
 
 
 def test_names_that_no_file_can_have_get_one_that_stays_their_own(pytester: pytest.Pytester) -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import modelwrap
-from modelwrap.errors import UnknownModel
+from modelwrap.errors import ConfigError, UnknownModel
 from modelwrap.testing import FakeModel, use_fake
 
 CONFIG = {"config_name": "gpt", "model_type": "openai", "api_key": "k" * 20}
@@ -97,3 +98,9 @@ def test_of_a_fake_alone_there_is_no_config() -> None:
 
         with pytest.raises(UnknownModel, match="^'gpt' is a stand-in, which has no config$"):
             models.config("gpt")
+
+
+@pytest.mark.parametrize("name", ["", 3, None, ["Hello"]])
+def test_a_name_that_no_model_can_have_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigError, match="the name of a model is a text, not"):
+        use_fake(name, "gpt")

@@ -23,7 +23,7 @@ from modelwrap.errors import (
     StreamTruncated,
 )
 from modelwrap.models.base import Model
-from modelwrap.testing import FakeModel, forbid_requests, record, replay
+from modelwrap.testing import FakeModel, forbid_requests, record, replay, use_fake
 from tests.colours import COLOURS, Colour
 from tests.loopback import Asked, Loopback, chat_answer, error_answer, stream_answer
 
@@ -71,8 +71,9 @@ def echo(asked: Asked) -> Any:
     return chat_answer(f"echo: {asked.body['messages'][-1]['content']}")
 
 
-def _one_response(**response: Any) -> str:
-    return json.dumps({"modelwrap_recording": 1, "interactions": [{"request": {}, "response": response}]})
+def _one(**outcome: Any) -> str:
+    request = {"method": "POST", "url": "http://127.0.0.1/"}
+    return json.dumps({"modelwrap_recording": 1, "interactions": [{"request": request, **outcome}]})
 
 
 def interactions(path: Path) -> list[dict[str, Any]]:
@@ -435,7 +436,7 @@ def test_a_folder_is_refused_before_a_request_is_paid_for(tmp_path: Path) -> Non
 def test_a_place_that_cannot_be_written_is_refused_before_a_request_is_paid_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    for path in (tmp_path / "file" / "rivers.json", Path("/proc/rivers.json")):
+    for path in (tmp_path / "file" / "rivers.json", Path("/proc/rivers.json"), tmp_path / ("x" * 300)):
         with pytest.raises(ConfigError, match=f"{path}: cannot be written"), record(path):
             pytest.fail("the block must not run")
 
@@ -449,13 +450,11 @@ def test_a_place_that_cannot_be_written_is_refused_before_a_request_is_paid_for(
         ('{"modelwrap_recording": 2, "interactions": []}', "is no recording of version 1"),
         ('{"modelwrap_recording": 1}', "is no recording that modelwrap wrote"),
         ('{"modelwrap_recording": 1, "interactions": [7]}', "is no recording that modelwrap wrote"),
+        (_one(request={"method": "POST"}), "a request has no method or no URL"),
         ("[" * 100_000, "cannot be read"),
-        (_one_response(status="200"), "the status is no number"),
-        (_one_response(headers=["x"]), "the headers are no object"),
-        (
-            '{"modelwrap_recording": 1, "interactions": [{"request": {}, "error": {"type": "Secret", "message": ""}}]}',
-            "no error named Secret",
-        ),
+        (_one(response={"status": "200"}), "the status is no number"),
+        (_one(response={"headers": ["x"]}), "the headers are no object"),
+        (_one(error={"type": "A"}), "no error named A"),
     ],
 )
 def test_what_is_no_recording_is_refused_in_words(path: Path, text: str | None, words: str) -> None:
@@ -465,6 +464,14 @@ def test_what_is_no_recording_is_refused_in_words(path: Path, text: str | None, 
 
     with pytest.raises(ConfigError, match=words), replay(path):
         pytest.fail("the block must not run")
+
+
+def test_a_recording_that_an_editor_has_marked_is_played(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b'\xef\xbb\xbf{"modelwrap_recording": 1,\r\n"interactions": []}\r\n')
+
+    with replay(path) as played:
+        assert played == path
 
 
 def test_functions_of_both_colours_are_decorated(server: Loopback, model: Model, path: Path) -> None:
@@ -484,6 +491,14 @@ def test_functions_of_both_colours_are_decorated(server: Loopback, model: Model,
     assert recorded == "echo: one"
     assert [*played, again("one"), again("one")] == ["echo: one"] * 4
     assert again.__doc__ == "Ask."
+
+
+@pytest.mark.parametrize("session", [record, replay, forbid_requests, use_fake])
+def test_a_decorator_without_its_brackets_says_so(session: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"write @{session.__name__}\(…\) with its brackets"):
+
+        @session
+        def asks() -> None: ...
 
 
 def test_what_a_block_cannot_span_is_not_decorated(model: Model) -> None:

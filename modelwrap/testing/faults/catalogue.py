@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from modelwrap.errors import ConfigError
 from modelwrap.suggestions import nearest
@@ -72,12 +74,22 @@ class Fault:
     scheme: Literal["http", "https"] = "http"
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Refuse an option that this fault does not have."""
-        for option in options:
+        """Refuse an option that this fault does not have, and a value that is none for it."""
+        kinds = get_type_hints(self.script)
+        for option, value in options.items():
             if option not in self.options:
                 meant = nearest(option, self.options)
                 hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(self.options) or 'none'}"
                 raise ConfigError(f"fault {self.name!r} has no option {option!r}; {hint}")
+            check_value(f"fault {self.name!r}: {option}", value, kinds[option])
+
+
+def check_value(what: str, value: Any, kind: Any) -> None:
+    """Refuse a value that is none of this type, which may be any that pydantic reads."""
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ConfigError(f"{what}: {error.errors(include_url=False)[0]['msg']}, not {value!r}") from None
 
 
 _CATALOGUE: dict[str, Fault] = {}

@@ -9,10 +9,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import NonNegativeInt, PositiveInt
+
 from modelwrap.errors import ConfigError
 from modelwrap.runtime import permitted
 from modelwrap.runtime.lock import Lock
-from modelwrap.testing.faults.catalogue import Fault, catalogue, named
+from modelwrap.testing.faults.catalogue import Fault, catalogue, check_value, named
 from modelwrap.testing.faults.station import Seen, Station
 from modelwrap.testing.faults.tls import Certificates
 
@@ -51,6 +53,8 @@ class FaultServer:
         """
         fault = named(name)
         fault.check(options)
+        check_value(f"fault {name!r}: times", times, NonNegativeInt | None)
+        check_value(f"fault {name!r}: sliced", sliced, PositiveInt | None)
         key = (name, times, sliced, repr(sorted(options.items())))
         with self._lock:
             if self._closed:
@@ -64,7 +68,10 @@ class FaultServer:
             return self._stations[key].url
 
     def seen(self, name: str) -> Seen:
-        """Give what was seen at all URLs of a fault; an error in the script of a fault is raised here."""
+        """Give what was seen at all URLs of a fault.
+
+        An error in the script of a fault is raised here, or at the end of the block.
+        """
         named(name)
         stations = [station for station in list(self._stations.values()) if station.fault.name == name]
         for station in stations:
@@ -114,6 +121,11 @@ class FaultServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+        for failure in (failure for station in self._stations.values() for failure in station.failures):
+            # What the clients saw was not the fault that the test names.
+            if error is None:
+                raise failure
+            error.add_note(f"a script of this FaultServer failed: {failure}")
 
     async def _close_stations(self) -> None:
         for station in self._stations.values():
