@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pydantic_core import from_json
-
 from modelwrap.capabilities import Traits
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, Change, ChatChunk
 from modelwrap.wire.assembly import MOST_CHOICES
+from modelwrap.wire.call_pieces import CallPieces
 from modelwrap.wire.openai_strict import with_given_names
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
 
 THOUGHT = Change("converted", "content", "a leading <think> was read as reasoning_content")
-_NUMBERED = Change("repaired", "tool_calls.index", "calls that the server did not tell apart were numbered")
 
 
 class ChunkReader:
@@ -29,7 +27,7 @@ class ChunkReader:
         """What the caller calls the tools whose names went out in other letters."""
         self._think_tags = traits.think_tags
         self._splitters: dict[int, ThinkSplitter] = {}
-        self._calls: dict[int, _Calls] = {}
+        self._calls: dict[int, CallPieces] = {}
         self._open: set[int] = set()
         self._seen: set[int] = set()
         self._identity: dict[str, Any] = {}
@@ -101,7 +99,7 @@ class ChunkReader:
             index = _index_of(index)
         new = delta
         if delta.get("tool_calls"):
-            new = self._numbered(index, new)
+            new = self._told_apart(index, new)
         if self._think_tags:
             new = self._split(index, new, last=bool(choice.get("finish_reason")))
         return choice if new is delta else {**choice, "delta": new}
@@ -141,103 +139,17 @@ class ChunkReader:
             tell(self._changes, THOUGHT)
         return delta
 
-    def _numbered(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    def _told_apart(self, index: int, delta: dict[str, Any]) -> dict[str, Any]:
         calls = delta["tool_calls"]
         if type(calls) is dict:
             calls = [calls]
         if type(calls) is not list:
             return delta
-        numbers = self._calls.setdefault(index, _Calls())
-        numbered = numbers.numbered(calls)
-        if not any(map(_differs, numbered, calls)):
-            return delta
-        tell(self._changes, _NUMBERED)
-        return {**delta, "tool_calls": numbered}
-
-
-class _Call:
-    """Remember of a tool call what tells it from the next."""
-
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.arguments: list[Any] = []
-
-    def add(self, call_id: str, name: str, arguments: JSON) -> None:
-        self.id = self.id or call_id
-        self.name = self.name or name
-        if arguments:
-            self.arguments.append(arguments)
-
-    def is_whole(self) -> bool:
-        """Tell whether its arguments are a finished object."""
-        if not all(isinstance(part, str) for part in self.arguments):
-            return True
-        try:
-            return isinstance(from_json("".join(self.arguments)), dict)
-        except ValueError:
-            return False
-
-
-class _Calls:
-    """Number the tool calls of one choice, of which some servers send no index, or 0 for all.
-
-    A call begins where a new id comes with a name. vLLM once gave each piece an id of its own, but the name to the
-    first piece only; others repeat id and name with every piece.
-    """
-
-    def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
-        self._by_wire: dict[int, int] = {}
-        self._last: int | None = None
-
-    def numbered(self, pieces: list[Any]) -> list[Any]:
-        touched: set[int] = set()
-        return [self._number(piece, touched) if type(piece) is dict else piece for piece in pieces]
-
-    def _number(self, piece: dict[str, Any], touched: set[int]) -> dict[str, Any]:
-        wire = piece.get("index")
-        wire = wire if type(wire) is int else None
-        function = piece.get("function") or piece.get("custom")
-        function = function if type(function) is dict else {}
-        call_id, name = _text(piece.get("id")), _text(function.get("name"))
-        arguments = function.get("arguments") or function.get("input")
-        number = self._known(wire, call_id)
-        if number is None or self._begins(number, wire, call_id, name, arguments, touched):
-            number = wire if wire is not None and wire not in self._calls else max(self._calls, default=-1) + 1
-            self._calls[number] = _Call()
-        if wire is not None:
-            self._by_wire[wire] = number
-        self._last = number
-        self._calls[number].add(call_id, name, arguments)
-        touched.add(number)
-        return piece if wire == number else {**piece, "index": number}
-
-    def _known(self, wire: int | None, call_id: str) -> int | None:
-        if wire is not None:
-            return self._by_wire.get(wire)
-        if call_id:
-            for number, call in self._calls.items():
-                if call.id == call_id:
-                    return number
-        return self._last
-
-    def _begins(
-        self, number: int, wire: int | None, call_id: str, name: str, arguments: JSON, touched: set[int]
-    ) -> bool:
-        """Tell whether a piece begins another call than the one that it seems to belong to."""
-        call = self._calls[number]
-        if not name or not call.name:
-            return False
-        if call_id and call.id:
-            return call_id != call.id
-        if number in touched:
-            return True
-        if name != call.name:
-            return wire is None or bool(call.arguments)
-        return bool(arguments) and call.is_whole()
+        pieces = self._calls.get(index)
+        if pieces is None:
+            pieces = self._calls[index] = CallPieces(self._changes)
+        told_apart = pieces.told_apart(calls)
+        return {**delta, "tool_calls": told_apart} if any(map(_differs, told_apart, calls)) else delta
 
 
 def by_position(choices: list[Any], changes: list[Change]) -> list[Any]:
