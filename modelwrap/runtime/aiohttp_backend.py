@@ -155,36 +155,50 @@ class _Connection(ResponseHandler):
             self.close()
             return
         self._answered = self._answered or bool(data)
+        behind = b""
         if self._asked and (self._head or data.startswith(b"HTTP/1")):
-            data = self._whole_head(data)
+            data, behind = self._whole_head(data)
         super().data_received(data)
+        # Apart, because aiohttp forgets a head where something behind it is wrong.
+        if behind and self._exception is None:
+            self.data_received(behind)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._head:
             data, self._head = self._head, b""
             super().data_received(data)
+        if exc is not None:
+            # aiohttp takes any end for the end of a body of which no length was told.
+            self._break_off(exc)
         super().connection_lost(exc)
         self._go_on()
 
-    def _whole_head(self, data: bytes) -> bytes:
+    def _break_off(self, error: BaseException) -> None:
+        """Tell who reads a body that no more of it comes."""
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(error)
+
+    def _whole_head(self, data: bytes) -> tuple[bytes, bytes]:
         """Keep what comes until a head is whole, and take out of it what the standard allows and aiohttp refuses.
 
         That is a length beside chunks: chunks win, and the connection is closed. And a length that comes twice.
+        The head comes back with what stands behind it.
         """
         begin = max(0, len(self._head) - 3)
         head, self._head = self._head + data, b""
         end = _END_OF_HEAD.search(head, begin)
         if end is None and len(head) < LARGEST_HEAD:
             self._head = head
-            return b""
+            return b"", b""
         if end is None:
-            return head
-        if _CHUNKED.search(head, 0, end.end()) and _LENGTH.search(head, 0, end.end()):
+            return head, b""
+        head, behind = head[: end.end()], head[end.end() :]
+        if _CHUNKED.search(head) and _LENGTH.search(head):
             self.force_close()
-            return _LENGTH.sub(b"", head[: end.end()]) + head[end.end() :]
-        if head[: end.end()].lower().count(b"\ncontent-length") > 1:
-            return _with_one_length(head[: end.end()]) + head[end.end() :]
-        return head
+            head = _LENGTH.sub(b"", head)
+        elif head.lower().count(b"\ncontent-length") > 1:
+            head = _with_one_length(head)
+        return head, behind
 
     def _is_idle(self) -> bool:
         ended = self._payload is None or self._payload.is_eof()
@@ -212,6 +226,8 @@ class _Connection(ResponseHandler):
         if isinstance(exc, (aiohttp.ServerDisconnectedError, OSError)) and self.exchanges > 1 and not self._answered:
             exc = _Stale()
         super().set_exception(exc, *cause)
+        # aiohttp tells it only to who waits for a head.
+        self._break_off(exc)
         self._go_on()
 
 
@@ -410,8 +426,12 @@ class _AiohttpResponse(Response):
     async def _next(self) -> bytes | None:
         content = self._content
         try:
-            if data := content.read_nowait():
+            broken = content.exception()
+            # What came before a connection broke is read first; aiohttp's public method would pass over it.
+            if data := content._read_nowait(-1) if broken else content.read_nowait():
                 return data
+            if broken:
+                raise broken
             if not content.at_eof():
                 async with asyncio.timeout(max(0.0, self.read_limit.left())):
                     data = await content.readany()

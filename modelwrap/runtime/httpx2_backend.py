@@ -7,6 +7,7 @@ What is written as `async def` awaits nothing but a line of its colour: a blocki
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -31,6 +32,9 @@ from modelwrap.wire.http import HttpRequest
 
 # How long an idle connection is kept, in seconds.
 _KEPT = 30.0
+
+# How httpcore2 and its parser say that a connection ended too early; other errors of the protocol tell what is no HTTP.
+_HUNG_UP = re.compile("Server disconnected|peer (unexpectedly )?closed")
 
 _CLIENT_ERRORS = (
     httpcore2.TimeoutException,
@@ -455,7 +459,7 @@ def _failure(error: Exception, request: HttpRequest, limit: Limit, *, proxied: b
             return failures.proxy_refused(words, int(status) if status.isdigit() else None)
         case httpcore2.LocalProtocolError() | httpcore2.UnsupportedProtocol():
             return failures.not_writable(words)
-        case httpcore2.RemoteProtocolError() if "disconnected" not in words and "peer closed" not in words:
+        case httpcore2.RemoteProtocolError() if not _HUNG_UP.match(words):
             return failures.not_http(words)
     return failures.cut(error, words)
 
