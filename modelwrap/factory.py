@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Self, TypeAlias
 from modelwrap.config import Entry, ModelConfig, Problems, Validated, read, validate
 from modelwrap.config.sources import ModelConfigs
 from modelwrap.config.validation import named
-from modelwrap.errors import ConfigError, ModelwrapWarning, UnknownModel
+from modelwrap.errors import ConfigError, UnknownModel
 from modelwrap.models.base import Model
 from modelwrap.plugins import load_plugin
 from modelwrap.policies.retry import Retry
@@ -143,13 +142,14 @@ def load_ready(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[M
     """Make the models whose keys and packages are here, and name the others; any other mistake is an error."""
     _load_plugins(plugins)
     problems = Problems()
-    ready: list[Entry] = []
+    models = Models()
     unready: list[Unready] = []
     first: dict[str, Entry] = {}
     for entry in read(model_configs, problems):
-        tried = _tried(entry)
         name, model_type, model = named(entry)
         known = first.setdefault(name, entry)
+        tried = Problems()
+        models._built.update(_collected([entry], tried, models._built))
         if known is not entry and (tried.lacks or any(one.name == name for one in unready)):
             if known.data != entry.data:
                 taken = _taken_by(name, known.place(("config_name",)))
@@ -157,20 +157,11 @@ def load_ready(model_configs: ModelConfigs, *, plugins: Plugins = ()) -> tuple[M
         elif tried.lacks:
             unready.append(Unready(name, model_type, model, tried))
         else:
-            ready.append(entry)
-    models = Models()
-    models._built = _build(ready, problems, {})
+            problems.take(tried)
+    if problems:
+        models.close()
+    problems.raise_any()
     return models, unready
-
-
-def _tried(entry: Entry) -> Problems:
-    """Make a model to see what is wrong with its config."""
-    problems = Problems()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelwrapWarning)  # it is said when the model is made to be kept
-        for built in _collected([entry], problems, {}).values():
-            built.model.close()
-    return problems
 
 
 def init(model_configs: ModelConfigs = None, *, plugins: Plugins = (), replace: bool = False) -> Models:
@@ -251,7 +242,8 @@ def _build(
     entries: Iterable[Entry], problems: Problems, known: Mapping[str, _Built], *, replace: bool = False
 ) -> dict[str, _Built]:
     """Make every model or none; those that `known` holds with equal content are not made again."""
-    built = _collected(entries, problems, known, replace=replace)
+    hint = "; init(…, replace=True) puts this in its place"
+    built = _collected(entries, problems, known, replace=replace, hint=hint)
     if problems:
         for one in built.values():
             one.model.close()
@@ -260,7 +252,7 @@ def _build(
 
 
 def _collected(
-    entries: Iterable[Entry], problems: Problems, known: Mapping[str, _Built], *, replace: bool = False
+    entries: Iterable[Entry], problems: Problems, known: Mapping[str, _Built], *, replace: bool = False, hint: str = ""
 ) -> dict[str, _Built]:
     """Make the models that can be made; the mistakes in others go to `problems`."""
     built: dict[str, _Built] = {}
@@ -269,7 +261,6 @@ def _collected(
         if earlier is not None and earlier.same(validated.config):
             continue
         if earlier is not None and not replace:
-            hint = "; init(…, replace=True) puts this in its place"
             problems.add(validated.located(_taken(validated, earlier.place, hint)))
             continue
         try:

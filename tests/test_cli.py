@@ -529,9 +529,10 @@ def test_one_name_for_two_things_is_a_mistake_also_where_one_lacks_its_key(
         assert cli.main(["models"]) == cli.CONFIG_WRONG
         assert "'river' stands for something else already, at modelwrap.json:" in capsys.readouterr().err
 
-    write(here / "modelwrap.json", keyless, keyless)
-    assert cli.main(["models"]) == cli.OK
-    assert capsys.readouterr().out == "river\n"
+    for equal in (keyless, entry(None)):
+        write(here / "modelwrap.json", equal, equal)
+        assert cli.main(["models"]) == cli.OK
+        assert capsys.readouterr().out == "river\n"
 
 
 @pytest.mark.parametrize("command", ["check", "chat", "explain", "download"])

@@ -11,6 +11,7 @@ import pytest
 
 import modelwrap
 from modelwrap.errors import ConfigError, MissingSecret, UnknownModel
+from modelwrap.factory import load_ready
 from modelwrap.policies.base import Wrapper
 from tests.colours import Colour
 from tests.echo import Echo, EchoConfig, echo
@@ -164,6 +165,34 @@ def test_an_error_in_making_points_at_the_key_that_it_names(monkeypatch: pytest.
         modelwrap.load(path)
 
     assert str(caught.value) == f"{path}:2:30: client_args.base_url: is not mine"
+
+
+def test_models_that_are_ready_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    keyless = {"model_type": "openai", "config_name": "fast", "model": "m", "preset": "groq"}
+    made = []
+    begin = Echo.__init__
+
+    def count(model: Echo, config: EchoConfig) -> None:
+        made.append(config.config_name)
+        begin(model, config)
+
+    monkeypatch.setattr(Echo, "__init__", count)
+
+    models, unready = load_ready([echo(), keyless, echo("other"), echo()])
+
+    assert made == list(models) == ["parrot", "other"]
+    assert [one.name for one in unready] == ["fast"]
+
+
+def test_nothing_stays_open_of_configs_with_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(Echo, "close", lambda model: closed.append(model.name))
+
+    with pytest.raises(ConfigError, match="'parrot' stands for something else already, at [^;]*$"):
+        load_ready([echo(), echo(prefix="> "), echo("other")])
+
+    assert sorted(closed) == ["other", "parrot"]
 
 
 def test_plugins_bring_model_types(tmp_path: Path) -> None:

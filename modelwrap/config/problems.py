@@ -18,6 +18,10 @@ class Problems:
         # The frames below know the texts that were read, and with them the secrets.
         self._found.append(error.with_traceback(None))
 
+    def take(self, others: Problems) -> None:
+        """Add those of another collection."""
+        self._found += others._found
+
     @property
     def missing_keys(self) -> list[str]:
         """The variables of keys that are not set, where nothing else is wrong."""
