@@ -16,6 +16,7 @@ from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
 
 THOUGHT = Change("converted", "content", "a leading <think> was read as reasoning_content")
+_USAGE_INSIDE = Change("repaired", "usage", "it stood inside a choice")
 
 
 class ChunkReader:
@@ -53,6 +54,9 @@ class ChunkReader:
             read = [self._choice(choice) if type(choice) is dict else choice for choice in choices]
             if any(map(_differs, read, data["choices"])):
                 data = {**data, "choices": read}
+            if not data.get("usage") and (usage := _usage_in(read)) is not None:
+                data = {**data, "usage": usage}
+                tell(self._changes, _USAGE_INSIDE)
         chunk = validated(ChatChunk, data, self._changes)
         for choice in chunk.choices:
             if choice.index not in self._seen:
@@ -150,6 +154,12 @@ class ChunkReader:
             pieces = self._calls[index] = CallPieces(self._changes)
         told_apart = pieces.told_apart(calls)
         return {**delta, "tool_calls": told_apart} if any(map(_differs, told_apart, calls)) else delta
+
+
+def _usage_in(choices: list[Any]) -> dict[str, Any] | None:
+    """Find the usage that Moonshot's streams put into the last piece of a choice."""
+    found = (choice.get("usage") for choice in choices if type(choice) is dict)
+    return next((usage for usage in found if type(usage) is dict and usage), None)
 
 
 def by_position(choices: list[Any], changes: list[Change]) -> list[Any]:

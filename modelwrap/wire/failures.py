@@ -161,6 +161,20 @@ def says_what_failed(error: JSON) -> bool:
     return bool(error)
 
 
+# Finish reasons that no model has: DeepSeek, Zhipu and gateways break an answer off so.
+_BREAKING_OFF = frozenset(("error", "error_finish", "network_error", "network-error", "insufficient_system_resource"))
+
+
+def breaking_off(choice: JSON) -> dict[str, Any] | None:
+    """Give the error that a choice, whole or a piece, says by its finish reason."""
+    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if not isinstance(reason, str) or reason not in _BREAKING_OFF:
+        return None
+    if says_what_failed(choice.get("error")):
+        return dict(choice)
+    return {"message": f"the provider broke the answer off: {reason}", "code": reason}
+
+
 def _numbers_error(value: dict[str, Any]) -> bool:
     return value.get("error_code") not in (None, 0, "", "0")
 
@@ -420,7 +434,11 @@ _BY_MARK = (
     _word(r"time[d_ -]?( |_)?out|deadline[_ ]?exceeded", TimedOut),
     _word(r"permission|forbidden|not authorized|access denied", PermissionDenied),
     _word(r"not[_ ]?found|unexpected endpoint", NotFound),
-    _word(r"\bbusy\b|temporarily[_ ]unavailable|service[_ ]unavailable|is currently loading|not ready", Overloaded),
+    _word(
+        r"insufficient_system_resource|\bbusy\b|temporarily[_ ]unavailable|service[_ ]unavailable"
+        r"|is currently loading|not ready",
+        Overloaded,
+    ),
     _word(r"internal|server_?error", ServerFailed),
     _word(
         r"invalid[_ ]?(request|argument|param|input)|bad[_ ]?(request|input)|validation|does not support"

@@ -214,6 +214,12 @@ def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
     reply = validated(ChatReply, data, call.changes)
     if not reply.choices:
         raise InvalidResponse("choices: the answer has none")
+    for choice in choices:
+        if (broken := failures.breaking_off(choice)) is not None:
+            said = data if failures.says_what_failed(data.get("error")) else broken
+            error = failures.refused(failures.read(said), 200)
+            error.partial = reply
+            raise error
     return reply
 
 
@@ -402,8 +408,12 @@ def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> C
         return _stream_error(value, event.data, reader)
     if type(choices) is list:
         for choice in choices:
-            if type(choice) is dict and failures.says_what_failed(choice.get("error")):
+            if type(choice) is not dict:
+                continue
+            if failures.says_what_failed(choice.get("error")):
                 return _stream_error(choice, event.data, reader)
+            if (broken := failures.breaking_off(choice)) is not None:
+                return _stream_error(broken, event.data, reader)
     # Groq says there why it stopped early.
     stopped = value.get("x_groq")
     if type(stopped) is dict and failures.says_what_failed(stopped.get("error")):
