@@ -202,6 +202,7 @@ def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallErro
 
 
 def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
+    data = _error_alone(data)
     choices = _choices_of(data)
     read = [
         _message_choice(choice, position, traits, call.changes) if type(choice) is dict else choice
@@ -232,7 +233,6 @@ def _error_alone(data: JSON) -> JSON:
 
 def _choices_of(data: JSON) -> list[Any]:
     """Give the choices of a reply, or raise what the JSON is instead."""
-    data = _error_alone(data)
     if type(data) is not dict:
         raise InvalidResponse(f"the answer is no object but {bodies.kind_of(data)}")
     choices = data.get("choices")
