@@ -136,7 +136,13 @@ def says_error(value: dict[str, Any]) -> bool:
     if names_error(value):
         return True
     words = any(value.get(key) and isinstance(value[key], str) for key in _MESSAGE_KEYS)
+    if value.get("code") in _CODES_OF_SUCCESS:
+        return False
     return words and "model" not in value and ("id" not in value or isinstance(value.get("message"), str))
+
+
+# Gateways that wrap whatever they answer say `{"code": 0, "message": "ok", "data": …}`.
+_CODES_OF_SUCCESS = (0, 200, "0", "200")
 
 
 def names_error(value: dict[str, Any]) -> bool:

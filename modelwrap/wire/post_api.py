@@ -31,6 +31,8 @@ Kind: TypeAlias = Literal["any", "chat", "image", "embedding"]
 # Where the names of models stand, whatever holds the other parameters.
 _BESIDE_PARAMETERS = frozenset({"model"})
 
+_SOUNDS = ("audio/", "video/")
+
 _NO_TEXT = 'no text is where services put it; "answer_path" says where it stands'
 
 
@@ -94,6 +96,8 @@ class Service:
         content_type = content_type_of(headers)
         if content_type.name.startswith("image/"):
             return _picture(body, content_type.name.removeprefix("image/"))
+        if self.kind == "any" and content_type.name.startswith(_SOUNDS):
+            return _sound(body, call)
         if self.kind in ("any", "chat") and not self.answer and self._is_text(body, content_type):
             text = content_type.text(body)
             reply: Reply = self._chat(answers.chat_of(text), headers, call, traits)
@@ -259,6 +263,14 @@ def _picture(body: bytes, kind: str) -> ImageReply:
     image = b64encode(body).decode("ascii")
     reply = ImageReply(data=[Image(b64_json=image)], output_format=kind)
     reply._raw = {"b64_json": image}
+    return reply
+
+
+def _sound(body: bytes, call: WireCall) -> ChatReply:
+    """Give an answer that is a sound or a film: it is in `raw`, for no reply has a place for it."""
+    call.changes.append(Change("defaulted", "text", "the answer is no text; its bytes are in raw"))
+    reply = ChatReply(choices=[])
+    reply._raw = {"b64_json": b64encode(body).decode("ascii")}
     return reply
 
 

@@ -19,9 +19,6 @@ _TEXT_PLACES: tuple[Place, ...] = (
     ("summary_text",),
     ("translation_text",),
     ("message", "content"),
-    ("data", "response"),
-    ("Data", "text"),
-    ("output", "text"),
     ("response",),
     ("text",),
     ("result",),
@@ -29,11 +26,22 @@ _TEXT_PLACES: tuple[Place, ...] = (
     ("answer",),
     ("content",),
     ("reply",),
+    ("completion",),
+    ("generation",),
+    ("text_output",),
     ("data",),
 )
+# Objects around an answer: AgentScope's, ModelScope's, DashScope's, Cloudflare's, and those of many gateways.
+_ENVELOPES = ("data", "Data", "result", "output", "response")
 # Where several answers stand in a list: vLLM's demo server, KoboldCpp, servers of TensorFlow's kind.
 _LIST_PLACES = ("text", "data", "results", "outputs", "predictions")
-_REASON_PLACES: tuple[Place, ...] = (("details", "finish_reason"), ("done_reason",), ("finish_reason",), ("stop_type",))
+_REASON_PLACES: tuple[Place, ...] = (
+    ("details", "finish_reason"),
+    ("meta_info", "finish_reason", "type"),
+    ("done_reason",),
+    ("finish_reason",),
+    ("stop_type",),
+)
 _IMAGE_PLACES: tuple[Place, ...] = (
     ("data", "response", "data"),
     ("data",),
@@ -45,18 +53,35 @@ _VECTOR_PLACES: tuple[Place, ...] = (
     ("data", "response", "data"),
     ("data",),
     ("embeddings",),
+    ("embeddings", "float"),
     ("embedding",),
     ("output", "embeddings"),
+    ("result", "data"),
     ("result",),
+    ("predictions",),
 )
-_USAGE_PLACES: tuple[Place, ...] = (("usage",), ("data", "response", "usage"), ("data", "usage"), ("data",), ())
+_USAGE_PLACES: tuple[Place, ...] = (
+    ("usage",),
+    ("usage", "tokens"),
+    ("meta", "tokens"),
+    ("meta", "billed_units"),
+    ("meta_info",),
+    ("metadata", "usage"),
+    ("data", "response", "usage"),
+    ("data", "usage"),
+    ("result", "usage"),
+    ("data",),
+    (),
+)
 
 # How services call the two counts.
 _COUNTS = (
     ("prompt_tokens", "completion_tokens"),
     ("input_tokens", "output_tokens"),
+    ("input_tokens", "tokens"),
     ("prompt_eval_count", "eval_count"),
     ("tokens_evaluated", "tokens_predicted"),
+    ("input_token_count", "generated_token_count"),
 )
 
 
@@ -108,10 +133,14 @@ def usage_in(raw: JSON) -> dict[str, int] | None:
 
 def counts_in(found: JSON) -> dict[str, int] | None:
     """Read an object of counts, under any of the names that they have."""
-    for prompt, completion in _COUNTS:
-        if isinstance(found, dict) and (_is_count(found.get(prompt)) or _is_count(found.get(completion))):
-            return _usage(found.get(prompt), found.get(completion), found.get("total_tokens"))
-    total = found.get("total_tokens") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    pairs = [(found.get(prompt), found.get(completion)) for prompt, completion in _COUNTS]
+    for enough in (all, any):
+        for pair in pairs:
+            if enough(map(_is_count, pair)):
+                return _usage(*pair, found.get("total_tokens"))
+    total = found.get("total_tokens")
     return _usage(None, None, total) if _is_count(total) else None
 
 
@@ -174,10 +203,18 @@ def _choice(item: JSON) -> dict[str, Any] | None:
         return {"message": _message(message), **_reason(item)}
     text = next((found for place in _TEXT_PLACES if isinstance(found := at(item, place), str)), None)
     if text is None:
-        return None
+        return _choice_inside(item)
     thought = at(item, ("thinking",))
     reasoning = {"reasoning_content": thought} if isinstance(thought, str) and thought else {}
     return {"message": {"role": "assistant", "content": text, **reasoning}, **_reason(item)}
+
+
+def _choice_inside(item: JSON) -> dict[str, Any] | None:
+    """Read the answer in an object around it, or as Replicate gives a text, in a list of its pieces."""
+    inner = (found for name in _ENVELOPES if isinstance(found := at(item, (name,)), dict))
+    pieces = at(item, ("output",))
+    text = text_of(pieces) if isinstance(pieces, list) else None
+    return next(filter(None, map(_choice, inner)), None if text is None else _choice(text))
 
 
 def _last_message(found: JSON) -> JSON:
@@ -248,9 +285,11 @@ def _image(item: JSON, *, surely: bool) -> dict[str, str] | None:
 
 
 def _vector(item: JSON) -> JSON:
-    if isinstance(item, dict):
-        return item.get("embedding", item.get("values"))
-    return item
+    if not isinstance(item, dict):
+        return item
+    # The last are Vertex's.
+    named = (at(item, place) for place in (("embedding",), ("values",), ("embeddings", "values")))
+    return next((found for found in named if found is not None), None)
 
 
 def _in_order(found: Iterable[Any]) -> list[Any]:
