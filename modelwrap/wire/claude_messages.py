@@ -12,6 +12,7 @@ from modelwrap.wire.claude_content import Block, as_blocks, text_block, text_of,
 from modelwrap.wire.claude_native import (
     PROVIDER,
     fitted,
+    is_claude,
     is_server_call,
     is_server_result,
     native_blocks,
@@ -107,9 +108,10 @@ class _Writer:
         self._messages = messages
         signed, later_system = facts.get("thinking.signature_required"), facts.get("later_system")
         # Of Claude's newest the table may know nothing; what other servers speak is the wire of its first years.
-        newest = _is_claude(call.model, facts)
-        self._signed = newest if signed is None else signed
-        self._takes_later_system = newest if later_system is None else later_system == "kept"
+        claude = facts.model_known or bool(facts.platform) or is_claude(call.model)
+        self._claude = call.model if claude else ""
+        self._signed = claude if signed is None else signed
+        self._takes_later_system = claude if later_system is None else later_system == "kept"
         self._turns: list[Message] = []
         self._waiting: dict[str, str] = {}
         """Ids of the tool calls whose results must come next, and the ids that Claude is given."""
@@ -217,7 +219,7 @@ class _Writer:
     def _answer(self, message: Message, where: str) -> str | list[Block]:
         """Write what an assistant said: a plain text stays one."""
         changes = self._call.changes
-        native = native_blocks(message)
+        native = native_blocks(message, changes, claude=self._claude)
         tell_of_foreign(message, PROVIDER, changes, own=native is not None)
         calls = [
             _tool_use(call, f"{where}.tool_calls[{number}]", changes)
@@ -305,11 +307,6 @@ def _may_begin(turn: Message) -> bool:
     """
     content = turn["content"]
     return bool(turn["role"] == "user" or (isinstance(content, list) and content[0]["type"] == "compaction"))
-
-
-def _is_claude(model: str, facts: Facts) -> bool:
-    """Tell a model of Anthropic's from those of others that are served over its wire."""
-    return facts.model_known or bool(facts.platform) or "claude" in model.lower()
 
 
 def _tool_use(call: Any, where: str, changes: list[Change]) -> Block:

@@ -15,6 +15,8 @@ from modelwrap.wire.turns import native_extra
 
 PROVIDER = "anthropic"
 
+THOUGHTS = ("thinking", "redacted_thinking")
+
 _TEXT_KEYS = frozenset({"type", "text", "citations"})
 _CALL_KEYS = frozenset({"type", "id", "name", "input", "caller"})
 
@@ -24,6 +26,7 @@ _EDITED = Change(
 _UNSIGNED = Change(
     "dropped", f"extra_content.{PROVIDER}", "thinking without a signature: it was interrupted, or is another server's"
 )
+_ANOTHERS = Change("dropped", f"extra_content.{PROVIDER}", "thinking that another model than Claude signed")
 _TRAILING = Change("dropped", f"extra_content.{PROVIDER}", "thinking at the end of a turn, where Claude takes none")
 _UNPAIRED = Change("dropped", f"extra_content.{PROVIDER}", "a server's tool call without its result")
 
@@ -44,11 +47,29 @@ def _is_plain_call(block: Block) -> bool:
     return block.get("type") == "tool_use" and direct and block.keys() <= _CALL_KEYS
 
 
-def native_blocks(message: Mapping[str, Any]) -> list[Block] | None:
-    """Give the blocks that a message of Claude's carries; None for one that carries none."""
-    content = native_extra(message, PROVIDER).get("content")
+def is_claude(model: str) -> bool:
+    """Tell a model of Anthropic's by its name from those of others that are served over its wire."""
+    return "claude" in model.lower()
+
+
+def carried(blocks: list[Block], model: str) -> dict[str, Any]:
+    """Write blocks as a message carries them; beside thinking that is not Claude's stands whose it is."""
+    anothers = model and not is_claude(model) and any(block.get("type") in THOUGHTS for block in blocks)
+    return {"content": blocks, **({"model": model} if anothers else {})}
+
+
+def native_blocks(message: Mapping[str, Any], changes: list[Change], *, claude: str) -> list[Block] | None:
+    """Give the blocks that a message carries; None for one that carries none.
+
+    `claude` is the name of the Claude that is to read them, if it is one: what another model thought stays here.
+    """
+    own = native_extra(message, PROVIDER)
+    content = own.get("content")
     if not isinstance(content, list) or not all(isinstance(block, Mapping) and "type" in block for block in content):
         return None
+    if claude and own.get("model") not in (None, claude) and any(block["type"] in THOUGHTS for block in content):
+        tell(changes, _ANOTHERS)
+        content = [block for block in content if block["type"] not in THOUGHTS]
     return [dict(block) for block in content]
 
 
@@ -100,7 +121,7 @@ def sendable(blocks: list[Block], changes: list[Change], *, open_ended: bool, si
     if open_ended:
         return whole
     kept = whole
-    while kept and kept[-1]["type"] in ("thinking", "redacted_thinking"):
+    while kept and kept[-1]["type"] in THOUGHTS:
         kept.pop()
         tell(changes, _TRAILING)
     answered = {str(block.get("tool_use_id")) for block in kept}

@@ -9,7 +9,7 @@ from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, Change, ChatReply
 from modelwrap.wire import failures
 from modelwrap.wire.claude_content import Block, text_of
-from modelwrap.wire.claude_native import PROVIDER, says_everything
+from modelwrap.wire.claude_native import PROVIDER, carried, says_everything
 from modelwrap.wire.claude_tools import letters
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell, validated
@@ -193,7 +193,7 @@ def _message(message: dict[str, Any], blocks: list[Block], names: Mapping[str, s
         written["tool_calls"] = calls
     if cited := _all_annotations(blocks):
         written["annotations"] = cited
-    own: dict[str, Any] = {} if says_everything(blocks) else {"content": blocks}
+    own = {} if says_everything(blocks) else carried(blocks, str(message.get("model") or ""))
     if (details := stop_details(message)) is not None:
         own["stop_details"] = details
     if own:

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.claude_content import Block
-from modelwrap.wire.claude_native import PROVIDER, says_everything
+from modelwrap.wire.claude_native import PROVIDER, carried, says_everything
 from modelwrap.wire.claude_reply import (
     PAUSED,
     beside,
@@ -234,7 +234,7 @@ class EventReader:
                 delta["annotations"] = cited
             self._text_length += len(block["text"])
         if own := self._own(block):
-            delta["extra_content"] = {PROVIDER: {"content": own}}
+            delta["extra_content"] = {PROVIDER: carried(own, str(self._message.get("model") or ""))}
         return self._chunk(delta) if delta else None
 
     def _own(self, block: Block) -> list[Block]:

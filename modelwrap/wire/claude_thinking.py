@@ -7,6 +7,7 @@ from typing import Any
 
 from modelwrap.capabilities import Facts
 from modelwrap.types import JSON, Change, Message
+from modelwrap.wire.claude_native import THOUGHTS
 from modelwrap.wire.repair import tell
 
 # https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks
@@ -15,8 +16,6 @@ BINDING_BETA = "thinking-binding-controls-2026-08-01"
 LEAVES_OUT = Change(
     "learned", "thinking.block_binding", "thinking whose conversation has changed since is left out by the server"
 )
-
-_THOUGHTS = ("thinking", "redacted_thinking")
 
 _BEGUN_WITHOUT = Change("dropped", "thinking", "this turn began without it, and Claude takes it up with the next one")
 _ENDS_WITHOUT = Change("dropped", "extra_content.anthropic", "thinking of a turn that goes on without")
@@ -39,7 +38,7 @@ def settle_thinking(body: dict[str, Any], facts: Facts, changes: list[Change]) -
         return
     for message in turn:
         if _thinks(message["content"]):
-            message["content"] = [block for block in message["content"] if block["type"] not in _THOUGHTS]
+            message["content"] = [block for block in message["content"] if block["type"] not in THOUGHTS]
             tell(changes, _ENDS_WITHOUT)
 
 
@@ -87,4 +86,4 @@ def _is_off(body: Mapping[str, Any], facts: Facts) -> bool:
 
 
 def _thinks(content: Any) -> bool:
-    return isinstance(content, list) and any(block["type"] in _THOUGHTS for block in content)
+    return isinstance(content, list) and any(block["type"] in THOUGHTS for block in content)

@@ -85,8 +85,11 @@ class _Writer:
         self._facts = facts
         self._takes_urls = facts.platform == "vertex"
         self._platform = facts.platform if facts.get("thinking.binding.platform") else None
-        self._newer = facts.get("thinking.signature_required") is not False
+        signed = facts.get("thinking.signature_required")
+        self._newer = signed is not False
         """Whether the model is of Gemini 3 or later, as a model that nobody knows is taken to be."""
+        self._wants_signed = not facts.model_known and "gemini" in call.model if signed is None else signed
+        """Whether it refuses calls without a signature."""
         self._contents: list[Content] = []
         self._waiting: dict[str, Part] = {}
         """The calls whose results must come next, by the ids that the caller knows, in their order."""
@@ -154,7 +157,7 @@ class _Writer:
         tell_of_foreign(message, PROVIDER, changes, own=is_own(message))
         parts = model_parts(message, where, changes, self._platform)
         self._remember_calls(message, parts)
-        if self._newer and self._facts.get("thinking.signature_required"):
+        if self._wants_signed:
             _sign(parts, changes)
         if parts:
             self._say("model", parts)
