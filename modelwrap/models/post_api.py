@@ -129,6 +129,11 @@ class PostAPIConfig(ModelConfig):
         "put it.",
     )
     piece_path: PlaceText | None = Field(default=None, description="The same in each piece of a streamed answer.")
+    pieces: Literal["new", "all"] = Field(
+        default="new",
+        description="What each piece of a streamed answer holds: what is `new` in it, or `all` that came so far, as with "
+        "DashScope's and SGLang's own streams unless they are asked otherwise.",
+    )
     usage_path: PlaceText | None = Field(default=None, description="Where the counts of tokens stand.")
     error_path: PlaceText | None = Field(
         default=None, description="What stands here, unless it is empty, is an error, whatever the status."
@@ -177,6 +182,7 @@ class PostAPIConfig(ModelConfig):
             streamed={} if self.stream_args is None and self.stream_url else self.stream_args,
             answer=place_of(self.answer_path or ""),
             piece=place_of(self.piece_path or ""),
+            pieces_grow=self.pieces == "all",
             usage=place_of(self.usage_path or ""),
             error=place_of(self.error_path or ""),
         )

@@ -51,6 +51,8 @@ class Service:
     """What goes in beside it where the answer is to be streamed; None where the service does not stream."""
     answer: Place = ()
     piece: Place = ()
+    pieces_grow: bool = False
+    """Whether each piece of a stream holds all that came so far."""
     usage: Place = ()
     error: Place = ()
     pooling: str = "none"
@@ -227,7 +229,7 @@ class Service:
     async def from_stream(
         self, events: AsyncIterator[sse.Event], call: WireCall, traits: Traits, end: sse.End
     ) -> AsyncGenerator[ChatChunk, None]:
-        pieces = Pieces(self.piece, self.error, self.chat_in, self.counts_in)
+        pieces = Pieces(self.piece, self.error, self.chat_in, self.counts_in, grow=self.pieces_grow)
         async with (
             aclosing(pieces.translated(events)) as translated,
             aclosing(openai_chat.from_stream(translated, call, self._as_told(traits), end)) as chunks,

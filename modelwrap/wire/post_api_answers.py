@@ -32,7 +32,7 @@ _TEXT_PLACES: tuple[Place, ...] = (
     ("data",),
 )
 # Objects around an answer: AgentScope's, ModelScope's, DashScope's, Cloudflare's, and those of many gateways.
-_ENVELOPES = ("data", "Data", "result", "output", "response")
+_ENVELOPES = ("data", "Data", "result", "output")
 # Where several answers stand in a list: vLLM's demo server, KoboldCpp, servers of TensorFlow's kind.
 _LIST_PLACES = ("text", "data", "results", "outputs", "predictions")
 _REASON_PLACES: tuple[Place, ...] = (
@@ -110,7 +110,7 @@ def _choices(raw: JSON) -> list[dict[str, Any]]:
 
 def chat_of(text: str, raw: JSON = None) -> dict[str, Any]:
     """Give a text in OpenAI's shape, with what the answer around it says of its end and its cost."""
-    return _chat([{"message": {"role": "assistant", "content": text}, **_reason(raw)}], raw)
+    return _chat([{"message": {"role": "assistant", "content": text}, **reason_in(raw)}], raw)
 
 
 def text_of(found: JSON) -> str | None:
@@ -195,18 +195,25 @@ def _pooled(found: Any, pooling: str) -> list[float]:
         raise InvalidResponse("the vectors of the tokens are of several lengths, or no numbers") from None
 
 
+def reason_in(item: JSON) -> dict[str, str]:
+    """Read why an answer ended, in the form of a choice's field; empty where it does not say so."""
+    found = next((found for place in _REASON_PLACES if isinstance(found := at(item, place), str)), None)
+    # DashScope's word for "not yet".
+    return {} if found in (None, "null") else {"finish_reason": found}
+
+
 def _choice(item: JSON) -> dict[str, Any] | None:
     if isinstance(item, str):
         return {"message": {"role": "assistant", "content": item}}
     message = at(item, ("message",)) or _last_message(at(item, ("generated_text",)))
     if isinstance(message, dict) and isinstance(message.get("content"), (str, list)):
-        return {"message": _message(message), **_reason(item)}
+        return {"message": _message(message), **reason_in(item)}
     text = next((found for place in _TEXT_PLACES if isinstance(found := at(item, place), str)), None)
     if text is None:
         return _choice_inside(item)
     thought = at(item, ("thinking",))
     reasoning = {"reasoning_content": thought} if isinstance(thought, str) and thought else {}
-    return {"message": {"role": "assistant", "content": text, **reasoning}, **_reason(item)}
+    return {"message": {"role": "assistant", "content": text, **reasoning}, **reason_in(item)}
 
 
 def _choice_inside(item: JSON) -> dict[str, Any] | None:
@@ -226,12 +233,6 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     """Name in a message of Ollama's what it thought as everybody does."""
     told = {name: value for name, value in message.items() if name != "thinking"}
     return {**told, "reasoning_content": message["thinking"]} if message.get("thinking") else told
-
-
-def _reason(item: JSON) -> dict[str, str]:
-    found = next((found for place in _REASON_PLACES if isinstance(found := at(item, place), str)), None)
-    # DashScope's word for "not yet".
-    return {} if found in (None, "null") else {"finish_reason": found}
 
 
 def _chat(choices: list[dict[str, Any]], raw: JSON) -> dict[str, Any]:

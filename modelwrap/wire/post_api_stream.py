@@ -21,6 +21,9 @@ SHAPES_OF_PIECES = frozenset({"choices", "token", "done"})
 
 _END = sse.Event(None, "[DONE]")
 
+# Events of these names hold no words, even where all others do.
+_NO_WORDS = ("done", "end", "complete", "close")
+
 
 class Pieces:
     """Tell what one stream says in OpenAI's shape."""
@@ -31,11 +34,16 @@ class Pieces:
         error: Place,
         whole: Callable[[JSON], dict[str, Any] | None],
         counts: Callable[[JSON], dict[str, int] | None],
+        *,
+        grow: bool = False,
     ) -> None:
         self._piece = piece
         self._error = error
         self._whole = whole
         self._counts = counts
+        self._grow = grow
+        self._texts: dict[tuple[Any, str], str] = {}
+        """Where each piece holds all that came so far: that, by choice and field."""
         self._open = False
         """Whether the stream has an end of its own, which has not come."""
         self._words: bool | None = None
@@ -65,6 +73,8 @@ class Pieces:
             return event
         if self._words:
             self._open = event.unfinished
+            if event.event in _NO_WORDS:
+                return None
             return self._of_words(event.data)
         try:
             value = from_json(event.data)
@@ -119,6 +129,8 @@ class Pieces:
                 return event
             if isinstance(value.get("token"), dict):
                 return self._of_token(value)
+            if isinstance(value.get("token"), str):
+                return self._event({"delta": {"content": value["token"]}, **answers.reason_in(value)}, value)
             # Ollama's last piece says that it is done, llama.cpp's that it stops.
             for end in ("done", "stop"):
                 if isinstance(value.get(end), bool):
@@ -152,7 +164,22 @@ class Pieces:
         if not choices and usage is None:
             return None
         cost = {} if usage is None else {"usage": usage}
+        if self._grow:
+            choices = [{**choice, "delta": self._new_in(choice)} for choice in choices]
         return sse.Event(None, json.dumps({**known, "choices": choices, **cost}))
+
+    def _new_in(self, choice: dict[str, Any]) -> JSON:
+        """Give what a piece adds to those before it, all of which it repeats."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return delta
+        new = dict(delta)
+        for field in ("content", "reasoning_content"):
+            place, text = (choice.get("index"), field), delta.get(field)
+            if isinstance(text, str) and text:
+                new[field] = text.removeprefix(self._texts.get(place, ""))
+                self._texts[place] = text
+        return new
 
 
 def _deltas(chat: dict[str, Any]) -> list[dict[str, Any]]:
