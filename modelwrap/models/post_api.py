@@ -131,8 +131,8 @@ class PostAPIConfig(ModelConfig):
     piece_path: PlaceText | None = Field(default=None, description="The same in each piece of a streamed answer.")
     pieces: Literal["new", "all"] = Field(
         default="new",
-        description="What each piece of a streamed answer holds: what is `new` in it, or `all` that came so far, as with "
-        "DashScope's and SGLang's own streams unless they are asked otherwise.",
+        description="What each piece of a streamed answer holds: what is `new` in it, or `all` that came so far, as "
+        "with DashScope's and SGLang's own streams unless they are asked otherwise.",
     )
     usage_path: PlaceText | None = Field(default=None, description="Where the counts of tokens stand.")
     error_path: PlaceText | None = Field(
