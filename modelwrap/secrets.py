@@ -33,6 +33,20 @@ _SENSITIVE_IN_JSON = re.compile(
 
 _ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")
 
+_MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+# How web pages write text: by Python and Jinja, Go, the rules of OWASP, and Handlebars.
+_IN_PAGES = tuple(
+    str.maketrans(_MARKUP | special)
+    for special in (
+        {'"': "&quot;", "'": "&#x27;"},
+        {'"': "&#34;", "'": "&#39;"},
+        {'"': "&#34;", "'": "&#39;", "+": "&#43;"},
+        {'"': "&quot;", "'": "&#x27;", "/": "&#x2F;"},
+        {'"': "&quot;", "'": "&#x27;", "=": "&#x3D;", "`": "&#x60;"},
+    )
+)
+
 
 class Secret:
     """Hold a string that shows itself only to `reveal()`."""
@@ -169,6 +183,7 @@ def _forms(value: str) -> frozenset[str]:
         if len(candidate) < _SHORTEST_SCRUBBED:
             continue
         encoded = candidate.encode("utf-8", "surrogatepass")
+        as_json = json.dumps(candidate)[1:-1]
         in_urls = {quote(encoded), quote(encoded, safe=""), quote_plus(encoded)}
         forms |= {
             candidate,
@@ -176,12 +191,15 @@ def _forms(value: str) -> frozenset[str]:
             *(_ESCAPED_BYTE.sub(lambda byte: byte[0].lower(), url) for url in in_urls),
             base64.b64encode(encoded).decode().rstrip("="),
             base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-            json.dumps(candidate)[1:-1],
+            as_json,
+            as_json.replace("/", "\\/"),
             json.dumps(candidate, ensure_ascii=False)[1:-1],
             candidate.replace("/", "\\/"),
             repr(candidate)[1:-1],
+            *(candidate.translate(page) for page in _IN_PAGES),
         }
-    return frozenset(forms)
+    # A gateway quotes what stood as JSON in the answer that it got.
+    return frozenset({*forms, *(json.dumps(form, ensure_ascii=False)[1:-1] for form in forms)})
 
 
 def _login_in(encoded: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import html
 import json
 import pickle
 import re
@@ -93,7 +94,15 @@ FORMS = {
     "JSON": json.dumps(KEY, ensure_ascii=False)[1:-1],
     "JSON in ASCII": json.dumps(KEY)[1:-1],
     "JSON of PHP": KEY.replace("/", "\\/"),
+    "JSON in JSON": json.dumps(json.dumps(KEY))[3:-3],
+    "JSON of PHP, whole": json.dumps(KEY)[1:-1].replace("/", "\\/"),
+    "JSON of PHP in JSON": json.dumps(json.dumps(KEY)[1:-1].replace("/", "\\/"))[1:-1],
     "Python": repr(KEY)[1:-1],
+    "a page": html.escape(KEY),
+    "a page of Jinja": html.escape(KEY).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    "a page of Go": html.escape(KEY).replace("&quot;", "&#34;").replace("&#x27;", "&#39;").replace("+", "&#43;"),
+    "a page by OWASP's rules": html.escape(KEY).replace("/", "&#x2F;"),
+    "a page of Handlebars": html.escape(KEY).replace("=", "&#x3D;"),
 }
 
 

@@ -29,7 +29,6 @@ _LONGEST_SHOWN = 200
 # To a resolver "0x7f.1", "2130706433" and "127.1" are addresses too, and nobody sees where they lead.
 _ODD_ADDRESS = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|\d+)")
 
-_LOGIN = re.compile(r"//[^/?#]*@")
 
 _FAMILIES = {"image": ("image/",), "audio": ("audio/", "video/"), "video": ("video/",)}
 
@@ -217,5 +216,5 @@ def _text_type(data: bytes, content_type: str) -> str | None:
 
 def _shown(url: str) -> str:
     """Give a URL for an error's words, without what signs it and not longer than one can read."""
-    text = _LOGIN.sub("//", shown(url))
+    text = shown(url)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

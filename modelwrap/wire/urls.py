@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from modelwrap.secrets import HIDDEN, is_sensitive
 
+_LOGIN = re.compile(r"//[^/?#]*@")
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # "http:localhost:8000" and "https:/host" were printed in configs; "http:8000" is a host named "http".
 _BROKEN_SCHEME = re.compile(r"(?P<scheme>https?):(?:/(?!/)|(?![/\d]))", re.IGNORECASE)
@@ -158,10 +159,10 @@ def with_list(url: str, name: str, values: Iterable[str]) -> str:
 
 
 def shown(url: str) -> str:
-    """Give a URL fit for people's eyes: the values of query parameters that carry credentials are hidden."""
-    stem, mark, query = url.partition("?")
+    """Give a URL fit for people's eyes, without its login, and what carries credentials in its query hidden."""
+    stem, mark, query = _LOGIN.sub("//", url).partition("?")
     if not mark:
-        return url
+        return stem
     pairs = (pair.partition("=") for pair in query.split("&"))
     return f"{stem}?" + "&".join(
         f"{name}={HIDDEN}" if is_sensitive(name) else f"{name}{equals}{value}" for name, equals, value in pairs

@@ -385,6 +385,12 @@ def test_redirect_names_where_without_its_query() -> None:
     assert "abc" not in error.message
 
 
+def test_redirect_names_no_login_and_no_fragment() -> None:
+    error = failure(302, "", {"location": "https://me:secret@example.com/login#token=abc"})
+
+    assert "https://example.com/login," in error.message
+
+
 def test_a_proxy_that_wants_a_login_is_not_taken_for_the_provider() -> None:
     error = failure(407, "Log in")
 

@@ -164,3 +164,8 @@ def test_joining_keeps_the_query_behind_the_path() -> None:
 def test_shown_hides_credentials_in_the_query() -> None:
     assert shown("https://h/v1?api_key=hunter22&version=1") == "https://h/v1?api_key=***&version=1"
     assert shown("https://h/v1") == "https://h/v1"
+
+
+def test_shown_leaves_a_login_out() -> None:
+    assert shown("https://me:pass@h/v1?a=b@c") == "https://h/v1?a=b@c"
+    assert shown("//me@h/@me") == "//h/@me"
