@@ -343,16 +343,18 @@ class _Asking:
 
 
 async def _events(response: HttpResponse, idle: float, decoder: Decoder) -> AsyncGenerator[sse.Event, None]:
-    """Read events as they come; bytes that make no event do not count as a sign of life."""
+    """Read events as they come; bytes that make no event, or an empty one, are no sign of life."""
     limit = response.read_limit
     async with aclosing(response.stream()) as parts:
         async for part in parts:
             events = decoder.feed(part)
-            if events:
+            lives = any(event.data for event in events)
+            if lives:
                 limit.change(idle, "idle")
-                for event in events:
-                    yield event
-                decoder.check()
+            for event in events:
+                yield event
+            decoder.check()
+            if lives:
                 # Counted from when the reader came back: how long it took over an event is its own affair.
                 limit.begin()
             elif limit.left() <= 0:

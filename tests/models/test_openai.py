@@ -258,8 +258,9 @@ def test_nothing_but_an_event_ends_the_wait_for_one(
     assert caught.value.history[0].seconds < 0.32
 
 
-def test_a_stream_that_stalls_is_told_from_a_slow_one(colour: Colour, server: Loopback) -> None:
-    pieces: list[bytes | float] = [event(chunk("Hel")), *[0.03, b": still here\n\n"] * 20]
+@pytest.mark.parametrize("filler", [b": still here\n\n", b"data:\n\n", b"event: ping\ndata\n\n", b"id: 7\n\n"])
+def test_a_stream_that_stalls_is_told_from_a_slow_one(colour: Colour, server: Loopback, filler: bytes) -> None:
+    pieces: list[bytes | float] = [event(chunk("Hel")), *[0.03, filler] * 20]
     server.script(Answer(200, {"content-type": "text/event-stream"}, pieces))
 
     with pytest.raises(TimedOut) as caught:
