@@ -30,7 +30,7 @@ from modelwrap.runtime.base import Deadline, Limit
 from modelwrap.runtime.conversation import LARGEST_HEAD, MOST_HEADERS, MOST_INFORMATIONAL, TooManyInformational
 from modelwrap.runtime.loop_streams import WRITE_PIECE, caught_up
 from modelwrap.runtime.outgoing import Target, header_items, read_limit, target_of
-from modelwrap.runtime.places import Places
+from modelwrap.runtime.places import Place, Places
 from modelwrap.runtime.pools import Key
 from modelwrap.runtime.response import Response, joined
 from modelwrap.runtime.sockets import readiness
@@ -283,43 +283,43 @@ class AiohttpPool:
         factory = functools.partial(_Connection, loop=self._connector._loop)
         self._connector._factory = factory  # type: ignore[assignment]  # a subclass
         self._way_there: aiohttp.ClientRequest | None = None
-        self.places = Places(key.origin)
-        self._calls = 0
+        self.places: Places[None] = Places(key.origin)
         self._retired = False
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        self._calls += 1
         try:
-            await self.places.take(deadline)
-        except BaseException:  # whoever leaves the queue has no place to give back
-            await self._end_call()
+            place = await self.places.take(deadline)
+        except BaseException:  # whoever leaves the queue may be the last one here
+            await self._close_when_done()
             raise
         try:
             deadline.check()
             if self._public_only:
                 _check_numeric(target)
-            return await self._send(request, target, deadline)
+            return await self._send(place, request, target, deadline)
         except BaseException:  # whatever ends a call, its place is free again
-            await self.leave()
+            await self.leave(place)
             raise
 
-    async def _send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
+    async def _send(self, place: Place[None], request: HttpRequest, target: Target, deadline: Deadline) -> Response:
         limit = read_limit(request, deadline)
         head = self._head(request, target)
         try:
             try:
-                return await self._ask(head, request, target, limit)
+                return await self._ask(place, head, request, target, limit)
             except _Stale:
                 # The server closed it for having been idle, as it may; that is no failure of this request.
                 if not request.replayable:
                     raise
-                return await self._ask(head, request, target, limit)
+                return await self._ask(place, head, request, target, limit)
         except _CLIENT_ERRORS as error:
             failed = self.failure(error, request, limit)
         # Raised out here, because what aiohttp raises holds the connection, and with it the proxy's credentials.
         raise failed
 
-    async def _ask(self, head: Secret, request: HttpRequest, target: Target, limit: Limit) -> Response:
+    async def _ask(
+        self, place: Place[None], head: Secret, request: HttpRequest, target: Target, limit: Limit
+    ) -> Response:
         # Nothing at all would stand for no limit.
         connect = max(_SHORTEST, Limit(request.timeouts.connect, limit.deadline, "connect").left())
         connection = await self._connected(target, connect)
@@ -331,7 +331,7 @@ class AiohttpPool:
                 await protocol.send(head, request.content, request.timeouts.idle)
                 message, content = await protocol.answer()
             content.on_eof(connection.release)
-            return _AiohttpResponse(message, content, connection, protocol, self, request, limit)
+            return _AiohttpResponse(message, content, connection, protocol, place, self, request, limit)
         except BaseException:  # nobody will read what comes
             connection.close()
             raise
@@ -380,14 +380,13 @@ class AiohttpPool:
         failure.__cause__ = _cause(error)
         return failure
 
-    async def leave(self) -> None:
+    async def leave(self, place: Place[None]) -> None:
         """End a call that had a place."""
-        self.places.leave()
-        await self._end_call()
+        self.places.leave(place)
+        await self._close_when_done()
 
-    async def _end_call(self) -> None:
-        self._calls -= 1
-        if self._retired and not self._calls:
+    async def _close_when_done(self) -> None:
+        if self._retired and self.places.empty:
             await self._connector.close()
 
     async def tidy(self) -> None:
@@ -395,8 +394,7 @@ class AiohttpPool:
 
     async def retire(self) -> None:
         self._retired = True
-        if not self._calls:
-            await self._connector.close()
+        await self._close_when_done()
 
     async def aclose(self) -> None:
         await self._connector.close()
@@ -409,6 +407,7 @@ class _AiohttpResponse(Response):
         content: StreamReader,
         connection: Connection,
         protocol: _Connection,
+        place: Place[None],
         pool: AiohttpPool,
         request: HttpRequest,
         limit: Limit,
@@ -418,6 +417,7 @@ class _AiohttpResponse(Response):
         self._connection = connection
         self._protocol = protocol
         self._exchange = protocol.exchanges
+        self._place = place
         self._pool = pool
         self._request = request
         self._ended = False
@@ -448,7 +448,7 @@ class _AiohttpResponse(Response):
             # Where all of the answer has come, aiohttp takes the connection back whether it was read or not.
             if not self._ended and self._protocol.exchanges == self._exchange:
                 self._protocol.close()
-            await self._pool.leave()
+            await self._pool.leave(self._place)
 
 
 class _Proxy:

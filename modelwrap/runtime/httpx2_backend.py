@@ -23,7 +23,7 @@ from modelwrap.runtime import failures, proxies, tls
 from modelwrap.runtime.base import Deadline, Limit, run_sync
 from modelwrap.runtime.clamp import ClampedBackend, Stale
 from modelwrap.runtime.outgoing import Target, header_items, read_limit, target_of
-from modelwrap.runtime.places import Places
+from modelwrap.runtime.places import Place, Places
 from modelwrap.runtime.pools import Key
 from modelwrap.runtime.response import Response, is_ambiguous, joined
 from modelwrap.runtime.socks import Refused
@@ -48,9 +48,16 @@ _CLIENT_ERRORS = (
 
 class _Httpx2Response(Response):
     def __init__(
-        self, native: httpcore2.Response, line: _Line, pool: _Pool, request: HttpRequest, limit: Limit
+        self,
+        native: httpcore2.Response,
+        place: Place[_Line],
+        line: _Line,
+        pool: _Pool,
+        request: HttpRequest,
+        limit: Limit,
     ) -> None:
         super().__init__(native.status, joined(native.headers), request, limit)
+        self._place = place
         self._line = line
         self._pool = pool
         self._request = request
@@ -78,7 +85,7 @@ class _Httpx2Response(Response):
             try:
                 await self._pool.give_back(self._line, spent=self._conversation.spent)
             finally:
-                self._pool.places.leave()
+                self._pool.places.leave(self._place)
 
 
 # Lines: a connection, and what is said on it, in either colour.
@@ -224,43 +231,45 @@ class _Pool:
     """Hold the lines to one origin."""
 
     def __init__(self, key: Key, open_line: Callable[[], _Line], *, proxied: bool) -> None:
-        self.places = Places(key.origin)
+        self.places: Places[_Line] = Places(key.origin)
         self.proxied = proxied
         self._open_line = open_line
         self._idle: deque[tuple[float, _Line]] = deque()
-        self._busy: set[_Line] = set()
         self._retired = False
 
-    async def exchange(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        """Send from the place that the caller has taken; the response gives it back."""
+    async def exchange(self, place: Place[_Line], request: HttpRequest, target: Target, deadline: Deadline) -> Response:
+        """Send from a place; the response gives it back."""
         try:
             deadline.check()
             limit = read_limit(request, deadline)
             try:
-                return await self._exchange(request, target, limit)
+                return await self._exchange(place, request, target, limit)
             except _CLIENT_ERRORS as error:
                 raise _failure(error, request, limit, proxied=self.proxied) from _bare(error)
         except BaseException:  # whatever ends a call, its place is free again
-            self.places.leave()
+            self.places.leave(place)
             raise
 
-    async def _exchange(self, request: HttpRequest, target: Target, limit: Limit) -> Response:
+    async def _exchange(self, place: Place[_Line], request: HttpRequest, target: Target, limit: Limit) -> Response:
         line = await self.idle_line()
         if line is not None:
             try:
-                return await self._ask(line, request, target, limit)
+                return await self._ask(place, line, request, target, limit)
             except Stale:
                 # The server closed it for having been idle, as it may; that is no failure of this request.
                 if not request.replayable:
                     raise
-        return await self._ask(self.new_line(), request, target, limit)
+        return await self._ask(place, self._open_line(), request, target, limit)
 
-    async def _ask(self, line: _Line, request: HttpRequest, target: Target, limit: Limit) -> Response:
+    async def _ask(
+        self, place: Place[_Line], line: _Line, request: HttpRequest, target: Target, limit: Limit
+    ) -> Response:
+        place.line = line
         try:
             native = await line.ask(_native_request(request, target, limit))
-            return _Httpx2Response(native, line, self, request, limit)
+            return _Httpx2Response(native, place, line, self, request, limit)
         except BaseException:  # a line on which anything went wrong serves nobody any more
-            await self.drop(line)
+            await line.close()
             raise
 
     async def idle_line(self) -> _Line | None:
@@ -270,32 +279,21 @@ class _Pool:
                 _, line = self._idle.pop()
             except IndexError:
                 return None
-            self._busy.add(line)
             if line.is_idle():
                 return line
-            await self.drop(line)
-
-    def new_line(self) -> _Line:
-        line = self._open_line()
-        self._busy.add(line)
-        return line
+            await line.close()
 
     async def give_back(self, line: _Line, *, spent: bool) -> None:
         try:
             await line.hang_up()
         except BaseException:  # whatever happened, nobody finds it here again
-            await self.drop(line)
+            await line.close()
             raise
         if self._retired or spent or not line.is_done():
-            await self.drop(line)
+            await line.close()
         else:
-            self._busy.discard(line)
             self._idle.append((time.monotonic(), line))
         await self.close_forgotten()
-
-    async def drop(self, line: _Line) -> None:
-        self._busy.discard(line)
-        await line.close()
 
     async def _drop_older_than(self, moment: float) -> None:
         while self._idle and self._idle[0][0] < moment:
@@ -303,7 +301,7 @@ class _Pool:
                 _, line = self._idle.popleft()
             except IndexError:
                 return
-            await self.drop(line)
+            await line.close()
 
     async def close_forgotten(self) -> None:
         """Close what has been idle for too long."""
@@ -316,8 +314,9 @@ class _Pool:
 
     async def close_all(self) -> None:
         await self.close_idle()
-        for line in list(self._busy):
-            await self.drop(line)
+        for place in self.places.held():
+            if place.line is not None:
+                await place.line.close()
 
 
 class BlockingPool(_Pool):
@@ -330,8 +329,8 @@ class BlockingPool(_Pool):
         super().__init__(key, lambda: _BlockingLine(open_connection()), proxied=proxied)
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        self.places.take_blocking(deadline)
-        return await self.exchange(request, target, deadline)
+        place = self.places.take_blocking(deadline)
+        return await self.exchange(place, request, target, deadline)
 
     def tidy(self) -> None:
         run_sync(self.close_forgotten())
@@ -355,8 +354,8 @@ class LoopPool(_Pool):
         super().__init__(key, lambda: _LoopLine(open_connection()), proxied=proxied)
 
     async def send(self, request: HttpRequest, target: Target, deadline: Deadline) -> Response:
-        await self.places.take(deadline)
-        return await self.exchange(request, target, deadline)
+        place = await self.places.take(deadline)
+        return await self.exchange(place, request, target, deadline)
 
     async def tidy(self) -> None:
         await self.close_forgotten()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelwrap.runtime import places, pools
+from modelwrap.runtime import pools
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.testing import FaultServer
 from modelwrap.wire.http import Connection, HttpRequest, Timeouts
@@ -78,7 +78,7 @@ async def give_up(runtime: Runtime, faults: FaultServer, times: int, dice: rando
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     for pool in pools.current().loops[loop].values():
-        assert pool.places._free == places.MOST  # type: ignore[attr-defined]  # every pool has places
+        assert pool.places.empty  # type: ignore[attr-defined]  # every pool has places
         await pool.aclose()
     return complaints
 

@@ -14,7 +14,7 @@ import pytest
 from modelwrap.errors import ConnectionFailed
 from modelwrap.runtime import backends, places
 from modelwrap.runtime.base import Deadline, Runtime
-from modelwrap.runtime.places import Places
+from modelwrap.runtime.places import Place, Places
 from modelwrap.testing import FaultServer
 from modelwrap.wire.http import HttpRequest, Timeouts
 from tests.colours import WAYS, Colour
@@ -26,6 +26,12 @@ CONCURRENT = [way for way in WAYS if way.name == "concurrent"]
 def faults() -> Iterator[FaultServer]:
     with FaultServer() as server:
         yield server
+
+
+def one_place() -> Places[None]:
+    one: Places[None] = Places("http://a.test")
+    one._most = 1
+    return one
 
 
 async def fetch(runtime: Runtime, url: str, total: float) -> int:
@@ -111,23 +117,23 @@ def test_threads_queue_too(faults: FaultServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_places_are_handed_on_in_the_order_of_the_queue() -> None:
-    first_come = Places("http://a.test")
+    first_come: Places[None] = Places("http://a.test")
     order: list[int] = []
 
     async def take(number: int) -> None:
-        await first_come.take(Deadline(5))
+        place = await first_come.take(Deadline(5))
         order.append(number)
         await asyncio.sleep(0)
-        first_come.leave()
+        first_come.leave(place)
 
     async def take_all() -> None:
-        first_come._free = 1
+        first_come._most = 1
         await asyncio.gather(*(take(number) for number in range(20)))
 
     asyncio.run(take_all())
 
     assert order == list(range(20))
-    assert first_come._free == 1
+    assert first_come.empty
 
 
 @pytest.mark.parametrize("moment", ["taking", "leaving"])
@@ -137,57 +143,92 @@ def test_a_place_may_be_given_back_by_the_garbage_collector_at_any_moment(
     class Dropped:
         """Be a stream that nobody holds any more, and that is in its own way."""
 
-        def __init__(self) -> None:
+        def __init__(self, place: Place[None]) -> None:
             self.itself = self
+            self.place = place
 
         def __del__(self) -> None:
-            some.leave()
+            some.leave(self.place)
 
-    class Collected(Future[None]):
+    class Collected(Future[Place[None]]):
         def __init__(self) -> None:
             gc.collect()
             super().__init__()
 
-        def set_result(self, result: None) -> None:
+        def set_result(self, result: Place[None]) -> None:
             gc.collect()
             super().set_result(result)
 
-    def take_and_leave() -> None:
+    def take_and_leave(place: Place[None]) -> None:
         if moment == "leaving":
-            threading.Timer(0.05, some.leave).start()
-            some.take_blocking(Deadline(60))
-        Dropped()
-        some.take_blocking(Deadline(60))
-        some.leave()
+            threading.Timer(0.05, some.leave, [place]).start()
+            place = some.take_blocking(Deadline(60))
+        Dropped(place)
+        del place
+        some.leave(some.take_blocking(Deadline(60)))
 
-    some = Places("http://a.test")
-    some._free = 1
-    some.take_blocking(Deadline(60))
+    some = one_place()
+    taken = [some.take_blocking(Deadline(60))]
     monkeypatch.setattr(places, "Future", Collected)
     gc.collect()
     gc.disable()
     try:
-        thread = threading.Thread(target=take_and_leave, daemon=True)
+        thread = threading.Thread(target=lambda: take_and_leave(taken.pop()), daemon=True)
         thread.start()
         thread.join(20)  # each collection takes long in a large process on a busy machine
     finally:
         gc.enable()
 
     assert not thread.is_alive()
-    assert some._free == 1
+    assert some.empty
 
 
 def test_who_leaves_the_queue_at_the_last_moment_passes_the_place_on() -> None:
-    async def leave_late() -> int:
-        one = Places("http://a.test")
-        one._free = 1
-        await one.take(Deadline(5))
+    async def leave_late() -> bool:
+        one = one_place()
+        place = await one.take(Deadline(5))
         waiting = asyncio.create_task(one.take(Deadline(5)))
         await asyncio.sleep(0)
-        one.leave()
+        one.leave(place)
         waiting.cancel()
         await asyncio.wait([waiting])
         assert waiting.cancelled()
-        return one._free
+        return one.empty
 
-    assert asyncio.run(leave_late()) == 1
+    assert asyncio.run(leave_late())
+
+
+def test_a_place_that_nobody_holds_any_more_is_free() -> None:
+    one = one_place()
+    place = one.take_blocking(Deadline(5))
+
+    del place
+
+    assert one.empty
+    assert one.take_blocking(Deadline(0)) in one.held()
+
+
+def test_a_place_that_went_to_a_loop_which_was_closed_meanwhile_is_free() -> None:
+    one = one_place()
+    place = one.take_blocking(Deadline(5))
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(one.take(Deadline(5)))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    one.leave(place)
+    del waiting, loop, place
+    gc.collect()
+
+    assert one.empty
+
+
+def test_a_place_may_be_given_back_twice() -> None:
+    one = one_place()
+    place = one.take_blocking(Deadline(5))
+
+    one.leave(place)
+    other = one.take_blocking(Deadline(5))
+    one.leave(place)
+
+    assert one.held() == [other]
