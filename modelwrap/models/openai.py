@@ -94,7 +94,7 @@ class OpenAIConfig(HostedByOpenAI):
 
     @property
     def settled_api(self) -> Literal["auto", "chat", "responses"]:
-        path = (self.client_args.base_url or "").partition("?")[0]
+        path = (self.client_args.base_url or self.usual_url()).partition("?")[0]
         return "responses" if self.api == "auto" and path.rstrip("/").endswith("/responses") else self.api
 
     def traits(self, base_url: str | None = None) -> Traits:

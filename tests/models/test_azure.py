@@ -169,6 +169,14 @@ def test_responses_are_asked_for_beside_the_deployments() -> None:
     assert explained.body["model"] == "mine"
 
 
+@pytest.mark.parametrize("path", ["/openai/responses?api-version=2025-04-01-preview", "/openai/v1/responses"])
+def test_an_endpoint_that_was_pasted_with_responses_asks_there(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", ENDPOINT + path)
+
+    assert load(client_args={"azure_endpoint": ENDPOINT + path}).explain("Hi").url == ENDPOINT + path
+    assert load().explain("Hi").url == ENDPOINT + path
+
+
 def test_responses_are_none_of_foundry_s_models() -> None:
     there = "https://hub.services.ai.azure.com"
 
