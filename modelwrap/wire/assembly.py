@@ -190,7 +190,10 @@ class _Choice:
             self._audio = self._audio or _Audio()
             self._audio.add(delta.audio)
         if delta.annotations:
-            self._annotations = [*(self._annotations or ()), *delta.annotations]
+            known = self._annotations or []
+            # Some servers send with every piece all that came before, too.
+            added = delta.annotations[len(known) :] if delta.annotations[: len(known)] == known else delta.annotations
+            self._annotations = [*known, *added]
 
     def _add_logprobs(self, logprobs: Logprobs) -> None:
         total = self._logprobs = self._logprobs if self._logprobs is not None else {}
@@ -370,24 +373,43 @@ def _joined(value: Any) -> Any:
 
 
 def _merged_items(items: list[Any]) -> list[Any]:
-    """Put together the pieces of list items that name their index (OpenRouter's `reasoning_details`)."""
+    """Put together the pieces of list items, where they say to which item they belong."""
     merged: list[Any] = []
-    places: dict[tuple[int, str], int] = {}
+    places: dict[tuple[Any, str], int] = {}
     for item in items:
         key = _place(item)
-        if key is None:
-            merged.append(item)
-        elif key in places:
-            whole = merged[places[key]]
+        place = places.get(key) if key is not None else None
+        if place is not None and _belongs(item, merged[place]):
+            whole = merged[place]
             whole.update({name: _grown(name, whole.get(name), value) for name, value in item.items()})
+        elif key is None:
+            merged.append(item)
         else:
             places[key] = len(merged)
             merged.append(_grown("", None, item))
     return [_joined(item) for item in merged]
 
 
-def _place(item: Any) -> tuple[int, str] | None:
-    """Tell which item of the whole list a piece belongs to, where it says so."""
-    if not isinstance(item, dict) or not isinstance(item.get("index"), int):
+def _place(item: Any) -> tuple[Any, str] | None:
+    """Tell which item of the whole list a piece belongs to.
+
+    OpenRouter's `reasoning_details` name their index; the pieces of LiteLLM's `thinking_blocks` come one after another.
+    """
+    if not isinstance(item, dict):
         return None
-    return item["index"], str(item.get("type"))
+    index = item.get("index")
+    if isinstance(index, int) or item.get("type") == "thinking":
+        return index, str(item.get("type"))
+    return None
+
+
+def _belongs(piece: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Tell whether a piece goes on with an item: a signature ends one, and another id or URL begins one."""
+    if piece.get("index") is None and whole.get("signature"):
+        return False
+    named = ((piece, whole), (piece.get("image_url"), whole.get("image_url")))
+    return not any(
+        isinstance(one, dict) and isinstance(other, dict) and one.get(name) and other.get(name) not in (None, one[name])
+        for one, other in named
+        for name in ("id", "url")
+    )

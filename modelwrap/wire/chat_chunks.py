@@ -137,8 +137,10 @@ class ChunkReader:
         if not reasoning and said == (content or ""):
             return delta
         delta = {**delta, "content": said}
-        if reasoning:
-            delta["reasoning_content"] = _text(delta.get("reasoning_content")) + reasoning
+        # MiniMax says the same beside the tags.
+        beside = any(delta.get(name) and type(delta[name]) is str for name in ("reasoning_content", "reasoning"))
+        if reasoning and not beside:
+            delta["reasoning_content"] = reasoning
         if splitter.thought:
             tell(self._changes, THOUGHT)
         return delta
@@ -175,10 +177,6 @@ def _index_of(index: Any) -> int:
         return int(index or 0)
     except (TypeError, ValueError, OverflowError):
         return 0
-
-
-def _text(value: Any) -> str:
-    return value if type(value) is str else ""
 
 
 def _differs(one: object, other: object) -> bool:

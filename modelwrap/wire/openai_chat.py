@@ -287,13 +287,12 @@ def _split_message(message: dict[str, Any], content: str, changes: list[Change])
     splitter = ThinkSplitter()
     reasoning, said = splitter.feed(content)
     held_reasoning, held = splitter.finish()
-    before = message.get("reasoning_content")
+    before, thought = message.get("reasoning_content"), reasoning + held_reasoning
     tell(changes, THOUGHT)
-    return {
-        **message,
-        "content": said + held,
-        "reasoning_content": (before if type(before) is str else "") + reasoning + held_reasoning,
-    }
+    if type(before) is str:
+        # MiniMax says the same beside the tags.
+        thought = before if before.strip() == thought.strip() else before + thought
+    return {**message, "content": said + held, "reasoning_content": thought}
 
 
 def _finish_reason(choice: Choice) -> str | None:
