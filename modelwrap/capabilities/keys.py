@@ -78,6 +78,7 @@ KEYS: dict[str, Kind] = {
     "seed": OPTION,
     "logprobs": OPTION,
     "penalties": OPTION,
+    "logit_bias": OPTION,
     "n": OPTION,
     "forced_tool_choice": OPTION,
     "parallel_tools": OPTION,

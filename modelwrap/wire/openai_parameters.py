@@ -21,6 +21,7 @@ _FACTS = {
     "top_logprobs": "logprobs",
     "frequency_penalty": "penalties",
     "presence_penalty": "penalties",
+    "logit_bias": "logit_bias",
     "n": "n",
     "parallel_tool_calls": "parallel_tools",
     "tool_choice": "forced_tool_choice",
