@@ -36,7 +36,7 @@ class Dispatch:
     def __init__(self, make_worker: Callable[[str], Worker], devices: Iterable[str], name: str) -> None:
         self.pid = os.getpid()
         self._make_worker = make_worker
-        self._name = name
+        self.name = name
         self._lock = Lock()
         self._tickets: dict[int, Ticket] = {}
         self._queue: OrderedDict[int, Ticket] = OrderedDict()
@@ -49,7 +49,7 @@ class Dispatch:
     def devices(self) -> list[str]:
         return [replica.device for replica in list(self._replicas) if replica.leaving is None]
 
-    def runs_in(self, worker: Worker) -> bool:
+    def runs_in(self, worker: object) -> bool:
         return any(replica.worker is worker for replica in list(self._replicas))
 
     def submit(self, jobs: Sequence[Job], *, at_once: bool) -> Feed[list[Event]]:
@@ -122,7 +122,7 @@ class Dispatch:
             self._fail_all(list(self._tickets.values()), self._closed_error)
             workers = [replica.worker for replica in self._replicas if replica.worker is not None]
             for replica in list(self._replicas):
-                self._tell_waiting(replica, ConfigError(f"{self._name} was closed while it was being loaded"))
+                self._tell_waiting(replica, ConfigError(f"{self.name} was closed while it was being loaded"))
                 self._leave(replica)
             for worker in workers:
                 worker.stop()
@@ -137,15 +137,13 @@ class Dispatch:
 
     def _refuse_amidst(self) -> None:
         if held_here(self._lock):
-            raise WouldDeadlock(
-                f"{self._name} is called by a finalizer or a signal, in the midst of another call of it"
-            )
+            raise WouldDeadlock(f"{self.name} is called by a finalizer or a signal, in the midst of another call of it")
 
     # What follows is called by those who hold the lock.
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConfigError(f"{self._name} was closed")
+            raise ConfigError(f"{self.name} was closed")
 
     def _closed_error(self) -> ModelwrapError:
         return ServerFailed("the model was closed before the answer ended", retryable=False)
@@ -218,7 +216,7 @@ class Dispatch:
         known = [replica.error for replica in self._replicas if replica.error is not None]
         if known:
             return _fresh(known[-1])
-        return ServerFailed(f"no replica of {self._name} is active", retryable=False, sent=False)
+        return ServerFailed(f"no replica of {self.name} is active", retryable=False, sent=False)
 
     # What workers report.
 
@@ -363,7 +361,7 @@ class Dispatch:
             self._rest(replica, error)
         except (OSError, RuntimeError) as error:
             replica.worker = None
-            self._rest(replica, ConfigError(f"{self._name} cannot be started: {words(error)}"))
+            self._rest(replica, ConfigError(f"{self.name} cannot be started: {words(error)}"))
 
     def _start_soon(self, replica: Replica) -> None:
         if not replica.deaths:
@@ -401,7 +399,7 @@ class Dispatch:
             if replica.leaving is None and device in (None, replica.device):
                 return replica
         where = "" if device is None else f" on {device}"
-        raise ConfigError(f"{self._name} has no replica{where}; it has {', '.join(self.devices) or 'none'}")
+        raise ConfigError(f"{self.name} has no replica{where}; it has {', '.join(self.devices) or 'none'}")
 
     def _settle(self, replica: Replica) -> None:
         """Let a replica that has nothing in it take other jobs, or go."""
@@ -415,7 +413,7 @@ class Dispatch:
 
     def _leave(self, replica: Replica) -> None:
         """Know a replica no more."""
-        gone = ConfigError(f"{self._name} on {replica.device} was removed before it was ready")
+        gone = ConfigError(f"{self.name} on {replica.device} was removed before it was ready")
         # Who loads the model goes on with the others; who added this one does not have it.
         self._tell_waiting(replica, gone if replica.on_probation else None)
         if replica in self._replicas:

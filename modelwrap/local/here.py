@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from modelwrap.errors import ServerFailed, WouldDeadlock
+from modelwrap.local.turns import making, waiting_for
 from modelwrap.local.work import Event, Failed, Job, Piece, Runner
 from modelwrap.local.workers import check_not_forked
 from modelwrap.runtime.base import Deadline
@@ -22,7 +23,7 @@ class Here:
 
     def __init__(self, make_runner: Callable[[], Runner], name: str) -> None:
         self._make_runner = make_runner
-        self._name = name
+        self.name = name
         self._runner: Runner | None = None
         self._making = Lock()
         self._is_made = False
@@ -37,16 +38,28 @@ class Here:
     def runner(self) -> Runner:
         """The runner, which is made if there is none."""
         check_not_forked()
-        with self._making:
-            if self._is_made:
-                raise WouldDeadlock(f"{self._name} is called by what it is made of, before it is there")
-            if self._runner is None:
-                self._is_made = True
-                try:
+        if not self._making.acquire(blocking=False):
+            with waiting_for(self):
+                self._making.acquire()
+        try:
+            return self._made()
+        finally:
+            self._making.release()
+
+    def _made(self) -> Runner:
+        if self._is_made:
+            raise WouldDeadlock(f"{self.name} is called by what it is made of, before it is there")
+        if self._runner is None:
+            self._is_made = True
+            try:
+                with making(self):
                     self._runner = self._make_runner()
-                finally:
-                    self._is_made = False
-            return self._runner
+            finally:
+                self._is_made = False
+        return self._runner
+
+    def runs_in(self, maker: object) -> bool:
+        return maker is self
 
     def load(self) -> None:
         assert self.runner is not None
@@ -74,7 +87,7 @@ class Here:
         if not self._turn.acquire(blocking=False):
             if self._holder == threading.get_ident():
                 raise WouldDeadlock(
-                    f"{self._name} computes in its callers' threads, and a stream of it is open in this one: "
+                    f"{self.name} computes in its callers' threads, and a stream of it is open in this one: "
                     "read that to its end, or close it"
                 )
             if not self._turn.acquire(timeout=min(max(0.0, deadline.remaining()), threading.TIMEOUT_MAX)):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from weakref import WeakSet, finalize
 
 from modelwrap.errors import WouldDeadlock
 from modelwrap.local.dispatch import Dispatch
 from modelwrap.local.engine import Feed
+from modelwrap.local.turns import waiting_for
 from modelwrap.local.work import Event, Job
-from modelwrap.local.workers import Worker, others_may_load, worker_of_thread
+from modelwrap.local.workers import Worker, worker_of_thread
 from modelwrap.runtime.lock import Lock
 
 logger = logging.getLogger("modelwrap")
@@ -50,21 +52,23 @@ class Replicas:
 
     def load(self) -> None:
         """Start on every device, and wait until all are ready; raises what is in the way of the first that is not."""
-        ready = self.loading()
-        with others_may_load():
+        with self.loading() as ready:
             wait(ready)
         for future in ready:
             future.result()
 
-    def loading(self) -> list[Future[None]]:
-        """Start on every device, and promise of each that it will be ready."""
-        return self._from_outside().load()
+    @contextmanager
+    def loading(self) -> Iterator[list[Future[None]]]:
+        """Start on every device, and promise of each that it will be ready; whoever waits for that does so inside."""
+        dispatch = self._from_outside()
+        with waiting_for(dispatch):
+            yield dispatch.load()
 
     def add(self, device: str) -> None:
         """Start on another device, or on one a second time, and wait until that is ready."""
-        ready = self._from_outside().add(device)
-        with others_may_load():
-            ready.result()
+        dispatch = self._from_outside()
+        with waiting_for(dispatch):
+            dispatch.add(device).result()
 
     def remove(self, device: str | None = None) -> None:
         """Leave the device that was added last, there or anywhere, when what is computed on it is done."""

@@ -6,13 +6,13 @@ import _thread
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeAlias, TypeVar
 
 from modelwrap.errors import BadRequest, ConfigError, ModelwrapError, ServerFailed, chain
+from modelwrap.local.turns import making_alone
 from modelwrap.local.work import Event, Failed, Job, Piece, Runner
 
 logger = logging.getLogger("modelwrap")
@@ -146,34 +146,10 @@ class ThreadWorker:
         serve(self._made, self._inbox, report)
 
     def _made(self) -> Runner:
-        # Libraries change settings of the whole process while they load a model.
-        with _loading:
+        with making_alone(self):
             if self._stopped:
                 raise ConfigError("it was told to stop before it was loaded")
-            _of_thread.loads = True
-            try:
-                return self._make_runner()
-            finally:
-                _of_thread.loads = False
-
-
-_loading = threading.Lock()
-
-
-@contextmanager
-def others_may_load() -> Iterator[None]:
-    """Let others load their models while this thread, which may be about to load one, waits for them."""
-    if not getattr(_of_thread, "loads", False):
-        yield
-        return
-    # Tasks of one thread may come here beside one another.
-    _of_thread.loads = False
-    _loading.release()
-    try:
-        yield
-    finally:
-        _loading.acquire()
-        _of_thread.loads = True
+            return self._make_runner()
 
 
 _computed_in: set[int] = set()

@@ -19,6 +19,7 @@ import pytest
 
 from modelwrap.errors import BadRequest, ConfigError, MissingPackage, ServerFailed, WouldDeadlock
 from modelwrap.local import dispatch
+from modelwrap.local.here import Here
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece, Runner
 from modelwrap.local.workers import Gone, Report, Stepped, ThreadWorker
@@ -620,6 +621,7 @@ def test_a_forked_child_is_told_that_it_cannot_go_on(fakes: Fakes) -> None:
 
 def test_an_interpreter_ends_with_work_in_flight() -> None:
     script = """
+from modelwrap.local.here import Here
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.workers import ThreadWorker
 from tests.local.fake_runner import FakeRunner, job
@@ -692,6 +694,7 @@ def test_a_runner_that_is_busy_with_nothing_is_made_anew(fakes: Fakes) -> None:
 def test_an_interrupt_in_a_worker_reaches_the_main_thread() -> None:
     script = """
 import time
+from modelwrap.local.here import Here
 from modelwrap.local.replicas import Replicas
 from modelwrap.local.workers import ThreadWorker
 from tests.local.fake_runner import FakeRunner, job
@@ -819,3 +822,84 @@ def test_a_job_that_is_cancelled_in_the_midst_of_the_books_is_forgotten_behind_t
     assert read(replicas.submit([asked])) == []
 
     replicas.close()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("number", [2, 3])
+def test_models_that_load_one_another_are_told_so_by_name(number: int) -> None:
+    """Each waits for the next, and the last for the first."""
+    ring: list[Replicas] = []
+
+    def make_of(place: int) -> Callable[[], Runner]:
+        def make() -> Runner:
+            ring[(place + 1) % number].load()
+            return FakeRunner()
+
+        return make
+
+    for place in range(number):
+        make = make_of(place)
+        ring.append(Replicas(lambda device, make=make: ThreadWorker(make, "ring"), ["cpu"], "abc"[place]))  # type: ignore[misc]
+
+    with pytest.raises(WouldDeadlock) as told:
+        ring[0].load()
+
+    ways = {2: ["b → a → b"], 3: ["c → a → b → c"]}[number]
+    assert any(way in str(told.value) for way in ways)
+    for replicas in ring:
+        replicas.close()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("first", ["here", "thread"])
+def test_a_model_in_its_callers_thread_and_one_that_loads_it_are_told_so_too(first: str) -> None:
+    def outer() -> Runner:
+        replicas.load()
+        return FakeRunner()
+
+    def inner() -> Runner:
+        here.load()
+        return FakeRunner()
+
+    here = Here(outer, "here")
+    replicas = Replicas(lambda device: ThreadWorker(inner, "ring"), ["cpu"], "thread")
+
+    with pytest.raises(WouldDeadlock, match="here|thread"):
+        (here if first == "here" else replicas).load()
+
+    replicas.close()
+
+
+@pytest.mark.timeout(20)
+def test_two_that_load_the_same_third_stand_in_nobodys_way(fakes: Fakes) -> None:
+    third = fakes()
+
+    def make() -> FakeRunner:
+        third.load()
+        return FakeRunner()
+
+    with ThreadPoolExecutor(2) as pool:
+        loading = [pool.submit(replicas.load) for replicas in (fakes(make=make), fakes(make=make))]
+
+        assert [future.result(10) for future in loading] == [None, None]
+
+
+@pytest.mark.timeout(20)
+def test_a_model_may_be_made_of_several_that_are_loaded_at_once(fakes: Fakes) -> None:
+    parts = [fakes(make=lambda: time.sleep(0.02) or FakeRunner()) for _ in range(4)]  # type: ignore[func-returns-value]
+
+    async def wait_for(part: Replicas) -> None:
+        with part.loading() as loading:
+            for ready in loading:
+                await asyncio.wrap_future(ready)
+
+    async def wait_for_all() -> None:
+        await asyncio.gather(*map(wait_for, parts))
+
+    def make() -> FakeRunner:
+        asyncio.run(wait_for_all())
+        return FakeRunner()
+
+    fakes(make=make).load()
+
+    assert [part._begun()._replicas[0].ready for part in parts] == [True] * 4

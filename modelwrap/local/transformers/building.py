@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from modelwrap.errors import ConfigError
+from modelwrap.errors import ConfigError, WouldDeadlock
 from modelwrap.local.messages import Recipe
 from modelwrap.local.process_worker import ProcessWorker
 from modelwrap.local.transformers import entries
@@ -132,7 +132,7 @@ class ChatBuilder(Builder):
             info = entries.made(target, self._settings.entry_args, device)
             if (activate := entries.attribute(info, "activate")) is not None:
                 activate(device)
-        except ConfigError:
+        except (ConfigError, WouldDeadlock):
             raise
         except Exception as error:  # it is somebody else's code, and whatever it raises there is no model
             raise ConfigError(f"{name}: {type(error).__name__}: {error}") from error

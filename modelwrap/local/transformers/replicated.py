@@ -18,7 +18,6 @@ from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.building import Builder
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig, is_device
 from modelwrap.local.work import Event, Failed, Job, Piece
-from modelwrap.local.workers import others_may_load
 from modelwrap.models.call import Call
 from modelwrap.runtime.base import Deadline, Runtime
 
@@ -107,8 +106,8 @@ class ReplicatedModel(LocalModel):
         with self.naming():
             await runtime.run(self._builder.prepare)
             # Many wait here, who in a thread each would take all that a loop has.
-            with others_may_load():
-                for ready in self._engine.loading():
+            with self._engine.loading() as loading:
+                for ready in loading:
                     await runtime.wait(ready, Deadline(math.inf, runtime.now))
         self._ready_in = os.getpid()
 

@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 import modelwrap
 from modelwrap import registry
 from modelwrap.cli import main
-from modelwrap.errors import ConfigError
+from modelwrap.errors import ConfigError, WouldDeadlock
 from modelwrap.local.transformers import entries
 from modelwrap.local.transformers.loading import Checkpoint, load
 from tests.local.transformers import tiny
@@ -371,3 +371,34 @@ def test_a_plugin_registers_what_a_config_names(tmp_path: Path, monkeypatch: pyt
     assert model("hello").text == "hello"
     model.close()
     assert "echo" not in registry.names()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("batching", ["auto", "off"])
+@pytest.mark.parametrize("colour", ["blocking", "async"])
+def test_entries_that_load_one_another_are_told_so_by_name(batching: str, colour: str) -> None:
+    models: dict[str, modelwrap.Model] = {}
+
+    def entry_that_asks(other: str) -> type:
+        class Asking:
+            def activate(self, device: str) -> None:
+                if colour == "async":
+                    asyncio.run(models[other].acall("Are you there?"))
+                else:
+                    models[other]("Are you there?")
+
+            def inference(self, batch: list[Any], temperature: float) -> list[str]:
+                return ["yes"] * len(batch)
+
+        return Asking
+
+    for name, other in (("egg", "hen"), ("hen", "egg")):
+        modelwrap.register_entry(name, entry_that_asks(other), replace=True)
+    config = {"model_type": "transformers", "batching": batching}
+    models |= modelwrap.load([{**config, "config_name": name, "entry": name} for name in ("egg", "hen")])
+
+    with pytest.raises(WouldDeadlock, match="hen|egg"):
+        models["egg"]("Who was first?")
+
+    for model in models.values():
+        model.close()
