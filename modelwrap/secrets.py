@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 HIDDEN = "***"
 
@@ -104,9 +104,22 @@ def credentials_in(value: Any) -> Iterator[Secret]:
                 yield Secret(item)
             else:
                 yield from credentials_in(item)
+                yield from _in_url(name, item)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from credentials_in(item)
+
+
+def _in_url(name: Any, value: Any) -> Iterator[Secret]:
+    """Find the password and the credentials in the query of a URL, as of a server whose tools a provider calls."""
+    if not (isinstance(name, str) and name.endswith("url") and isinstance(value, str) and "://" in value[:8]):
+        return
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        return
+    found = [text for key, text in parse_qsl(url.query) if is_sensitive(key)]
+    yield from (Secret(text) for text in (url.password, *found) if text)
 
 
 def without_credentials(value: Any) -> Any:

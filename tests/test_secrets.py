@@ -246,6 +246,16 @@ def test_a_credential_in_a_requests_json_is_known_by_its_name(name: str) -> None
     assert without_credentials(body) == {"tools": [{"type": "mcp", "headers": {name: "***"}}]}
 
 
+def test_credentials_in_the_url_of_a_server_are_found_in_json() -> None:
+    server = {"type": "mcp", "server_url": "https://me:password-canary@host/mcp?token=token-canary&page=2"}
+    image = {"image_url": {"url": "https://host/a.png?X-Amz-Signature=signature-canary"}}
+    plain = {"url": "data:image/png;base64,aGk=", "server_url": "https://[broken?token=x", "text": "https://h/?token=x"}
+
+    assert list(credentials_in({"tools": [server]})) == [Secret("password-canary"), Secret("token-canary")]
+    assert list(credentials_in([image])) == [Secret("signature-canary")]
+    assert list(credentials_in(plain)) == []
+
+
 @pytest.mark.parametrize(
     "body",
     [
