@@ -146,13 +146,13 @@ def _is_reasoning(item: Item) -> bool:
 def _is_plain_message(item: Item) -> bool:
     parts = item.get("content")
     return (
-        item.keys() <= _MESSAGE_KEYS
+        _told(item) <= _MESSAGE_KEYS
         and isinstance(parts, list)
         and len(parts) <= 1
         and all(
             isinstance(part, dict)
             and part.get("type") == "output_text"
-            and part.keys() <= _TEXT_KEYS
+            and _told(part) <= _TEXT_KEYS
             and not part.get("annotations")
             for part in parts
         )
@@ -160,8 +160,11 @@ def _is_plain_message(item: Item) -> bool:
 
 
 def _is_plain_call(item: Item) -> bool:
-    said = {name for name, value in item.items() if value is not None}
-    return is_call(item) and said <= _CALL_KEYS
+    return is_call(item) and _told(item) <= _CALL_KEYS
+
+
+def _told(item: Item) -> set[str]:
+    return {name for name, value in item.items() if value is not None}
 
 
 def _is_same_call(call: Item, item: Item) -> bool:

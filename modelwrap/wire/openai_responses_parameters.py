@@ -143,7 +143,7 @@ def _stored(given: dict[str, Any], written: dict[str, Any], call: WireCall) -> N
 def _include(given: dict[str, Any], written: dict[str, Any], call: WireCall, facts: Facts) -> None:
     wanted = _listed(given, "include")
     own = "include" in call.parameters
-    if given.get("logprobs") and _LOGPROBS not in wanted:
+    if (given.get("logprobs") or given.get("top_logprobs")) and _LOGPROBS not in wanted:
         wanted.append(_LOGPROBS)
     # Servers refuse the word for models that do not reason.
     if not own and facts.get("thinking.replay") == "items" and not server_keeps_history(call):

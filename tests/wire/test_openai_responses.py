@@ -176,3 +176,14 @@ def test_a_preview_of_an_image_is_handed_on_at_once_and_is_no_part_of_the_answer
     assert chunks[-1].raw[-1] == preview
     assert whole.image_urls == ["data:image/png;base64,iVBORw0KGgo="]
     assert whole.text == ""
+
+
+def test_nulls_in_an_answer_are_nothing_that_has_to_be_kept() -> None:
+    item = said(
+        "Hello!", phase=None, content=[{"type": "output_text", "text": "Hello!", "logprobs": None, "own": None}]
+    )
+    body = json.dumps(response(item)).encode()
+
+    reply = openai_responses.from_response(body, {}, WireCall("m", [], {}), Traits())
+
+    assert reply.choices[0].message.model_dump() == {"role": "assistant", "content": "Hello!"}
