@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwrap.capabilities import Facts
-from modelwrap.errors import BadRequest
 from modelwrap.types import Change, Message
 from modelwrap.wire.claude_content import Block, as_blocks, text_block, text_of, to_blocks, with_cache_mark
 from modelwrap.wire.claude_native import (
@@ -29,6 +28,7 @@ from modelwrap.wire.histories import (
     with_own_ids,
 )
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.media_parts import wrong
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import (
     PLACEHOLDER,
@@ -94,7 +94,7 @@ def _system(messages: list[Message], changes: list[Change]) -> Any:
         written = to_blocks(message.get("content"), where, changes)
         for block in written:
             if block["type"] in ("image", "document"):
-                raise _wrong(where, f"Claude takes no {block['type']} in a system message; put it into one of the user")
+                raise wrong(where, f"Claude takes no {block['type']} in a system message; put it into one of the user")
         blocks += with_cache_mark(written, message.get("cache_control"))
     return blocks or None
 
@@ -135,7 +135,7 @@ class _Writer:
             self._all_answered(where)
             self._later_system(message, where, position)
         else:
-            raise _wrong(where, f"Claude knows no role {role!r}")
+            raise wrong(where, f"Claude knows no role {role!r}")
 
     def finished(self) -> list[Message]:
         self._all_answered("messages")
@@ -312,7 +312,7 @@ def _may_begin(turn: Message) -> bool:
 def _tool_use(call: Any, where: str, changes: list[Change]) -> Block:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
-        raise _wrong(where, "Claude has calls of functions only")
+        raise wrong(where, "Claude has calls of functions only")
     given = str(call.get("id"))
     if tool_id(given) != given:
         tell(changes, Change("converted", "tool_calls.id", "in the letters that Claude takes"))
@@ -331,7 +331,3 @@ def _caller_id(sent: str, message: Message) -> str:
         if isinstance(call.get("id"), str) and call["id"] and tool_id(call["id"]) == sent:
             return str(call["id"])
     return sent
-
-
-def _wrong(where: str, what: str) -> BadRequest:
-    return BadRequest(f"{where}: {what}", sent=False)

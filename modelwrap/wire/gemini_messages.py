@@ -8,7 +8,6 @@ from types import NoneType
 from typing import Any
 
 from modelwrap.capabilities import Facts
-from modelwrap.errors import BadRequest
 from modelwrap.types import JSON, Change, Message
 from modelwrap.wire.functions import modern_messages
 from modelwrap.wire.gemini_content import Part, text_part, to_parts
@@ -16,6 +15,7 @@ from modelwrap.wire.gemini_native import PROVIDER, is_own, model_parts
 from modelwrap.wire.gemini_tools import function_name
 from modelwrap.wire.histories import in_words, no_call, no_result, with_own_ids
 from modelwrap.wire.http import WireCall
+from modelwrap.wire.media_parts import wrong
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import (
     PLACEHOLDER,
@@ -50,7 +50,7 @@ def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[
     for position, message in enumerate(messages):
         for name in ("tool_calls", "images"):
             if not isinstance(message.get(name), (list, tuple, NoneType)):
-                raise _wrong(f"messages[{position}].{name}", "must be a list")
+                raise wrong(f"messages[{position}].{name}", "must be a list")
     messages = with_own_ids(messages, call.changes, mint=False)
     lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
     system = [
@@ -67,7 +67,7 @@ def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[
 def _system_parts(message: Message, where: str, changes: list[Change]) -> list[Part]:
     parts = to_parts(message.get("content"), where, changes)
     if not all(isinstance(part.get("text"), str) for part in parts):
-        raise _wrong(where, "Gemini takes nothing but text in a system message; put it into one of the user")
+        raise wrong(where, "Gemini takes nothing but text in a system message; put it into one of the user")
     return parts
 
 
@@ -115,7 +115,7 @@ class _Writer:
         elif role in SYSTEM:
             self._later_system(message, where)
         else:
-            raise _wrong(where, f"Gemini knows no role {role!r}")
+            raise wrong(where, f"Gemini knows no role {role!r}")
 
     def finished(self) -> list[Content]:
         self._end_results("messages")
@@ -210,7 +210,7 @@ class _Writer:
         content = message.get("content")
         if own := _own_results(content):
             if isinstance(content, list) and len(content) > 1:
-                raise _wrong(where, "a result in Gemini's own form stands alone in its message")
+                raise wrong(where, "a result in Gemini's own form stands alone in its message")
             return own[0]
         if isinstance(content, str):
             return {"response": _object_of(content, key)}
@@ -274,7 +274,3 @@ def _object_of(text: str, key: str) -> JSON:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def _wrong(where: str, what: str) -> BadRequest:
-    return BadRequest(f"{where}: {what}", sent=False)
