@@ -293,7 +293,7 @@ class _Writer:
             self._call.cannot("prefill", f"{self._facts.reason('prefill')}: let the last message be one of the user")
             del self._turns[-1]
             return
-        text = last if isinstance(last, str) else last[-1].get("text", "")
+        text = last if isinstance(last, str) else str(last[-1].get("text", ""))
         if text != text.rstrip():
             tell(self._call.changes, Change("dropped", "messages.content", "blanks at the end of the last message"))
             content = text.rstrip() if isinstance(last, str) else [*last[:-1], {**last[-1], "text": text.rstrip()}]

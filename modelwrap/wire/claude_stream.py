@@ -300,7 +300,8 @@ class _OpenBlock:
             if name == "partial_json":
                 block["input"] = _input("".join(map(str, pieces)), block.get("input"))
             elif name in _PLURALS.values():
-                block[name] = [*(block.get(name) or ()), *pieces]
+                before = block.get(name)
+                block[name] = [*(before if isinstance(before, list) else ()), *pieces]
             elif all(isinstance(piece, str) for piece in pieces):
                 block[name] = "".join([str(block.get(name) or ""), *pieces])
             else:

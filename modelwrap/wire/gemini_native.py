@@ -117,7 +117,7 @@ def _fitted(native: list[Part], written: list[Part], changes: list[Change]) -> l
     said = [part for part in written if _is_said(part)]
     same_text = _text_of(native) == _text_of(said) and all("text" in part for part in said)
     left = [part for part in written if "functionCall" in part]
-    ids = {part["functionCall"].get("id") for part in native if "functionCall" in part}
+    ids = [part["functionCall"].get("id") for part in native if "functionCall" in part]
     kept: list[Part] = []
     text_at: int | None = None
     fits = True

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelwrap.capabilities import Traits
@@ -288,6 +288,12 @@ KINDS = [
         max_size=6,
     )
 )
+@example(
+    events=[
+        ("content_block_start", {"content_block": {"type": "text", "citations": 1}}),
+        ("content_block_delta", {"delta": {"type": "citations_delta", "citation": {}}}),
+    ]
+)
 def test_odd_events_end_in_chunks_or_in_a_known_error(events: list[tuple[str, dict[str, Any]]]) -> None:
     body = b"".join(framed({"type": kind, **fields}) for kind, fields in events)
 
@@ -309,13 +315,17 @@ def test_odd_replies_end_in_a_reply_or_in_a_known_error(body: Any) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(content=st.lists(HOSTILE, max_size=4))
-def test_what_an_odd_server_left_on_a_message_goes_back_or_is_refused(content: list[Any]) -> None:
-    message = {"role": "assistant", "content": "x", "extra_content": {"anthropic": {"content": content}}}
-    asked = WireCall("m", [{"role": "user", "content": "x"}, message, {"role": "user", "content": "y"}], {})
+@given(content=st.lists(HOSTILE, max_size=4), is_last=st.booleans())
+@example(content=[{"type": "text", "text": 1}], is_last=True)
+def test_what_an_odd_server_left_on_a_message_goes_back_or_is_refused(content: list[Any], is_last: bool) -> None:
+    said = "".join(str(block["text"]) for block in content if isinstance(block, dict) and block.get("text")) or "x"
+    message = {"role": "assistant", "content": said, "extra_content": {"anthropic": {"content": content}}}
+    behind = [] if is_last else [{"role": "user", "content": "y"}]
+    asked = WireCall("m", [{"role": "user", "content": "x"}, message, *behind], {})
 
     try:
         body = claude.to_body(asked, Traits())
     except CallError:
         return
-    assert body["messages"][-1]["content"] == "y"
+    assert body["messages"][0]["content"] == "x"
+    assert is_last or body["messages"][-1]["content"] == "y"

@@ -136,6 +136,7 @@ def send_back(reply: ChatReply, traits: Traits) -> None:
 @settings(max_examples=400, deadline=None)
 @example({"candidates": [{**CANDIDATE, "groundingMetadata": UNGROUNDED}]}, TRAITS)
 @example({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "partialArgs": 5}}]}}]}, TRAITS)
+@example({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "id": ["x"]}}]}}]}, TRAITS)
 @example({"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": None}}]}}]}, TRAITS)
 def test_damaged_reply_is_read_or_refused_and_goes_back(body: Any, traits: Traits) -> None:
     try:
