@@ -795,21 +795,45 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(config: Path, server: 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
-@pytest.mark.parametrize("arguments", [["chat", "Hi"], ["check"]])
-def test_output_that_cannot_be_written_is_an_error(config: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["chat", "Hi"], ["check"], ["--help"], ["chat", "--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_an_error(config: Path, arguments: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             program(*arguments),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment(PYTHONUNBUFFERED=unbuffered),
             timeout=20,
             check=False,
         )
 
     assert done.returncode == cli.NOT_WRITTEN
     assert done.stderr == "modelwrap: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments, redirected, code",
+    [
+        (["check", "-c", "none.json"], "2>/dev/full", cli.CONFIG_WRONG),
+        (["talk"], "2>/dev/full", cli.USAGE),
+        (["check"], ">/dev/full 2>/dev/full", cli.NOT_WRITTEN),
+    ],
+)
+def test_the_exit_code_is_the_same_where_nobody_can_be_told(
+    config: Path, arguments: list[str], redirected: str, code: int, unbuffered: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirected}', "sh", *program(*arguments)],
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == code
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelwrap import __version__
-from modelwrap.cli import chat, check, download, explain, migrate, models, schema
+from modelwrap.cli import chat, check, download, explain, migrate, models, schema, streams
 from modelwrap.cli.exits import MEANINGS
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 class Command(Protocol):
@@ -55,9 +59,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Write help and complaints; argparse itself is silent about what cannot be written."""
+        if file is sys.stdout:
+            print(message, end="", flush=True)
+        else:
+            streams.complain(message)
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = _shared_options()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="modelwrap",
         description="Call any language model by a name from one JSON file.",
         epilog=_EPILOG,
@@ -86,9 +99,9 @@ class _Collect(argparse.Action):
         self.default.append(values)
 
 
-def _shared_options() -> argparse.ArgumentParser:
+def _shared_options() -> _Parser:
     """Make the options that may stand before the command as well as behind it."""
-    options = argparse.ArgumentParser(add_help=False)
+    options = _Parser(add_help=False)
     options.add_argument(
         "-c",
         "--config",

@@ -2,66 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TextIO
 
+from modelwrap.cli import streams
 from modelwrap.cli.arguments import parsed
-from modelwrap.cli.exits import INTERRUPTED, NOT_WRITTEN, READER_GONE, UsageError, code_of
+from modelwrap.cli.exits import INTERRUPTED, UsageError, code_of
 from modelwrap.errors import ModelwrapError, ModelwrapWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code."""
-    _open_closed_streams()
-    options = parsed(arguments)
-    if options.debug:
-        _log_to_stderr()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # An answer may hold what the terminal's encoding has no sign for.
-            stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=ModelwrapWarning)
-        warnings.showwarning = _show_warning
-        return _run(options)
-
-
-def _run(options: argparse.Namespace) -> int:
+    streams.prepare()
     try:
-        code: int = options.run(options)
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
         # What the library reads and sends has errors of its own, so this is the terminal, a pipe or a file.
-        # The interpreter flushes stdout once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return READER_GONE
-        print(
-            f"modelwrap: {error.filename or 'the output'} cannot be written: {error.strerror or error}", file=sys.stderr
-        )
-        return NOT_WRITTEN
-    except (UsageError, ModelwrapError) as error:
-        if options.debug:
-            traceback.print_exc()
-        print(f"modelwrap: {error}", file=sys.stderr)
-        return code_of(error)
+        return streams.not_written(error)
 
 
-def _open_closed_streams() -> None:
-    """Do as with /dev/null where a shell closed a stream, as in `>&-`; Python has None there."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+def _run(arguments: Sequence[str] | None) -> int:
+    options = parsed(arguments)
+    if options.debug:
+        _log_to_stderr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=ModelwrapWarning)
+        warnings.showwarning = _show_warning
+        try:
+            code: int = options.run(options)
+            return code
+        except (UsageError, ModelwrapError) as error:
+            if options.debug:
+                streams.complain(traceback.format_exc())
+            streams.complain(f"modelwrap: {error}\n")
+            return code_of(error)
 
 
 def _show_warning(
@@ -74,7 +55,7 @@ def _show_warning(
 ) -> None:
     """Show our own warnings as notes: the line of code that issued them says nothing to who runs a program."""
     text = f"{message}\n" if issubclass(category, ModelwrapWarning) else None
-    sys.stderr.write(
+    streams.complain(
         f"modelwrap: {text}" if text else warnings.formatwarning(message, category, filename, lineno, line)
     )
 
