@@ -403,6 +403,20 @@ def test_check_live_makes_one_small_call_to_each_model(
     assert len(server.asked) == 2
 
 
+def test_check_live_bounds_what_an_answer_may_cost(
+    here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thinks = error_answer(400, "max_tokens must be above thinking.budget_tokens")
+    server.script(chat_answer("OK"), thinks, chat_answer("OK"), thinks, thinks)
+    write(here / "modelwrap.json", *(entry(server, name) for name in ("river", "thinker", "wrong")))
+
+    assert cli.main(["check", "--live"]) == cli.CALL_FAILED
+
+    assert [asked.body.get("max_tokens") for asked in server.asked] == [64, 64, None, 64, None]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1].partition(":")[0] for line in lines] == ["ok, 5 tokens", "ok, 5 tokens", "BadRequest"]
+
+
 def test_check_live_calls_only_what_is_named(here: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
     server.script(chat_answer("OK"))
     write(here / "modelwrap.json", entry(server), entry(server, "other"))

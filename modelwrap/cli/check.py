@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from modelwrap.cli.configs import Configured
 from modelwrap.cli.exits import CONFIG_WRONG, OK, code_of
 from modelwrap.cli.printing import Row, in_one_line, print_cells, rows
-from modelwrap.errors import ModelwrapError
+from modelwrap.errors import BadRequest, ModelwrapError
 
 if TYPE_CHECKING:
     from modelwrap.models.base import Model
+    from modelwrap.types import Reply
 
 SUMMARY = "read and validate the config, without any request"
 
 _SMALL_QUESTION = "Reply with OK."
+_MOST_TOKENS = 64
 _SECONDS = len("600.0 s")
 _NOT_HERE = "not called: its weights are not here; name it to fetch them"
 
@@ -66,11 +68,23 @@ def _outcome_of(model: Model) -> _Outcome:
     """Give how long a small call took and what came of it, and the exit code that this means."""
     started = time.monotonic()
     try:
-        reply = model(_SMALL_QUESTION, stream=False)
+        reply = _small_reply(model)
     except ModelwrapError as error:
         return (_seconds_since(started), in_one_line(error)), code_of(error)
     tokens = f", {reply.meta.usage.total} tokens" if reply.meta.usage else ""
     return (_seconds_since(started), f"ok{tokens}"), OK
+
+
+def _small_reply(model: Model) -> Reply:
+    """Ask for little, and pay for little: a model that is wrongly set up may talk without end."""
+    limit = {model.length_parameter: _MOST_TOKENS} if model.length_parameter else {}
+    try:
+        return model(_SMALL_QUESTION, stream=False, **limit)
+    except BadRequest:
+        if not limit:
+            raise
+        # A model that thinks may need more before it says anything, and says so in many ways.
+        return model(_SMALL_QUESTION, stream=False)
 
 
 def _seconds_since(started: float) -> str:

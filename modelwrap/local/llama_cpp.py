@@ -87,6 +87,7 @@ class LlamaCpp(LocalModel):
     """Run a GGUF file. It is loaded at the first call, or by `load()`, and freed by `close()`."""
 
     Config = LlamaCppConfig
+    length_parameter = "max_tokens"
 
     def __init__(self, config: LlamaCppConfig) -> None:
         super().__init__(config)

@@ -43,6 +43,8 @@ class Model(ABC):
     streams_by_default: bool = False
     worth_streaming: bool = True
     """Whether people see more of an answer that comes in pieces, where nobody says how it is to come."""
+    length_parameter: str | None = None
+    """The parameter of a call that bounds how long the answer becomes, if there is one."""
 
     @abstractmethod
     async def complete(self, call: Call, runtime: Runtime) -> Reply:

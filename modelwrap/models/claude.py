@@ -54,6 +54,7 @@ class Claude(PausingModel, SdkModel[ClaudeConfig]):
 
     Config = ClaudeConfig
     codec = claude
+    length_parameter = "max_tokens"
     pause = PAUSED
     # Each pause stands for some ten uses of a server's tool; a turn that goes on for longer goes in circles.
     most_pauses = 16

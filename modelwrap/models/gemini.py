@@ -130,6 +130,7 @@ class Gemini(PausingModel):
 
     Config = GeminiConfig
     codec = gemini
+    length_parameter = "max_tokens"
     pause = PAUSED
     # A model gives some million tokens at most, and more than ten thousand in each piece.
     most_pauses = 64

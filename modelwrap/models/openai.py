@@ -109,6 +109,7 @@ class OpenAI(OpenAIModel):
 
     Config: ClassVar[type[HostedByOpenAI]] = OpenAIConfig
     codec = openai_chat
+    length_parameter = "max_tokens"
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, traits: Traits = Traits()) -> None:
         super().__init__(name, model, endpoint, traits)

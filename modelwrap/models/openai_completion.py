@@ -15,6 +15,7 @@ class OpenAICompletion(OpenAIModel):
     """Continue a prompt; a string goes out as it is, and messages as a transcript."""
 
     codec = openai_completion
+    length_parameter = "max_tokens"
 
     async def to_input(self, call: Call, runtime: Runtime) -> Any:
         return call.input if _is_prompt(call.input) else await read_messages(call, runtime)

@@ -19,6 +19,7 @@ class Wrapper(Model):
         self.generate_args = model.generate_args
         self.streams_by_default = model.streams_by_default
         self.worth_streaming = model.worth_streaming
+        self.length_parameter = model.length_parameter
 
     def describe(self, call: Call) -> Explanation:
         return self.model.describe(call)

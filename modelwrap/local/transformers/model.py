@@ -32,6 +32,7 @@ class Transformers(ReplicatedModel):
     """Run a model of the transformers library: loaded at the first call, or by `load()`, and freed by `close()`."""
 
     Config = TransformersConfig
+    length_parameter = "max_tokens"
     settings: TransformersConfig
 
     def __init__(self, config: TransformersConfig, given: entries.Given | None = None) -> None:
