@@ -51,6 +51,7 @@ _NO_ROUNDING = 1e9
 
 _CLIENT_ERRORS = (aiohttp.ClientError, HttpProcessingError, TooManyInformational, TimeoutError, OSError, ValueError)
 
+_BEGIN = b"HTTP/"
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:[^\n]*(?=\n)", re.IGNORECASE)
@@ -156,7 +157,11 @@ class _Connection(ResponseHandler):
             return
         self._answered = self._answered or bool(data)
         behind = b""
-        if self._asked and (self._head or data.startswith(b"HTTP/1")):
+        if self._asked:
+            if not (self._head + data[: len(_BEGIN)]).startswith(_BEGIN[: len(self._head) + len(data)]):
+                # Empty lines among others, of which the parser would pass over any number.
+                self._refuse(HttpProcessingError(message="it does not begin with a status"))
+                return
             data, behind = self._whole_head(data)
         super().data_received(data)
         # Apart, because aiohttp forgets a head where something behind it is wrong.
@@ -213,14 +218,17 @@ class _Connection(ResponseHandler):
         if 100 <= message.code < 200 and message.code != 101:
             self._informational += 1
             if self._informational > MOST_INFORMATIONAL:
-                # In this order: closing forgets what went wrong.
-                self.close()
-                self.set_exception(TooManyInformational())
+                self._refuse(TooManyInformational())
                 return
         else:
             self._asked = False
             self._go_on()
         super().feed_data(data, size)
+
+    def _refuse(self, error: Exception) -> None:
+        # In this order: closing forgets what went wrong.
+        self.close()
+        self.set_exception(error)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         if isinstance(exc, (aiohttp.ServerDisconnectedError, OSError)) and self.exchanges > 1 and not self._answered:

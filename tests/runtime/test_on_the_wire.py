@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from modelwrap.errors import BadRequest, CallError, TimedOut
+from modelwrap.errors import BadRequest, CallError, InvalidResponse, TimedOut
 from modelwrap.runtime import aiohttp_backend
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
@@ -253,6 +255,42 @@ def test_improper_http_is_told_at_once(colour: Colour, answer: bytes) -> None:
 
     assert caught.value.retryable
     assert type(caught.value).__name__ in ("InvalidResponse", "ConnectionFailed")
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["at once", "after a hint"])
+@pytest.mark.parametrize("drop", [b"\r\n", b"\n", b"\r", b" "], ids=repr)
+def test_no_head_of_an_answer_is_waited_for_behind_what_is_none(colour: Colour, first: bytes, drop: bytes) -> None:
+    gone = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(first)
+        with suppress(OSError):
+            while not gone.wait(0.01):
+                connection.sendall(drop)
+
+    try:
+        with a_port(drip) as port, pytest.raises(InvalidResponse) as caught:
+            colour.run(fetch(colour.runtime(), HttpRequest("POST", f"http://127.0.0.1:{port}/")))
+    finally:
+        gone.set()
+
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_head_that_comes_in_drops_is_read_as_one_that_comes_whole(colour: Colour, step: int) -> None:
+    answer = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\nContent-Length: 2\r\n\r\n{}"
+
+    def drip(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(65536)
+        for start in range(0, len(answer), step):
+            connection.sendall(answer[start : start + step])
+            time.sleep(0.0005)
+
+    with a_port(drip) as port:
+        assert colour.run(fetch(colour.runtime(), HttpRequest("POST", f"http://127.0.0.1:{port}/"))) == b"{}"
 
 
 @pytest.mark.parametrize(
