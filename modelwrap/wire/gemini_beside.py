@@ -10,7 +10,7 @@ from modelwrap.wire.gemini_replies import count
 # What a candidate holds that has a place of its own in OpenAI's shape.
 _PLACED = frozenset({"content", "finishReason", "index", "logprobsResult"})
 # Lists of which each piece of a stream holds what is new; all others come whole.
-_GATHERED = frozenset({"citations", "urlMetadata", "webSearchQueries"})
+_GATHERED = frozenset({"citations", "citationSources", "urlMetadata", "webSearchQueries"})
 
 # https://ai.google.dev/api/generate-content#GroundingChunk
 _SOURCES = ("web", "maps", "retrievedContext", "image")
