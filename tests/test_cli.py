@@ -577,6 +577,15 @@ def test_other_mistakes_go_before_keys_that_are_missing(
     assert "modle" in shown.err
 
 
+def test_the_path_of_a_model_is_shown_as_it_is_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = "C:\\Models\\tiny"
+    write(here / "modelwrap.json", {"config_name": "tiny", "model_type": "transformers", "model": path})
+
+    assert cli.main(["check"]) == cli.OK
+
+    assert capsys.readouterr().out.split() == ["tiny", "transformers", path, path]
+
+
 def test_a_model_that_takes_no_call_is_told_beside_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     claude = {"config_name": "claude", "model_type": "claude", "model": "claude-opus-5", "api_key": KEY}
     write(here / "modelwrap.json", {**claude, "generate_args": {"seed": 1}}, entry(None))

@@ -60,5 +60,9 @@ def print_json(value: Any) -> None:
 
 def _endpoint(model: Model) -> str:
     """Name where a model's requests go, without what may be secret in an address."""
-    url = urlsplit(model.explain("Hi", stream=False).url)
+    endpoint = model.explain("Hi", stream=False).url
+    if "://" not in endpoint:
+        # The path of a model in this process; on Windows its drive looks like a scheme.
+        return endpoint
+    url = urlsplit(endpoint)
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))

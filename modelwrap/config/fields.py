@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -38,6 +40,7 @@ from modelwrap.secrets import Secret, without_credentials
 from modelwrap.wire.http import Connection, Timeouts
 
 _DEFAULT = Timeouts()
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
 
 # Keys that would reach the provider as parameters if they were let through.
@@ -53,6 +56,13 @@ def _no_flag(value: object) -> object:
     if isinstance(value, bool):
         raise mistake("must be a number, not true or false")
     return value
+
+
+def _without_controls(name: str) -> str:
+    # Names stand in tables, logs and errors, a line each.
+    if _CONTROL.search(name):
+        raise mistake("must not hold control characters, such as the end of a line")
+    return name
 
 
 def _limits(value: object) -> object:
@@ -234,7 +244,9 @@ class ClientArgs(ConfigPart):
 class ModelConfig(ConfigPart):
     """Hold what a config says. Subclass it for a model type with keys of its own, each with a description."""
 
-    config_name: str = Field(min_length=1, description="The name that `get_model` takes.")
+    config_name: Annotated[str, AfterValidator(_without_controls)] = Field(
+        min_length=1, description="The name that `get_model` takes."
+    )
     model_type: str = Field(min_length=1, description="What stands behind the name; `modelwrap schema` lists them.")
     model: str = Field(
         default_factory=lambda data: str(data.get("config_name", "")),

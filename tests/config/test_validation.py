@@ -46,6 +46,20 @@ def test_a_config_becomes_its_model_types_own() -> None:
     assert config.generate_args == {"temperature": 0}
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31ma", "a\x00", "a\x9b"])
+def test_a_name_that_could_move_the_cursor_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="config_name: must not hold control characters"):
+        validated(echo(name))
+
+
+def test_a_name_may_be_written_in_any_script() -> None:
+    names = ["модель", "模型 1", "👩‍🔬", "a\u00a0b"]
+
+    found = validated(*map(echo, names))
+
+    assert [one.config.config_name for one in found] == names
+
+
 def test_names_of_older_files_are_taken() -> None:
     old, both, aliased = validated(
         {"type": "echo", "name": "a", "model_name": "m"},
