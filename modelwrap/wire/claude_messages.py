@@ -291,7 +291,8 @@ class _Writer:
             return
         if self._facts.refuses("prefill") and self._facts.confidence != "low":
             self._call.cannot("prefill", f"{self._facts.reason('prefill')}: let the last message be one of the user")
-            del self._turns[-1]
+            while len(self._turns) > 1 and self._turns[-1]["role"] == "assistant":
+                del self._turns[-1]
             return
         text = last if isinstance(last, str) else str(last[-1].get("text", ""))
         if text != text.rstrip():
