@@ -179,7 +179,11 @@ class HttpModel(Model):
         attempt.answered(response.status, request_id_of(response.headers))
         if not 200 <= response.status < 300:
             raise await self._refusal(response)
-        return self.codec.from_response(await response.read(), response.headers, wire, self.traits)
+        return await self._read(await response.read(), response.headers, wire)
+
+    async def _read(self, body: bytes, headers: Mapping[str, str], wire: WireCall) -> Reply:
+        """Read an answer that was to come in one piece."""
+        return self.codec.from_response(body, headers, wire, self.traits)
 
     async def _send(self, request: HttpRequest, call: Call, runtime: Runtime, attempt: Attempted) -> HttpResponse:
         if self.carrier is None:

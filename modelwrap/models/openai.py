@@ -14,6 +14,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.models import azure_urls
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.chat import read_messages, take_response_format
+from modelwrap.models.gathering import GatheringModel
 from modelwrap.models.openai_responses import OpenAIResponses
 from modelwrap.models.sdk import SdkConfig, SdkModel
 from modelwrap.runtime.base import Runtime
@@ -104,7 +105,7 @@ class OpenAIConfig(HostedByOpenAI):
         return replace(traits, replay_reasoning=self.replay_reasoning == "always")
 
 
-class OpenAI(OpenAIModel):
+class OpenAI(GatheringModel, OpenAIModel):
     """Chat over `/chat/completions`, and over `/responses` where a config or a call wants that."""
 
     Config: ClassVar[type[HostedByOpenAI]] = OpenAIConfig

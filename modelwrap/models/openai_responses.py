@@ -13,7 +13,7 @@ from modelwrap.errors import CallError, ConnectionFailed, InvalidResponse, Timed
 from modelwrap.models.attempts import Attempted
 from modelwrap.models.call import Call
 from modelwrap.models.chat import read_messages, take_response_format
-from modelwrap.models.http import HttpModel
+from modelwrap.models.gathering import GatheringModel
 from modelwrap.runtime.base import Deadline, HttpResponse, Runtime
 from modelwrap.secrets import Secret
 from modelwrap.types import ChatChunk, ChatReply, Message, Reply
@@ -35,7 +35,7 @@ _NO_SUCH_PATH = (404, 405, 501)
 _CANCEL_WITHIN = 5.0
 
 
-class OpenAIResponses(HttpModel):
+class OpenAIResponses(GatheringModel):
     """Chat over `/responses`."""
 
     codec = openai_responses

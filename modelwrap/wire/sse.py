@@ -219,6 +219,11 @@ class Decoder:
             raise ResponseTooLarge(f"one event of the stream is larger than {self._largest} bytes")
 
 
+def begins_events(body: bytes) -> bool:
+    """Tell whether a body that should be something else is an event stream."""
+    return body[:64].lstrip().startswith((*_FIELDS, b":"))
+
+
 def _last_blank(blanks: bytes) -> bytes:
     """Keep of what precedes the first word of a stream only that its line begins with a blank.
 

@@ -18,6 +18,7 @@ from modelwrap.errors import (
     InvalidResponse,
     MissingSecret,
     Overloaded,
+    StreamFailed,
     StreamTruncated,
     TimedOut,
 )
@@ -39,6 +40,40 @@ def model_at(server: Loopback, **config: Any) -> modelwrap.Model:
     client_args = {"base_url": server.base_url, **config.pop("client_args", {})}
     config = {"config_name": "gpt", "model_type": "openai", "model": "test-model", **config}
     return modelwrap.load({**config, "client_args": client_args})["gpt"]
+
+
+def test_a_stream_that_nobody_asked_for_is_an_answer(colour: Colour, server: Loopback) -> None:
+    server.script(stream_answer("The ", "Rhine."))
+    model = model_at(server)
+
+    reply = colour.call(model, "Name a river.")
+
+    assert reply.text == "The Rhine."
+    assert reply.choices[0].finish_reason == "stop"
+    assert [change.what for change in reply.meta.changes] == ["stream"]
+    assert reply.meta.done
+
+
+def test_a_stream_that_nobody_asked_for_and_that_is_cut_is_tried_again(colour: Colour, server: Loopback) -> None:
+    server.script(Answer(pieces=[event(chunk("The "))]), chat_answer("The Rhine."))
+    model = model_at(server, client_args={"max_retries": 1})
+
+    reply = colour.call(model, "Name a river.")
+
+    assert reply.text == "The Rhine."
+    assert [attempt.outcome for attempt in reply.meta.history] == ["StreamTruncated", "ok"]
+
+
+def test_an_error_in_a_stream_that_nobody_asked_for_holds_what_came(colour: Colour, server: Loopback) -> None:
+    server.script(Answer(pieces=[event(chunk("The ")), event({"error": {"message": "no more"}})]))
+    model = model_at(server)
+
+    with pytest.raises(StreamFailed) as caught:
+        colour.call(model, "Name a river.")
+
+    assert caught.value.message == "no more"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "The "
 
 
 def test_answers_in_openais_shape(colour: Colour, server: Loopback) -> None:
