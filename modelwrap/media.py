@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.media_parts import LARGEST, check_length, checked, held
-from modelwrap.wire.media_types import format_of_type, is_text, sniff
+from modelwrap.wire.media_types import file_name, format_of_type, is_text, sniff
 
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 # What would lose its transparency or its depth as RGB.
@@ -123,7 +123,7 @@ def _expect(family: str, blob: _Blob, where: str) -> None:
 
 
 def _file_name(blob: _Blob) -> str:
-    return blob.name or f"file{mimetypes.MimeTypes().guess_extension(blob.type) or ''}"
+    return blob.name or file_name(blob.type)
 
 
 def _is_media(value: Any) -> bool:

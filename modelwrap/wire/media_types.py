@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+
 _PREFIXES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -52,6 +54,16 @@ _FORMATS = {
     "webm": "audio/webm",
 }
 _FORMAT_OF = {"audio/mpeg": "mp3", "audio/mp4": "m4a"}
+
+
+def file_name(kind: str) -> str:
+    """Make up a name for a file of a media type.
+
+    >>> file_name("application/pdf")
+    'file.pdf'
+    """
+    # A table of its own knows the same on every machine.
+    return f"file{mimetypes.MimeTypes().guess_extension(kind) or ''}"
 
 
 def sniff(data: bytes) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from modelwrap.types import Change
 from modelwrap.wire.media_parts import Media, held, media_of, wrong
+from modelwrap.wire.openai_strict import name_of_file
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import without_cache_mark
 
@@ -111,10 +112,10 @@ def _part(part: Any, where: str, changes: list[Change]) -> Item:
     inner = held(part)
     beside = {name: value for name, value in part.items() if name not in ("type", part["type"])}
     beside |= {name: value for name, value in inner.items() if name not in _HELD}
-    return {**_media_part(media, inner.get("detail"), where), **beside}
+    return {**_media_part(media, inner.get("detail"), where, changes), **beside}
 
 
-def _media_part(media: Media, detail: Any, where: str) -> Item:
+def _media_part(media: Media, detail: Any, where: str, changes: list[Change]) -> Item:
     if media.kind == "audio":
         raise wrong(where, 'Responses takes no audio; Chat Completions does with models for it: "api": "chat"')
     if media.kind == "video":
@@ -123,8 +124,8 @@ def _media_part(media: Media, detail: Any, where: str) -> Item:
         # What Chat Completions takes by default has to be said here.
         return {"type": "input_image", "image_url": media.url or media.data_url, "detail": detail or "auto"}
     written: Item = {"type": "input_file"}
-    if media.name:
-        written["filename"] = media.name
+    if media.name or media.base64:
+        written["filename"] = name_of_file(media, changes)
     if media.file_id:
         written["file_id"] = media.file_id
     elif media.url:

@@ -16,7 +16,8 @@ from modelwrap.wire.histories import (
     with_images_shown,
     with_own_ids,
 )
-from modelwrap.wire.media_parts import media_of, wrong
+from modelwrap.wire.media_parts import Media, held, media_of, wrong
+from modelwrap.wire.media_types import file_name
 from modelwrap.wire.repair import tell
 from modelwrap.wire.turns import REASONING, arguments_text, spelled, tell_of_unknown, tool_name, without_cache_mark
 
@@ -178,7 +179,28 @@ def _part(part: Any, where: str, changes: list[Change]) -> Any:
         raise wrong(where, 'Chat Completions take no file by its URL; give its bytes, or "api": "responses"')
     if media is not None and _FOREIGN_FILE.match(media.file_id):
         raise wrong(where, f"{media.file_id} is a file at another provider, which OpenAI cannot read")
+    if media is not None and media.base64:
+        part = _with_file(part, media, changes)
     return without_cache_mark(part, changes)
+
+
+def _with_file(part: Mapping[str, Any], media: Media, changes: list[Change]) -> Mapping[str, Any]:
+    """Give a part that holds the bytes of a file as OpenAI's own; the same where it is one."""
+    inner = held(part) if part["type"] == "file" else {}
+    written = {**inner, "filename": name_of_file(media, changes), "file_data": media.data_url}
+    if written == inner:
+        return part
+    beside = {name: value for name, value in part.items() if name != part["type"]}
+    return {**beside, "type": "file", "file": written}
+
+
+def name_of_file(media: Media, changes: list[Change]) -> str:
+    """Give the name of a file, without which OpenAI takes no bytes of one."""
+    if media.name:
+        return media.name
+    name = file_name(media.type)
+    tell(changes, Change("defaulted", "messages.content", f"a file without a name goes out as {name}"))
+    return name
 
 
 def _speaker(name: str, changes: list[Change]) -> str:
