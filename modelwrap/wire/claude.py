@@ -110,16 +110,12 @@ def _takes_long(max_tokens: Any) -> bool:
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
     """Read a whole reply, also where it came as a stream of events."""
-    try:
+    with failures.told_of(body, headers):
         message = _message(body, call)
         if call.resumes is not None:
             message = continued(call.resumes, message)
         reply = to_reply(message, call)
         check_answer(reply, call.parameters.get("response_format"))
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     reply.meta.request_id = failures.request_id_of(headers)
     return reply
 

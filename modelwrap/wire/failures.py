@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -94,6 +95,17 @@ def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) ->
     if kind is TimedOut:
         known["limit"] = "provider"
     return kind(refusal.message or _no_words(meant or status), **known)
+
+
+@contextmanager
+def told_of(body: bytes, headers: Mapping[str, str]) -> Iterator[None]:
+    """Put what came on an error that is found while it is read."""
+    try:
+        yield
+    except CallError as error:
+        error.body = error.body or clip(bodies.text_of(body))
+        error.request_id = error.request_id or request_id_of(headers)
+        raise
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

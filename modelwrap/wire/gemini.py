@@ -18,7 +18,6 @@ from modelwrap.errors import (
     QuotaExhausted,
     RateLimited,
     TimedOut,
-    clip,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
 from modelwrap.wire import body as bodies
@@ -113,14 +112,10 @@ _PUBLISHER = "/publishers/google"
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
     """Read a whole reply; a prompt that was blocked and an answer that went wrong are raised as what they are."""
-    try:
+    with failures.told_of(body, headers):
         data = _answer(_error_alone(bodies.loads(body)))
         whole = data if call.resumes is None else continued(call.resumes, data)
         return _reply(whole, headers, call, traits.facts.platform)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
 
 
 def _reply(data: dict[str, Any], headers: Mapping[str, str], call: WireCall, platform: str) -> ChatReply:

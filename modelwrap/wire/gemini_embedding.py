@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import BadRequest, CallError, InvalidResponse, UnsupportedParameter, clip
+from modelwrap.errors import BadRequest, InvalidResponse, UnsupportedParameter
 from modelwrap.types import Change, ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
@@ -116,7 +116,7 @@ def _parameters(call: WireCall, traits: Traits) -> dict[str, Any]:
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> EmbeddingReply:
     """Read the vectors; `InvalidResponse` where they are not one for each text."""
-    try:
+    with failures.told_of(body, headers):
         data = bodies.loads(body)
         if not isinstance(data, dict):
             raise InvalidResponse("the answer holds no embeddings")
@@ -125,10 +125,6 @@ def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, trait
         vectors = _vectors(data)
         wanted = wanted_length(call.parameters, "output_dimensionality")
         check_vectors(vectors, len(inputs_of(call.input)), wanted)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     written = {"object": "list", "data": listed(vectors), "model": call.model, **_cost(data)}
     reply = EmbeddingReply.model_validate(written)
     reply._raw = data

@@ -179,13 +179,9 @@ def from_response(
 
     `shape` makes what a sister of this wire sends into what this one would have sent.
     """
-    try:
+    with failures.told_of(body, headers):
         data = bodies.loads(body)
         reply = _reply(shape(data), call, traits)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     if traits.strict and (names := given_names(call, function_name)):
         with_given_names(reply, names)
     reply._raw = data

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from modelwrap.capabilities import Facts, Traits
-from modelwrap.errors import BadRequest, CallError, InvalidResponse, UnsupportedParameter, clip
+from modelwrap.errors import BadRequest, CallError, InvalidResponse, UnsupportedParameter
 from modelwrap.types import JSON, Change, ChatChunk, EmbeddingReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, sse
@@ -102,14 +102,10 @@ def _parameters(call: WireCall, facts: Facts) -> dict[str, Any]:
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> EmbeddingReply:
     """Read the vectors; `InvalidResponse` where they are not one for each text."""
-    try:
+    with failures.told_of(body, headers):
         data = bodies.loads(body)
         items = _items(data, call, traits.facts)
         reply = validated(EmbeddingReply, {**data, "data": items}, call.changes)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     reply._raw = data
     reply.meta.request_id = failures.request_id_of(headers)
     if "usage" in reply.model_fields_set:

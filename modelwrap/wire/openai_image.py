@@ -16,7 +16,6 @@ from modelwrap.errors import (
     InvalidResponse,
     StreamFailed,
     StreamTruncated,
-    clip,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ImageChunk, ImageReply, Usage
 from modelwrap.wire import body as bodies
@@ -183,12 +182,8 @@ def _as_urls(asked: Asked) -> dict[str, Any]:
 
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ImageReply:
-    try:
+    with failures.told_of(body, headers):
         reply = _read(bodies.loads(body), call.changes)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     reply.meta.request_id = failures.request_id_of(headers)
     return reply
 

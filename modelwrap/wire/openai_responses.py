@@ -83,12 +83,8 @@ def _about(reply_id: str, asked: HttpRequest, method: str, operation: str) -> Ht
 
 def from_response(body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> ChatReply:
     """Read a whole reply; its finish reason is None while it is being made in the background."""
-    try:
+    with failures.told_of(body, headers):
         reply = to_reply(bodies.loads(body), call, traits.facts)
-    except CallError as error:
-        error.body = error.body or clip(bodies.text_of(body))
-        error.request_id = error.request_id or failures.request_id_of(headers)
-        raise
     reply.meta.request_id = failures.request_id_of(headers)
     return reply
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from modelwrap.capabilities import Traits
-from modelwrap.errors import CallError, InvalidResponse, ServerFailed, UnsupportedParameter, clip
+from modelwrap.errors import CallError, InvalidResponse, ServerFailed, UnsupportedParameter
 from modelwrap.secrets import Secret, reveal
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply, EmbeddingReply, Image, ImageReply, Reply
 from modelwrap.wire import body as bodies
@@ -85,12 +85,8 @@ class Service:
     # Answers in one piece.
 
     def from_response(self, body: bytes, headers: Mapping[str, str], call: WireCall, traits: Traits) -> Reply:
-        try:
+        with failures.told_of(body, headers):
             reply = self._reply(body, headers, call, traits)
-        except CallError as error:
-            error.body = error.body or clip(bodies.text_of(body))
-            error.request_id = error.request_id or failures.request_id_of(headers)
-            raise
         reply.meta.request_id = failures.request_id_of(headers)
         return reply
 
