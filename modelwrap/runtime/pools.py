@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -84,7 +85,7 @@ class Pools:
                 pool = self.blocking.get(key)
                 if pool is None:
                     # Whoever goes to many places comes back to few of them.
-                    for other in self.blocking.values():
+                    for other in list(self.blocking.values()):
                         other.tidy()
                     pool = self.blocking[key] = make(key)
         return pool
@@ -163,4 +164,15 @@ def _start_afresh() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)
-atexit.register(lambda: _pools.close_blocking())
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    """Close what nobody reads.
+
+    A daemon thread whose connection went would write of it while Python ends, which may abort it.
+    """
+    if threading.active_count() == 1:
+        _pools.close_blocking()
+    for pool in list(_pools.blocking.values()):
+        pool.retire()

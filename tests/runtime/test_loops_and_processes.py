@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -188,3 +190,26 @@ def test_who_awaits_on_another_loop_than_asyncios_is_told_so(work: Callable[[str
     with pytest.raises(ConfigError, match=r"run on asyncio, .*; under trio call the blocking methods in a thread"):
         # As trio does it.
         work(url).send(None)
+
+
+def test_a_daemon_thread_in_the_middle_of_a_stream_does_not_disturb_the_end_of_python() -> None:
+    script = """
+import atexit, sys, threading, time
+atexit.register(time.sleep, 0.2)  # what is registered first is done last
+import modelwrap
+client = {"base_url": sys.argv[1], "max_retries": 0}
+model = modelwrap.load({"config_name": "a", "model_type": "openai", "api_key": "EMPTY", "client_args": client})["a"]
+begun = threading.Semaphore(0)
+def read():
+    for _ in model.stream("Hi"):
+        begun.release()
+for _ in range(4):
+    threading.Thread(target=read, daemon=True).start()
+for _ in range(4 * 5):
+    begun.acquire()
+"""
+    with FaultServer() as server:
+        command = [sys.executable, "-c", script, server.url("endless_stream", every=0.001)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
