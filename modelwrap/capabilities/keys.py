@@ -59,6 +59,20 @@ DATE = Kind("a date such as 2026-11-20", _is_date)
 FIELDS = Kind("an object of fields of the request", lambda value: isinstance(value, Mapping))
 CHOICE = Kind("true, false, or the list of what is taken", _is_choice)
 
+SAMPLING = {
+    "temperature": "sampling.temperature",
+    "top_p": "sampling.top_p",
+    "top_k": "sampling.top_k",
+    "stop": "stop",
+    "seed": "seed",
+    "logprobs": "logprobs",
+    "top_logprobs": "logprobs",
+    "frequency_penalty": "penalties",
+    "presence_penalty": "penalties",
+    "n": "n",
+}
+"""Which fact says whether a parameter is taken, of those that every chat wire may have."""
+
 KEYS: dict[str, Kind] = {
     "status": _one_of("retired", "redirected", "deprecated", "disputed", "limited access"),
     "retired_on": DATE,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelwrap.capabilities import Facts
+from modelwrap.capabilities import SAMPLING, Facts
 from modelwrap.types import Change
 from modelwrap.wire.functions import modern_parameters
 from modelwrap.wire.gemini_schema import GeminiSchema
@@ -57,19 +57,6 @@ _BESIDE_CONFIG = frozenset(
         *("systemInstruction", "serviceTier"),
     }
 )
-_FACTS = {
-    "temperature": "sampling.temperature",
-    "top_p": "sampling.top_p",
-    "top_k": "sampling.top_k",
-    "stop": "stop",
-    "seed": "seed",
-    "logprobs": "logprobs",
-    "top_logprobs": "logprobs",
-    "frequency_penalty": "penalties",
-    "presence_penalty": "penalties",
-    "n": "n",
-}
-"""Which fact says whether a parameter is taken."""
 _NOTHING_ASKED = {"n": 1, "frequency_penalty": 0, "presence_penalty": 0, "logprobs": False, "top_logprobs": 0}
 
 _SERVICE_TIERS = {"default": "standard"}
@@ -150,7 +137,7 @@ def _as_gemini(name: str, value: Any) -> Any:
 
 def _is_refused(name: str, value: Any, facts: Facts, call: WireCall) -> bool:
     """Tell whether a parameter is left out, because the model refuses it or takes it without effect."""
-    key = _FACTS.get(name)
+    key = SAMPLING.get(name)
     if key is None or _NOTHING_ASKED.get(name, ...) == value or not facts.values:
         return False
     if facts.ignores(key):

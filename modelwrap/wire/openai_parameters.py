@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelwrap.capabilities import Facts, Traits
+from modelwrap.capabilities import SAMPLING, Facts, Traits
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 
 _FACTS = {
-    "temperature": "sampling.temperature",
-    "top_p": "sampling.top_p",
-    "top_k": "sampling.top_k",
-    "stop": "stop",
-    "seed": "seed",
-    "logprobs": "logprobs",
-    "top_logprobs": "logprobs",
-    "frequency_penalty": "penalties",
-    "presence_penalty": "penalties",
+    **SAMPLING,
     "logit_bias": "logit_bias",
-    "n": "n",
     "parallel_tool_calls": "parallel_tools",
     "tool_choice": "forced_tool_choice",
 }
