@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from modelwrap.config import ConfigPart, Seconds
-from modelwrap.errors import CallError, ConfigError, InvalidResponse, ServerFailed
+from modelwrap.errors import CallError, ConfigError, InvalidResponse
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.types import JSON
 from modelwrap.wire import body as bodies
@@ -24,7 +24,10 @@ from modelwrap.wire.urls import normalised_url, origin
 _MOST_FAILED_POLLS = 5
 _PLACE_IN_URL = re.compile(r"\{([^{}]+)\}")
 _DONE = ("succeeded", "success", "completed", "complete", "done", "finished", "ready", "true")
-_FAILED = ("failed", "failure", "error", "canceled", "cancelled", "expired", "unknown")
+_FAILED = (
+    *("failed", "failure", "error", "canceled", "cancelled", "aborted", "rejected", "expired", "timeout", "timed_out"),
+    *("unknown", "content moderated", "request moderated", "task not found"),
+)
 
 Send: TypeAlias = Callable[[HttpRequest], Awaitable[tuple[bytes, Mapping[str, str]]]]
 """Send a request, and give the body and the headers of its answer; a refusal is raised."""
@@ -175,9 +178,17 @@ def _is_done(answer: JSON, job: Job) -> bool:
     status = at(answer, job.status)
     word = str(status).lower()
     if word in job.failed:
-        refusal = failures.read(answer)
-        raise ServerFailed(refusal.message or f"the job is {status}", code=refusal.code, retryable=False)
+        raise _failed(answer, job)
     return status is None or word in job.done
+
+
+def _failed(answer: JSON, job: Job) -> CallError:
+    """Say why a job failed, in the service's words: they stand at the top, or beside the status."""
+    beside = at(answer, job.status[:-1])
+    refusal = next(filter(lambda refusal: refusal.message, map(failures.read, (answer, beside))), None)
+    error = failures.refused(refusal or failures.Refusal(f"the job is {at(answer, job.status)}"), 200)
+    error.retryable = False
+    return error
 
 
 def _to_get(template: str, answer: JSON, endpoint: Endpoint) -> HttpRequest:

@@ -386,6 +386,7 @@ _RULES = (
         r"|(unsafe|sensitive|new_sensitive)( or sensitive)? content|\bnew_sensitive\b"
         r"|flagged as (potentially )?violating|violates? (our |the )?(\w+ )?usage (guidelines|polic)"
         r"|inappropriate content|data may contain|(as a result of|by) (our|the) safety system|敏感内容"
+        r"|is (content|request) moderated"
         r"|considered high risk",
     ),
     _rule(

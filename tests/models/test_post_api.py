@@ -9,10 +9,12 @@ import pytest
 import modelwrap
 from modelwrap.errors import (
     BadRequest,
+    CallError,
     ConfigError,
     ContentFiltered,
     ContextTooLong,
     InvalidResponse,
+    NotFound,
     Overloaded,
     RateLimited,
     ServerFailed,
@@ -72,6 +74,34 @@ def test_a_job_that_fails_is_an_error_that_is_not_tried_again(server: Loopback) 
         load(server, poll=by_id(server))("A cat")
 
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "output, kind, words",
+    [
+        (
+            {
+                "task_status": "FAILED",
+                "code": "DataInspectionFailed",
+                "message": "It may contain inappropriate content.",
+            },
+            ContentFiltered,
+            "It may contain inappropriate content.",
+        ),
+        ({"task_status": "Content Moderated"}, ContentFiltered, "the job is Content Moderated"),
+        ({"task_status": "Task not found"}, NotFound, "the job is Task not found"),
+        ({"task_status": "rejected"}, ServerFailed, "the job is rejected"),
+    ],
+)
+def test_a_job_says_why_it_failed(server: Loopback, output: dict[str, str], kind: type[CallError], words: str) -> None:
+    server.script(json_answer(SUBMITTED), json_answer({"output": output}))
+
+    with pytest.raises(CallError) as caught:
+        load(server, poll=by_id(server))("A cat")
+
+    assert type(caught.value) is kind
+    assert caught.value.message == words
+    assert not caught.value.retryable
 
 
 def test_a_job_is_not_submitted_again_when_nobody_can_be_asked_for_it(server: Loopback) -> None:
