@@ -160,8 +160,7 @@ _CODES_OF_SUCCESS = (0, 200, "0", "200")
 
 def names_error(value: dict[str, Any]) -> bool:
     """Tell whether JSON calls itself an error, and does not merely hold words where errors have theirs."""
-    base = value.get("base_resp")
-    if isinstance(base, dict) and base.get("status_code"):
+    if _base_fails(value):
         return True
     if value.get("object") == "error" or value.get("type") == "error":
         return True
@@ -192,6 +191,17 @@ def breaking_off(choice: JSON) -> dict[str, Any] | None:
     if says_what_failed(choice.get("error")):
         return dict(choice)
     return {"message": f"the provider broke the answer off: {reason}", "code": reason}
+
+
+def error_beside(value: dict[str, Any]) -> bool:
+    """Tell whether an error stands in JSON that may hold an answer, too."""
+    return says_what_failed(value.get("error")) or _base_fails(value)
+
+
+def _base_fails(value: dict[str, Any]) -> bool:
+    """Tell whether MiniMax, which says of every answer how it went, says that it failed."""
+    base = value.get("base_resp")
+    return isinstance(base, dict) and bool(base.get("status_code"))
 
 
 def _numbers_error(value: dict[str, Any]) -> bool:

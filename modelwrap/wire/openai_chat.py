@@ -205,15 +205,15 @@ def _reply(data: JSON, call: WireCall, traits: Traits) -> ChatReply:
         for position, choice in enumerate(choices)
     ]
     if len(read) > 1:
-        read = by_position(read, call.changes)
-    if any(one is not other for one, other in zip(read, choices, strict=True)):
+        read = by_position(_put_together(read, call), call.changes)
+    if len(read) != len(choices) or any(one is not other for one, other in zip(read, choices, strict=True)):
         data = {**data, "choices": read}
     reply = validated(ChatReply, data, call.changes)
     if not reply.choices:
         raise InvalidResponse("choices: the answer has none")
     for choice in choices:
         if (broken := failures.breaking_off(choice)) is not None:
-            said = data if failures.says_what_failed(data.get("error")) else broken
+            said = data if failures.error_beside(data) else broken
             error = failures.refused(failures.read(said), 200)
             error.partial = reply
             raise error
@@ -242,7 +242,7 @@ def _choices_of(data: JSON) -> list[Any]:
         raise InvalidResponse(f"choices: a list is expected, got {bodies.kind_of(choices)}")
     if len(choices) > MOST_CHOICES:
         raise InvalidResponse(f"choices: more than {MOST_CHOICES}")
-    if failures.says_what_failed(data.get("error")) and all(map(_is_silent, choices)):
+    if failures.error_beside(data) and all(map(_is_silent, choices)):
         raise failures.refused(failures.read(data), 200)
     return choices
 
@@ -269,6 +269,23 @@ def _message_choice(choice: dict[str, Any], position: int, traits: Traits, chang
     if traits.think_tags and type(content) is str and content.lstrip().startswith("<think>"):
         return {**choice, "message": _split_message(message, content, changes)}
     return choice
+
+
+def _put_together(choices: list[Any], call: WireCall) -> list[Any]:
+    """Make one choice of those into which GitHub Copilot splits a message, its text in one and its calls in another."""
+    asked = call.extra_body.get("n", call.parameters.get("n"))
+    if asked not in (None, 1) or any(type(choice) is not dict or choice.get("index", 0) != 0 for choice in choices):
+        return choices
+    if not any(choice["message"].get("tool_calls") for choice in choices):
+        return choices
+    message: dict[str, Any] = {}
+    for choice in choices:
+        for name, value in choice["message"].items():
+            if message.get(name) and value and name != "role":
+                return choices
+            message[name] = value or message.get(name)
+    tell(call.changes, Change("repaired", "choices", "one message that came in several choices was put together"))
+    return [{**choices[0], **choices[-1], "index": 0, "message": message}]
 
 
 def _misplaced_message(choice: dict[str, Any]) -> dict[str, Any] | None:
@@ -398,8 +415,8 @@ _MARKS_OF_A_CHUNK = frozenset({"id", "object", "usage", "model"})
 def _error_in(value: dict[str, Any], event: sse.Event, reader: ChunkReader) -> CallError | None:
     """Find the error that a piece says, as a whole or in one of its choices."""
     choices = value.get("choices")
-    named = failures.says_what_failed(value.get("error"))
-    if named or event.event == "error" or (not choices and failures.says_error(value)):
+    told = event.event == "error" or failures.error_beside(value)
+    if told or (not choices and failures.says_error(value)):
         return _stream_error(value, event.data, reader)
     if type(choices) is list:
         for choice in choices:

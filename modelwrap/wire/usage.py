@@ -17,8 +17,8 @@ def token_usage(usage: Usage) -> TokenUsage:
     extra: dict[str, Any] = usage.__pydantic_extra__ or {}
     in_prompt = usage.prompt_tokens_details
     in_completion = usage.completion_tokens_details
-    prompt = max(usage.prompt_tokens, 0)
-    completion = max(usage.completion_tokens, 0)
+    prompt = max(usage.prompt_tokens, 0) or _first(extra.get("input_tokens"))
+    completion = max(usage.completion_tokens, 0) or _first(extra.get("output_tokens"))
     if not extra and in_prompt is None and in_completion is None and usage.total_tokens == prompt + completion:
         # Every call of a small server comes by here.
         return TokenUsage(prompt, completion)
