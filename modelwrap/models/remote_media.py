@@ -20,7 +20,7 @@ from modelwrap.wire.http import Connection, HttpRequest, Timeouts
 from modelwrap.wire.media_parts import Media, media_of, with_media, wrong
 from modelwrap.wire.media_types import is_text, sniff
 from modelwrap.wire.repair import tell
-from modelwrap.wire.urls import is_private_host, shown
+from modelwrap.wire.urls import is_private_host, shown, without_login
 
 _AT_ONCE = 8
 
@@ -216,5 +216,5 @@ def _text_type(data: bytes, content_type: str) -> str | None:
 
 def _shown(url: str) -> str:
     """Give a URL for an error's words, without what signs it and not longer than one can read."""
-    text = shown(url)
+    text = without_login(shown(url))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

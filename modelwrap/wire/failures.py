@@ -34,7 +34,7 @@ from modelwrap.errors import (
 from modelwrap.types import JSON
 from modelwrap.wire import body as bodies
 from modelwrap.wire.retry_after import retry_after
-from modelwrap.wire.urls import shown
+from modelwrap.wire.urls import without_login
 
 _LONGEST_MESSAGE = 1000
 _REQUEST_IDS = (
@@ -70,7 +70,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
     text = bodies.text_of(body)
     refusal = read_body(body)
     if 300 <= status < 400:
-        location = re.split("[?#]", shown(headers.get("location", "nowhere")), maxsplit=1)[0]
+        location = re.split("[?#]", without_login(headers.get("location", "nowhere")), maxsplit=1)[0]
         refusal = Refusal(f"the server redirects to {location}, and requests with a key are not sent on")
     error = refused(refusal, status, conflict_is_lock="openai-version" in headers)
     error.body = clip(text)

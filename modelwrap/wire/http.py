@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from modelwrap import __version__
 from modelwrap.errors import UnsupportedParameter
@@ -105,11 +106,9 @@ class HttpRequest:
         found = [value for _, value in named if isinstance(value, Secret)]
         found += [Secret(value) for name, value in named if isinstance(value, str) and is_sensitive(name)]
         found += [Secret(password) for password in [url.password] if password]
-        found += [
-            *self.in_body,
-            *credentials_in(self.json),
-            *(proxy for proxy in [self.connection.proxy] if proxy is not None),
-        ]
+        found += [*self.in_body, *credentials_in(self.json)]
+        if self.connection.proxy:
+            found += [self.connection.proxy, _login_at(self.connection.proxy)]
         return tuple(found)
 
     def prepared(self, timeouts: Timeouts) -> HttpRequest:
@@ -124,6 +123,12 @@ class HttpRequest:
             name: HIDDEN if isinstance(value, Secret) or is_sensitive(name) else value
             for name, value in self.headers.items()
         }
+
+
+def _login_at(proxy: Secret) -> Secret:
+    """Give the login that stands in a proxy's URL as it goes out to the proxy."""
+    login, _, _ = proxy.reveal().partition("://")[2].partition("/")[0].rpartition("@")
+    return Secret("Basic " + base64.b64encode(unquote_to_bytes(login)).decode())
 
 
 @dataclass(slots=True)

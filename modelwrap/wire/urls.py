@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from modelwrap.secrets import HIDDEN, is_sensitive
 
-_LOGIN = re.compile(r"//[^/?#]*@")
+_LOGIN = re.compile(r"^([^/?#]*//)[^/?#]*@")
 _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # "http:localhost:8000" and "https:/host" were printed in configs; "http:8000" is a host named "http".
 _BROKEN_SCHEME = re.compile(r"(?P<scheme>https?):(?:/(?!/)|(?![/\d]))", re.IGNORECASE)
@@ -159,14 +159,23 @@ def with_list(url: str, name: str, values: Iterable[str]) -> str:
 
 
 def shown(url: str) -> str:
-    """Give a URL fit for people's eyes, without its login, and what carries credentials in its query hidden."""
-    stem, mark, query = _LOGIN.sub("//", url).partition("?")
+    """Give a URL fit for people's eyes: the values of query parameters that carry credentials are hidden."""
+    stem, mark, query = url.partition("?")
     if not mark:
-        return stem
+        return url
     pairs = (pair.partition("=") for pair in query.split("&"))
     return f"{stem}?" + "&".join(
         f"{name}={HIDDEN}" if is_sensitive(name) else f"{name}{equals}{value}" for name, equals, value in pairs
     )
+
+
+def without_login(url: str) -> str:
+    """Take the user and the password out of a URL, which may have no scheme.
+
+    >>> without_login("https://me:pass@host/v1?a=b@c")
+    'https://host/v1?a=b@c'
+    """
+    return _LOGIN.sub(r"\1", url)
 
 
 def _split_scheme(url: str) -> tuple[str, str]:

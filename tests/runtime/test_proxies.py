@@ -12,7 +12,8 @@ from contextlib import suppress
 
 import pytest
 
-from modelwrap.errors import BadRequest, ConfigError, ConnectionFailed, TimedOut, TLSFailed
+import modelwrap
+from modelwrap.errors import BadRequest, CallError, ConfigError, ConnectionFailed, TimedOut, TLSFailed
 from modelwrap.runtime import backends
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.secrets import Secret
@@ -133,6 +134,22 @@ def test_a_tunnel_that_is_refused_is_named(colour: Colour, status: int, retryabl
     proxy.close()
 
     assert (caught.value.sent, caught.value.retryable) == (False, retryable)
+    assert_hidden(caught.value, PASSWORD, BASIC)
+
+
+@pytest.mark.parametrize("url", ["https://model.test/v1", "http://model.internal/v1"])
+def test_a_login_that_a_proxy_repeats_is_hidden(colour: Colour, url: str) -> None:
+    echo = f"{PASSWORD} {BASIC}"
+    proxy = Proxy(f"HTTP/1.1 403 {echo}\r\ncontent-length: {len(echo)}\r\n\r\n{echo}".encode())
+    client_args = {"base_url": url, "proxy": proxy.url}
+    model = modelwrap.load({"config_name": "a", "model_type": "openai", "api_key": "sk-1", "client_args": client_args})[
+        "a"
+    ]
+
+    with pytest.raises(CallError, match=r"\*\*\* \*\*\*") as caught:
+        colour.call(model)
+    proxy.close()
+
     assert_hidden(caught.value, PASSWORD, BASIC)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelwrap.wire.urls import host_of, is_private_host, join, normalised_base, origin, shown
+from modelwrap.wire.urls import host_of, is_private_host, join, normalised_base, origin, shown, without_login
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,7 @@ def test_shown_hides_credentials_in_the_query() -> None:
     assert shown("https://h/v1") == "https://h/v1"
 
 
-def test_shown_leaves_a_login_out() -> None:
-    assert shown("https://me:pass@h/v1?a=b@c") == "https://h/v1?a=b@c"
-    assert shown("//me@h/@me") == "//h/@me"
+def test_a_login_is_taken_out_of_a_url_and_nothing_else() -> None:
+    assert without_login("https://me:pass@h/v1?a=b@c") == "https://h/v1?a=b@c"
+    assert without_login("//me@h/@me") == "//h/@me"
+    assert without_login("https://h/#//a@b") == "https://h/#//a@b"
