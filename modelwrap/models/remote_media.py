@@ -29,7 +29,6 @@ _LONGEST_SHOWN = 200
 # To a resolver "0x7f.1", "2130706433" and "127.1" are addresses too, and nobody sees where they lead.
 _ODD_ADDRESS = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|\d+)")
 
-
 _FAMILIES = {"image": ("image/",), "audio": ("audio/", "video/"), "video": ("video/",)}
 
 
