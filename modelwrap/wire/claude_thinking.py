@@ -17,6 +17,9 @@ LEAVES_OUT = Change(
     "learned", "thinking.block_binding", "thinking whose conversation has changed since is left out by the server"
 )
 
+# The ways to think that take a word about it.
+_BOUND = ("adaptive", "enabled")
+
 _BEGUN_WITHOUT = Change("dropped", "thinking", "this turn began without it, and Claude takes it up with the next one")
 _ENDS_WITHOUT = Change("dropped", "extra_content.anthropic", "thinking of a turn that goes on without")
 
@@ -51,9 +54,9 @@ def drop_stale(body: dict[str, Any], changes: list[Change]) -> None:
 
 
 def may_drop(request: JSON) -> bool:
-    """Tell whether a request says nothing yet about thinking whose conversation has changed."""
+    """Tell whether a request may say something about thinking whose conversation has changed, and does not yet."""
     thinking = request.get("thinking") if isinstance(request, dict) else None
-    return not isinstance(thinking, dict) or (thinking.get("type") != "disabled" and "block_binding" not in thinking)
+    return not isinstance(thinking, dict) or (thinking.get("type") in _BOUND and "block_binding" not in thinking)
 
 
 def _turn_going_on(messages: list[Message]) -> list[Message]:

@@ -186,7 +186,12 @@ def test_an_endpoint_that_cannot_leave_thoughts_out_is_not_asked_again(server: L
 
 
 @pytest.mark.parametrize(
-    "thinking", [{"type": "disabled"}, {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}}]
+    "thinking",
+    [
+        {"type": "disabled"},
+        {"type": "between_tools"},
+        {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "error"}},
+    ],
 )
 def test_who_wants_to_hear_of_an_edited_history_does(thinking: dict[str, Any], server: Loopback) -> None:
     server.script(refusal(400, "invalid_request_error", STALE))
