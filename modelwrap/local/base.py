@@ -66,6 +66,16 @@ class LocalModel(Model):
                 error.args = (f"{self.name}: {error}",)
             raise
 
+    @contextmanager
+    def loading_for(self, call: Call) -> Iterator[None]:
+        """Say of a call that is out of time before the model is there what can be done."""
+        try:
+            yield
+        except TimedOut as error:
+            error.endpoint = call.endpoint = self.endpoint
+            error.hint = "the model is still being loaded, which goes on; model.load() waits as long as that takes"
+            raise
+
     @classmethod
     def check_client_args(cls, config: LocalConfig) -> None:
         """Refuse what would say how an endpoint is reached."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from modelwrap.local.engine import Feed
 from modelwrap.local.replica import Replica
 from modelwrap.local.tickets import Call, Suspects, Ticket
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
-from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failure, words
+from modelwrap.local.workers import Broke, Gone, Report, Stepped, Worker, failure, fresh, words
 from modelwrap.runtime.lock import Lock, held_here
 
 # How often in a row a replica may end with nothing to do, and how long it then rests.
@@ -215,7 +214,7 @@ class Dispatch:
             return self._closed_error()
         known = [replica.error for replica in self._replicas if replica.error is not None]
         if known:
-            return _fresh(known[-1])
+            return fresh(known[-1])
         return ServerFailed(f"no replica of {self.name} is active", retryable=False, sent=False)
 
     # What workers report.
@@ -392,7 +391,7 @@ class Dispatch:
             if error is None:
                 future.set_result(None)
             else:
-                future.set_exception(_fresh(error))
+                future.set_exception(fresh(error))
 
     def _last(self, device: str | None) -> Replica:
         for replica in reversed(self._replicas):
@@ -438,10 +437,3 @@ def _blame(error: ModelwrapError) -> ModelwrapError:
     blame = ServerFailed(f"computed alone, the request fails again: {error}", retryable=False)
     blame.__cause__ = error.__cause__
     return blame
-
-
-def _fresh(error: ModelwrapError) -> ModelwrapError:
-    """Copy an error, so that each who raises it has one of its own."""
-    fresh = copy.copy(error)
-    fresh.__cause__ = error.__cause__
-    return fresh

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import math
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from weakref import WeakSet, finalize
@@ -22,10 +24,13 @@ from modelwrap.local.base import LocalConfig, LocalModel, taken
 from modelwrap.local.binding import Witness, bound_by_grammar
 from modelwrap.local.engine import Crew, Feed
 from modelwrap.local.gguf import read_text
+from modelwrap.local.progress import Progress
+from modelwrap.local.replicas import PATIENCE
+from modelwrap.local.together import Together
 from modelwrap.local.weights import defaults_of, find, resolve
 from modelwrap.models.attempts import Attempted, opened
 from modelwrap.models.call import Call, Chunks, Explanation
-from modelwrap.runtime.base import Runtime, run_sync
+from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.runtime.lock import Lock
 from modelwrap.types import JSON, ChatChunk, EmbeddingReply, Reply
 from modelwrap.wire import failures
@@ -94,26 +99,32 @@ class LlamaCpp(LocalModel):
         self.settings = config
         defaults = {} if config.embedding else defaults_of(config.model).get("generate_args", {})
         self.generate_args = {**defaults, **config.generate_args}
-        self._engine: _Engine | None = None
+        self._place = _Place(config)
+        self._files = Together(partial(_fetched, self._sources), self.name)
+        self._loading = Together(self._place.load, self.name, patience=PATIENCE)
 
     @property
     def is_here(self) -> bool:
         return all(find(source) for source in self._sources)
 
     def fetch(self) -> list[Path]:
-        return [resolve(source) for source in self._sources]
+        return _fetched(self._sources)
 
     @property
     def _sources(self) -> list[str]:
         return [source for source in (self.settings.model, self.settings.mmproj) if source]
 
     def load(self) -> None:
-        self._loaded()
+        with self.naming():
+            if self._place.engine is None:
+                self.fetch()
+                run_sync(self._loading.wait(runtimes.of_thread(), Deadline(math.inf)))
 
     def close(self) -> None:
-        with self._lock:
-            engine, self._engine = self._engine, None
-        if engine is not None and engine.pid == os.getpid():
+        engine = self._place.clear()
+        self._files.close()
+        self._loading.close()
+        if engine is not None:
             engine.close()
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
@@ -124,7 +135,7 @@ class LlamaCpp(LocalModel):
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
         if self.settings.embedding:
             raise BadRequest("stream: embeddings come in one piece", sent=False)
-        engine = await runtime.run(self._loaded)
+        engine = await self._ready(call, runtime)
         body = await self._chat_body(call, runtime, engine.template_has_tools)
         return await opened(self._chunks(engine, body, call, runtime))
 
@@ -135,12 +146,14 @@ class LlamaCpp(LocalModel):
             body = run_sync(self._chat_body(call, runtimes.of_thread(), template_has_tools=True))
         return Explanation("llama.cpp", self.settings.model, {}, body, tuple(call.changes))
 
-    def _loaded(self) -> _Engine:
-        with self._lock:
-            if self._engine is None or self._engine.pid != os.getpid():
-                with self.naming():
-                    self._engine = _Engine(self.settings)
-            return self._engine
+    async def _ready(self, call: Call, runtime: Runtime) -> _Engine:
+        """Wait for the engine no longer than the call may take; who leaves does not end that for others."""
+        if (engine := self._place.engine) is not None:
+            return engine
+        with self.naming(), self.loading_for(call):
+            if not self.is_here:
+                await self._files.wait(runtime, call.deadline)
+            return await self._loading.wait(runtime, call.deadline)
 
     async def _chat_body(self, call: Call, runtime: Runtime, template_has_tools: bool) -> dict[str, Any]:
         messages = await self.to_messages(call, runtime)
@@ -178,13 +191,47 @@ class LlamaCpp(LocalModel):
         return {"input": call.input, **self.to_parameters(call, frozenset()), **call.extra_body}
 
     async def _embed(self, call: Call, runtime: Runtime) -> Reply:
-        engine = await runtime.run(self._loaded)
+        engine = await self._ready(call, runtime)
         body = self._embedding_body(call)
         with Attempted(call, self.name, call.endpoint, runtime):
             async with aclosing(engine.pieces(engine.embed, body, call, runtime)) as pieces:
                 async for piece in pieces:
                     return _embedding_reply(piece)
         raise InvalidResponse("the engine gave no embeddings")
+
+
+class _Place:
+    """Keep the engine of a model from its loading to its closing."""
+
+    def __init__(self, settings: LlamaCppConfig) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._engine: _Engine | None = None
+        self._cleared = 0
+
+    @property
+    def engine(self) -> _Engine | None:
+        """The engine, if it is loaded in this process."""
+        engine = self._engine
+        return engine if engine is not None and engine.pid == os.getpid() else None
+
+    def load(self, _: Progress) -> _Engine:
+        if (engine := self.engine) is not None:
+            return engine
+        cleared, engine = self._cleared, _Engine(self._settings)
+        with self._lock:
+            if self._cleared == cleared:
+                self._engine = engine
+                return engine
+        engine.close()
+        raise ConfigError(f"{self._settings.config_name} was closed while it was being loaded")
+
+    def clear(self) -> _Engine | None:
+        """Take the engine out; one that is being loaded does not come in."""
+        with self._lock:
+            engine, self._engine = self.engine, None
+            self._cleared += 1
+            return engine
 
 
 class _Engine:
@@ -301,6 +348,10 @@ def _check_not_forked() -> None:
             'start processes with multiprocessing.get_context("spawn"), or call the model in the children only'
         )
     _loaded_by.add(os.getpid())
+
+
+def _fetched(sources: list[str], progress: Progress | None = None) -> list[Path]:
+    return [resolve(source, progress=progress) for source in sources]
 
 
 def _settled(settings: LlamaCppConfig, name: str, usual: int) -> int:

@@ -20,8 +20,8 @@ from modelwrap.runtime.lock import Lock
 
 logger = logging.getLogger("modelwrap")
 
-# A step that takes longer is left behind.
-_PATIENCE = 10.0
+PATIENCE = 10.0
+"""For how many seconds a step is waited for that is still gone while everything ends."""
 
 
 class Replicas:
@@ -79,8 +79,8 @@ class Replicas:
         with self._lock:
             dispatch = self._dispatch
             self._forget()
-        if dispatch is not None and dispatch.pid == os.getpid() and not dispatch.close(_PATIENCE):
-            logger.warning("%s: a step goes on after %g s, and is left behind", self._name, _PATIENCE)
+        if dispatch is not None and dispatch.pid == os.getpid() and not dispatch.close(PATIENCE):
+            logger.warning("%s: a step goes on after %g s, and is left behind", self._name, PATIENCE)
 
     def _from_outside(self) -> Dispatch:
         """Refuse to wait for what only the thread that would wait can do."""
@@ -119,4 +119,4 @@ _running: WeakSet[Dispatch] = WeakSet()
 def _stop_all() -> None:
     for dispatch in list(_running):
         if dispatch.pid == os.getpid():
-            dispatch.close(_PATIENCE)
+            dispatch.close(PATIENCE)

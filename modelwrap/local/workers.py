@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import copy
 import logging
 import os
 import threading
@@ -300,6 +301,13 @@ def failure(error: BaseException) -> ModelwrapError:
     if isinstance(error, ModelwrapError):
         return error.with_traceback(None)
     return _caused(ServerFailed(f"the computation failed: {words(error)}", retryable=False), error)
+
+
+def fresh(error: ModelwrapError) -> ModelwrapError:
+    """Copy an error, so that each who raises it has one of its own."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    return fresh
 
 
 def words(error: BaseException) -> str:

@@ -56,7 +56,7 @@ def threads() -> list[str]:
 
 
 def idle(model: modelwrap.Model) -> bool:
-    engine: Any = model.model._engine  # type: ignore[attr-defined]
+    engine: Any = model.model._place.engine  # type: ignore[attr-defined]
     deadline = time.monotonic() + 5
     while engine._feeds and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -279,7 +279,7 @@ def test_an_async_stream_that_is_not_read_to_its_end_frees_its_slot(model: model
             else:
                 await stream.aclose()
         started = time.monotonic()
-        while model.model._engine._feeds and time.monotonic() - started < 1:  # type: ignore[attr-defined]
+        while model.model._place.engine._feeds and time.monotonic() - started < 1:  # type: ignore[attr-defined]
             await asyncio.sleep(0.01)
         return time.monotonic() - started < 1
 
@@ -329,10 +329,10 @@ def test_loading_and_closing_are_repeatable() -> None:
     inner: LlamaCpp = model.model  # type: ignore[attr-defined]
 
     inner.load()
-    loaded = inner._engine
+    loaded = inner._place.engine
     inner.load()
     first = model("What is the capital of Norway?").text
-    same = inner._engine is loaded
+    same = inner._place.engine is loaded
     model.close()
     model.close()
     left = threads()

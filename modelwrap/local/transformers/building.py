@@ -11,6 +11,7 @@ from typing import Any
 from modelwrap.errors import ConfigError, WouldDeadlock
 from modelwrap.local.messages import Recipe
 from modelwrap.local.process_worker import ProcessWorker
+from modelwrap.local.progress import Progress
 from modelwrap.local.transformers import entries
 from modelwrap.local.transformers.config import TransformersConfig, TransformersEmbeddingConfig, WeightsConfig
 from modelwrap.local.transformers.hubs import checkpoint_of
@@ -46,22 +47,31 @@ class Builder(ABC):
     def settings(self) -> dict[str, Any]:
         """Give what a process of its own needs to know to make a runner; fetches what is not here."""
 
-    def prepare(self) -> None:
-        """Fetch what is not here, as far as it is known."""
+    def check(self) -> None:
+        """Raise `MissingPackage` where what computes is not installed; better before a model is fetched than after."""
         check_installed(self._config.model)
-        if self.needs_files:
-            self.checkpoint()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is nothing left to fetch, as far as it is known."""
+        return self._checkpoint is not None or not self.needs_files
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Fetch what is not here, as far as it is known."""
+        if not self.is_prepared:
+            self.checkpoint(progress)
 
     @property
     def needs_files(self) -> bool:
         """Whether weights are loaded for sure."""
         return True
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, progress: Progress | None = None) -> Checkpoint:
         """Fetch what is not here, and say where it is."""
+        # Without the lock, which others need meanwhile; a file is fetched by one of all who want it.
+        checkpoint = self._checkpoint or checkpoint_of(self._config, progress)
         with self._lock:
-            if self._checkpoint is None:
-                self._checkpoint = checkpoint_of(self._config)
+            self._checkpoint = self._checkpoint or checkpoint
             return self._checkpoint
 
     def forget(self) -> None:

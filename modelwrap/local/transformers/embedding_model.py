@@ -40,7 +40,7 @@ class TransformersEmbedding(ReplicatedModel):
         return super().from_config(config)
 
     async def complete(self, call: Call, runtime: Runtime) -> Reply:
-        await self.ready(runtime)
+        await self.ready(call, runtime)
         body = self._body(call)
         texts = body.pop("input")
         parts = batches(texts, _TEXTS_A_JOB)

@@ -39,9 +39,9 @@ _OF_FOLDERS = {"subfolder", "variant"}
 _LOADING = [name for name in LoadingArgs.__annotations__ if name not in _ABOUT_PLACES]
 
 
-def checkpoint_of(config: WeightsConfig) -> Checkpoint:
+def checkpoint_of(config: WeightsConfig, progress: Progress | None = None) -> Checkpoint:
     """Fetch a model's files if they are not here, and say how they are loaded."""
-    path = fetched(config)
+    path = fetched(config, progress)
     of_file = path.is_file()
     given = {name: getattr(config.client_args, name) for name in _LOADING}
     return Checkpoint(
@@ -78,11 +78,11 @@ def find(config: WeightsConfig) -> Path | None:
     return weights.find(config.model) if _is_source(config.model) else place_of(config).find()
 
 
-def fetched(config: WeightsConfig) -> Path:
+def fetched(config: WeightsConfig, progress: Progress | None = None) -> Path:
     """Give the folder or the GGUF file of a model, which is fetched first if it is not on this machine."""
     if _is_source(config.model):
-        return weights.resolve(config.model)
-    return brought(place_of(config), config.model, None)
+        return weights.resolve(config.model, progress=progress)
+    return brought(place_of(config), config.model, progress)
 
 
 def _is_source(model: str) -> bool:

@@ -80,7 +80,7 @@ class Transformers(ReplicatedModel):
         super().add_replica(device)
 
     async def open(self, call: Call, runtime: Runtime) -> Chunks:
-        await self.ready(runtime)
+        await self.ready(call, runtime)
         bodies = await self._bodies(call, runtime)
         return await opened(self._chunks([self.job(body) for body in bodies], call, runtime))
 

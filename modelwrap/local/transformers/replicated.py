@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -13,13 +12,15 @@ from typing import Any
 from modelwrap.errors import ConfigError
 from modelwrap.local.base import LocalModel, Taken, taken
 from modelwrap.local.here import Here
-from modelwrap.local.replicas import Replicas
+from modelwrap.local.replicas import PATIENCE, Replicas
+from modelwrap.local.together import Together
 from modelwrap.local.transformers import hubs
 from modelwrap.local.transformers.building import Builder
 from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig, is_device
+from modelwrap.local.turns import waiting_for
 from modelwrap.local.work import Event, Failed, Job, Piece
 from modelwrap.models.call import Call
-from modelwrap.runtime.base import Deadline, Runtime
+from modelwrap.runtime.base import Runtime
 
 _numbers = count(1)
 
@@ -38,9 +39,11 @@ class ReplicatedModel(LocalModel):
         if here:
             # It must not hold the model itself, which may be forgotten while it computes.
             device = devices[0]
-            self._engine = Here(lambda: builder.runner(device), config.config_name)
+            engine = self._engine = Here(lambda: builder.runner(device), config.config_name)
+            self._loading = Together(lambda _: engine.load(), self.name, patience=PATIENCE)
         else:
             self._engine = Replicas(builder.worker, devices, config.config_name)
+        self._files = Together(builder.prepare, self.name)
         self._ready_in = 0
 
     @property
@@ -53,12 +56,13 @@ class ReplicatedModel(LocalModel):
     def load(self) -> None:
         """Fetch the weights if they are not here, and load them on every device."""
         with self.naming():
-            self._builder.prepare()
+            self._prepare()
             self._engine.load()
         self._ready_in = os.getpid()
 
     def close(self) -> None:
         self._ready_in = 0
+        self._files.close()
         self._engine.close()
         self._builder.forget()
 
@@ -81,7 +85,7 @@ class ReplicatedModel(LocalModel):
         if not is_device(device):
             raise ConfigError(f"{self.name}: {device!r} is the name of no device; write cpu, cuda:0 or mps")
         with self.naming():
-            self._builder.prepare()
+            self._prepare()
             self._replicas.add(device)
 
     def remove_replica(self, device: str | None = None) -> None:
@@ -97,19 +101,32 @@ class ReplicatedModel(LocalModel):
     def job(self, body: dict[str, Any]) -> Job:
         return Job(next(_numbers), body)
 
-    async def ready(self, runtime: Runtime) -> None:
+    def _prepare(self) -> None:
+        self._builder.check()
+        self._builder.prepare()
+
+    async def ready(self, call: Call, runtime: Runtime) -> None:
+        """Wait until the model is loaded, no longer than the call may take; who leaves does not end that for others."""
         if self._ready_in == os.getpid():
             return
-        if isinstance(self._engine, Here):
-            await runtime.run(self.load)
-            return
-        with self.naming():
-            await runtime.run(self._builder.prepare)
-            # Many wait here, who in a thread each would take all that a loop has.
+        with self.naming(), self.loading_for(call):
+            self._builder.check()
+            if not self._builder.is_prepared:
+                await self._files.wait(runtime, call.deadline)
+            await self._loaded(call, runtime)
+        self._ready_in = os.getpid()
+
+    async def _loaded(self, call: Call, runtime: Runtime) -> None:
+        if isinstance(self._engine, Replicas):
             with self._engine.loading() as loading:
                 for ready in loading:
-                    await runtime.wait(ready, Deadline(math.inf, runtime.now))
-        self._ready_in = os.getpid()
+                    await runtime.wait(ready, call.deadline)
+        elif runtime.blocking:
+            # Where its caller can look at it.
+            self._engine.load()
+        else:
+            with waiting_for(self._engine):
+                await self._loading.wait(runtime, call.deadline)
 
     async def pieces(self, jobs: Sequence[Job], call: Call, runtime: Runtime) -> AsyncGenerator[Piece, None]:
         """Have jobs computed, and give what comes of them until all are done."""

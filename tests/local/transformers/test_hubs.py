@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -433,3 +435,55 @@ def test_the_command_line_fetches_by_a_configs_name(
     assert code == 0
     assert Path(out).joinpath("model.safetensors").is_file()
     assert modelwrap.load(path)["x"].explain("Hi").url == REPO
+
+
+def test_tasks_wait_for_a_download_within_their_limits_and_without_a_thread_each(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, go_on = HuggingFaceHub(tiny.llama(), REPO), threading.Event()
+    server.script(lambda asked: go_on.wait(20) and fake(asked))  # type: ignore[arg-type, return-value]  # it is set
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    model = modelwrap.load({"config_name": "slow", "model_type": "transformers", "model": REPO})["slow"]
+
+    async def ask_all() -> tuple[int, list[Any], list[Any]]:
+        before = threading.active_count()
+        hurried = [asyncio.create_task(model.acall("Hi", max_tokens=2, timeout=0.1)) for _ in range(40)]
+        patient = [asyncio.create_task(model.acall("Hi", max_tokens=2)) for _ in range(40)]
+        patient[0].cancel()
+        late = await asyncio.gather(*hurried, return_exceptions=True)
+        threads = threading.active_count() - before
+        go_on.set()
+        return threads, late, await asyncio.gather(*patient, return_exceptions=True)
+
+    threads, late, answers = asyncio.run(ask_all())
+    model.close()
+
+    assert threads < 10
+    assert {type(error) for error in late} == {modelwrap.TimedOut}
+    assert "goes on; model.load() waits as long as that takes" in str(late[0])
+    assert [type(answer) for answer in answers[:1]] == [asyncio.CancelledError]
+    assert {answer.usage.completion_tokens for answer in answers[1:]} <= {1, 2}
+    assert len([name for name, _ in fake.sent if name.endswith(".safetensors")]) == 1
+
+
+def test_a_model_that_is_closed_while_it_is_fetched_says_so_at_once(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Answer:
+        asked.set()
+        go_on.wait(20)
+        return error_answer(404, "no such thing")
+
+    server.script(answer)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.port}")
+    model = modelwrap.load({"config_name": "slow", "model_type": "transformers", "model": REPO})["slow"]
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(model, "Hi")
+        asked.wait(10)
+        model.close()
+
+        assert str(call.exception(5)) == "slow was closed while it was being loaded"
+    go_on.set()
