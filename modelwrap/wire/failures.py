@@ -33,7 +33,7 @@ from modelwrap.errors import (
 )
 from modelwrap.types import JSON
 from modelwrap.wire import body as bodies
-from modelwrap.wire.retry_after import retry_after
+from modelwrap.wire.retry_after import retry_after, retry_after_in
 from modelwrap.wire.urls import without_login
 
 _LONGEST_MESSAGE = 1000
@@ -75,7 +75,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
     error = refused(refusal, status, conflict_is_lock="openai-version" in headers)
     error.body = clip(text)
     error.request_id = request_id_of(headers) or refusal.request_id
-    error.retry_after = retry_after(headers)
+    error.retry_after = retry_after(headers) or error.retry_after
     return error
 
 
@@ -92,6 +92,8 @@ def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) ->
         known["retryable"] = may_pass and not _STAYS_SO.search(refusal.message)
     elif kind is RateLimited and _NEVER_FITS.search(refusal.message):
         known["retryable"] = False
+    elif kind is RateLimited:
+        known["retry_after"] = retry_after_in(refusal.message)
     if kind is TimedOut:
         known["limit"] = "provider"
     return kind(refusal.message or _no_words(meant or status), **known)

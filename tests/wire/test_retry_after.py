@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from modelwrap.wire.retry_after import retry_after
+from modelwrap.wire import failures
+from modelwrap.wire.retry_after import retry_after, retry_after_in
 
 NOW = 1_443_543_990.0  # Tue, 29 Sep 2015 16:26:30 GMT
 
@@ -92,3 +93,30 @@ def test_far_future_is_far_away() -> None:
 
 def test_no_header_asks_for_nothing() -> None:
     assert retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    "words, seconds",
+    [
+        ("Rate limit reached for gpt-6 on tokens per min. Please try again in 1.898s. Visit https://host", 1.898),
+        ("Please try again in 20ms.", 0.02),
+        ("Please try again in 6m0s.", 360.0),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Please wait 57 seconds before retrying.", 57.0),
+        ("Please retry in 36.19s", 36.19),
+        ("Please try again later.", None),
+        ("Please try again in 2 hours.", None),
+        ("Please try again in 0s.", None),
+        ("Please try again in " + "9" * 400 + "s.", None),
+    ],
+)
+def test_words_may_say_how_long_to_wait(words: str, seconds: float | None) -> None:
+    assert retry_after_in(words) == seconds
+
+
+def test_a_header_goes_before_words() -> None:
+    body = b'{"error": {"message": "Please try again in 1.5s."}}'
+
+    assert failures.failure(429, {}, body).retry_after == 1.5
+    assert failures.failure(429, {"retry-after": "7"}, body).retry_after == 7.0
+    assert failures.failure(400, {}, body).retry_after is None
