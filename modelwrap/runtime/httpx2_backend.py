@@ -233,6 +233,7 @@ class _Pool:
     def __init__(self, key: Key, open_line: Callable[[], _Line], *, proxied: bool) -> None:
         self.places: Places[_Line] = Places(key.origin)
         self.proxied = proxied
+        self._forwarded = proxies.is_forwarded(key.origin, key.connection)
         self._open_line = open_line
         self._idle: deque[tuple[float, _Line]] = deque()
         self._retired = False
@@ -266,7 +267,7 @@ class _Pool:
     ) -> Response:
         place.line = line
         try:
-            native = await line.ask(_native_request(request, target, limit))
+            native = await line.ask(_native_request(request, target, limit, forwarded=self._forwarded))
             return _Httpx2Response(native, place, line, self, request, limit)
         except BaseException:  # a line on which anything went wrong serves nobody any more
             await line.close()
@@ -418,11 +419,13 @@ def _login_at(proxy: httpx2.Proxy) -> list[tuple[str, bytes]]:
 
 
 @functools.lru_cache(maxsize=256)
-def _native_url(target: Target) -> httpcore2.URL:
-    return httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+def _native_url(target: Target, *, forwarded: bool = False) -> httpcore2.URL:
+    # Whole for a proxy that forwards: the client would write it anew, and keys may stand in it.
+    path = _Unshown(target.origin.encode() + target.path) if forwarded else target.path
+    return httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=path)
 
 
-def _native_request(request: HttpRequest, target: Target, limit: Limit) -> httpcore2.Request:
+def _native_request(request: HttpRequest, target: Target, limit: Limit, *, forwarded: bool) -> httpcore2.Request:
     connect = Limit(request.timeouts.connect, limit.deadline, "connect")
     # Names, sockets, tunnels and TLS share it.
     connect.begin()
@@ -432,11 +435,15 @@ def _native_request(request: HttpRequest, target: Target, limit: Limit) -> httpc
         "write": Limit(request.timeouts.idle, limit.deadline, "idle"),
     }
     native = httpcore2.Request(
-        request.method, _native_url(target), content=request.content, extensions={"timeout": timeout}
+        request.method,
+        _native_url(target, forwarded=forwarded),
+        content=request.content,
+        extensions={"timeout": timeout},
     )
     # Credentials are revealed on the way into the client, never into a variable that a traceback could show. They are
     # checked by then, and given to its constructor they would be looked at once more, one by one.
-    native.headers = [(name.encode(), value.encode()) for name, value in header_items(request, target)]
+    written = _Unshown if forwarded else bytes
+    native.headers = [(name.encode(), written(value, "ascii")) for name, value in header_items(request, target)]
     return native
 
 

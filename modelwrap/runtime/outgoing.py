@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 
@@ -22,8 +22,8 @@ class Target:
     scheme: bytes
     host: bytes
     port: int | None
-    path: bytes
-    """With the query behind it."""
+    path: bytes = field(repr=False)
+    """With the query behind it, in which a key may stand."""
     named: str
     """The host as a request's own header gives it."""
 

@@ -38,6 +38,12 @@ def has_tunnels(origin: str, connection: Connection) -> bool:
     return proxy is not None and not is_socks(proxy) and origin.startswith("https:")
 
 
+def is_forwarded(origin: str, connection: Connection) -> bool:
+    """Tell whether requests to an origin go to a proxy that reads them, and is asked for whole URLs."""
+    proxy = proxy_for(origin, connection)
+    return proxy is not None and not is_socks(proxy) and origin.startswith("http:")
+
+
 def socks_for(origin: str, connection: Connection) -> Socks | None:
     """Give the SOCKS proxy that stands between here and an origin."""
     proxy = proxy_for(origin, connection)

@@ -210,7 +210,8 @@ def test_public_addresses_and_a_proxy_exclude_each_other(colour: Colour, proxy: 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.client)
-def test_no_frame_of_a_call_that_is_cancelled_on_the_way_shows_the_password(way: Colour, scheme: str) -> None:
+def test_no_frame_of_a_call_that_is_cancelled_on_the_way_shows_a_credential(way: Colour, scheme: str) -> None:
+    headers = {"authorization": Secret("Bearer h3ader-key")}
     done = threading.Event()
 
     def say_nothing(connection: socket.socket) -> None:
@@ -218,12 +219,13 @@ def test_no_frame_of_a_call_that_is_cancelled_on_the_way_shows_the_password(way:
 
     with a_port(say_nothing) as port:
         connection = Connection(proxy=Secret(f"http://user:{PASSWORD}@127.0.0.1:{port}"))
-        shown = way.run(frames_when_cancelled(fetch(way.runtime(), f"{scheme}://a.test/v1", connection)))
+        request = HttpRequest("POST", f"{scheme}://a.test/v1?api_key=qu3ry-key", headers, connection=connection)
+        runtime = way.runtime()
+        shown = way.run(frames_when_cancelled(runtime.send(request, Deadline(3, runtime.now))))
         done.set()
 
     assert "<HttpRequest POST" in shown
-    assert PASSWORD not in shown
-    assert BASIC not in shown
+    assert [secret for secret in (PASSWORD, BASIC, "h3ader-key", "qu3ry-key") if secret in shown] == []
 
 
 class SocksProxy(Proxy):
