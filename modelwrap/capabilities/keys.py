@@ -124,6 +124,7 @@ KEYS: dict[str, Kind] = {
     "wire.reasoning_field": TEXT,
     "wire.stream_usage": FLAG,
     "wire.think_tags": FLAG,
+    "wire.think_tag": TEXT,
     "wire.responses": FLAG,
     "wire.own_parts": TEXT,
     "wire.strict": FLAG,

@@ -28,6 +28,8 @@ class Traits:
     """The one name under which reasoning goes back; empty where it goes back as it was written."""
     think_tags: bool = True
     """Whether a leading `<think>` in an answer is read as reasoning."""
+    think_tag: str = ""
+    """The name of another tag that a host uses for it; empty where it has none of its own."""
     responses: bool = False
     """Whether OpenAI's Responses are known to stand beside Chat Completions."""
     own_parts: str = ""
@@ -67,7 +69,10 @@ def traits_for(
     )
 
 
-_HABITS = ("stream_usage", "replay_reasoning", "reasoning_field", "think_tags", "responses", "own_parts", "strict")
+_HABITS = (
+    *("stream_usage", "replay_reasoning", "reasoning_field", "think_tags", "think_tag", "responses", "own_parts"),
+    "strict",
+)
 
 
 def _facts_for(model: str, provider: str, host: Mapping[str, Any], overrides: dict[str, Any]) -> Facts:

@@ -15,7 +15,7 @@ from modelwrap.wire.openai_strict import with_given_names
 from modelwrap.wire.repair import tell, validated
 from modelwrap.wire.think import ThinkSplitter
 
-THOUGHT = Change("converted", "content", "a leading <think> was read as reasoning_content")
+THOUGHT = Change("converted", "content", "leading thoughts within tags were read as reasoning_content")
 _USAGE_INSIDE = Change("repaired", "usage", "it stood inside a choice")
 
 
@@ -27,6 +27,7 @@ class ChunkReader:
         self._names = names
         """What the caller calls the tools whose names went out in other letters."""
         self._think_tags = traits.think_tags
+        self._think_tag = traits.think_tag
         self._splitters: dict[int, ThinkSplitter] = {}
         self._calls: dict[int, CallPieces] = {}
         self._open: set[int] = set()
@@ -124,7 +125,7 @@ class ChunkReader:
     def _split(self, index: int, delta: dict[str, Any], *, last: bool) -> dict[str, Any]:
         splitter = self._splitters.get(index)
         if splitter is None:
-            splitter = self._splitters[index] = ThinkSplitter()
+            splitter = self._splitters[index] = ThinkSplitter(self._think_tag)
         content = delta.get("content")
         if splitter.settled or not (content or last):
             return delta

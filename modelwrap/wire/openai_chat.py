@@ -266,9 +266,10 @@ def _message_choice(choice: dict[str, Any], position: int, traits: Traits, chang
     if type(choice.get("error")) is dict and _is_silent(choice):
         raise failures.refused(failures.read(choice), 200)
     content = message.get("content")
-    if traits.think_tags and type(content) is str and content.lstrip().startswith("<think>"):
-        return {**choice, "message": _split_message(message, content, changes)}
-    return choice
+    if not traits.think_tags or type(content) is not str:
+        return choice
+    split = _split_message(message, content, traits.think_tag, changes)
+    return choice if split is message else {**choice, "message": split}
 
 
 def _put_together(choices: list[Any], call: WireCall) -> list[Any]:
@@ -296,9 +297,11 @@ def _misplaced_message(choice: dict[str, Any]) -> dict[str, Any] | None:
     return {"role": "assistant", "content": text} if type(text) is str else None
 
 
-def _split_message(message: dict[str, Any], content: str, changes: list[Change]) -> dict[str, Any]:
-    splitter = ThinkSplitter()
+def _split_message(message: dict[str, Any], content: str, tag: str, changes: list[Change]) -> dict[str, Any]:
+    splitter = ThinkSplitter(tag)
     reasoning, said = splitter.feed(content)
+    if not splitter.thought:
+        return message
     held_reasoning, held = splitter.finish()
     before, thought = message.get("reasoning_content"), reasoning + held_reasoning
     tell(changes, THOUGHT)

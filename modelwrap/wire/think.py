@@ -2,64 +2,71 @@
 
 from __future__ import annotations
 
-_OPEN = "<think>"
-_CLOSE = "</think>"
+from collections.abc import Mapping
+
+# Nobody asks a model for these; Seed-OSS, Magistral and Kimi-VL write them where a server does not read them.
+_TAGS: Mapping[str, str] = {
+    "<think>": "</think>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+    "◁think▷": "◁/think▷",
+}
 
 
 class ThinkSplitter:
     """Split a text that comes in pieces into what was thought and what was said.
 
-    Only a tag that leads the text counts; every other character is kept, on one side or the other.
+    Only a tag that leads the text counts; every other character is kept, on one side or the other. `name` is that of a
+    tag which one host uses, and which people elsewhere ask models for.
 
     >>> splitter = ThinkSplitter()
     >>> splitter.feed("<thi"), splitter.feed("nk>so</th"), splitter.feed("ink>Yes")
     (('', ''), ('so', ''), ('', 'Yes'))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self._tags = {**_TAGS, f"<{name}>": f"</{name}>"} if name else _TAGS
         self._held = ""
-        self._tag: str | None = _OPEN
+        self._end = ""
+        self.settled = False
+        """Whether all that comes is said."""
         self.thought = False
         """Whether there was a tag."""
 
-    @property
-    def settled(self) -> bool:
-        """Whether all that comes is said."""
-        return self._tag is None
-
     def feed(self, text: str) -> tuple[str, str]:
         """Give what this piece adds to the reasoning and to the answer."""
-        if self._tag is None:
+        if self.settled:
             return "", text
         text = self._held + text
         self._held = ""
-        return self._opening(text) if self._tag == _OPEN else self._closing(text)
+        return self._closing(text) if self._end else self._opening(text)
 
     def finish(self) -> tuple[str, str]:
         """Give what was held back because it could have become a tag."""
         held, self._held = self._held, ""
-        return (held, "") if self._tag == _CLOSE else ("", held)
+        return (held, "") if self._end and not self.settled else ("", held)
 
     def _opening(self, text: str) -> tuple[str, str]:
         start = text.lstrip()
-        if start.startswith(_OPEN):
-            self._tag = _CLOSE
-            self.thought = True
-            space = text[: len(text) - len(start)]
-            reasoning, answer = self._closing(start[len(_OPEN) :])
-            return reasoning, space + answer
-        if _OPEN.startswith(start):
+        for tag, end in self._tags.items():
+            if start.startswith(tag):
+                self._end = end
+                self.thought = True
+                space = text[: len(text) - len(start)]
+                reasoning, answer = self._closing(start[len(tag) :])
+                return reasoning, space + answer
+        if any(tag.startswith(start) for tag in self._tags):
             self._held = text
             return "", ""
-        self._tag = None
+        self.settled = True
         return "", text
 
     def _closing(self, text: str) -> tuple[str, str]:
-        reasoning, tag, answer = text.partition(_CLOSE)
+        reasoning, tag, answer = text.partition(self._end)
         if tag:
-            self._tag = None
+            self.settled = True
             return reasoning, answer
-        kept = len(text) - _length_of_start(text, _CLOSE)
+        kept = len(text) - _length_of_start(text, self._end)
         self._held = text[kept:]
         return text[:kept], ""
 
