@@ -11,7 +11,7 @@ from modelwrap.types import Change, Message
 from modelwrap.wire.claude_schema import ClaudeSchema
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import spelled, tool_name
+from modelwrap.wire.turns import is_function, spelled, tool_name
 
 _LONGEST_NAME = 128
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_-]")
@@ -56,12 +56,8 @@ def tool_id(call_id: str) -> str:
     return spelled(call_id, _NO_LETTER, None)
 
 
-def _is_function(tool: Any) -> bool:
-    return isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
-
-
 def _tool(tool: Any, where: str, call: WireCall) -> Any:
-    if not _is_function(tool):
+    if not is_function(tool):
         if isinstance(tool, Mapping) and "custom" in tool:
             raise BadRequest(f"{where}: Claude has no tools that take free text; describe it as a function", sent=False)
         return tool
@@ -98,7 +94,7 @@ def _choice(given: Any, call: WireCall) -> dict[str, Any] | None:
     if isinstance(given, str) and given in _CHOICES:
         return dict(_CHOICES[given])
     if isinstance(given, Mapping):
-        if isinstance(given.get("function"), Mapping):
+        if is_function(given):
             return {"type": "tool", "name": letters(str(given["function"].get("name") or ""))}
         if given.get("type") in _NATIVE_CHOICES:
             return dict(given)

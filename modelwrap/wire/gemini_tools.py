@@ -12,7 +12,7 @@ from modelwrap.errors import BadRequest
 from modelwrap.types import Change
 from modelwrap.wire.http import WireCall
 from modelwrap.wire.repair import tell
-from modelwrap.wire.turns import spelled, tool_name, without_cache_mark
+from modelwrap.wire.turns import is_function, spelled, tool_name, without_cache_mark
 
 _LONGEST_NAME = 64
 _NO_LETTER = re.compile(r"[^a-zA-Z0-9_.:-]|^(?=[^a-zA-Z_])")
@@ -32,7 +32,7 @@ def to_tools(given: Any, call: WireCall) -> list[Any]:
     if not isinstance(given, (list, tuple, NoneType)):
         raise BadRequest("tools: must be a list", sent=False)
     for position, tool in enumerate(given or ()):
-        if _is_function(tool):
+        if is_function(tool):
             without_cache_mark(tool, call.changes)
             if not functions:
                 written.append({"functionDeclarations": functions})
@@ -76,12 +76,8 @@ def to_tool_config(given: Mapping[str, Any], facts: Facts, call: WireCall) -> di
     return {} if calling is None else {"functionCallingConfig": calling}
 
 
-def _is_function(tool: Any) -> bool:
-    return isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
-
-
 def _is_strict(tool: Any) -> bool:
-    return _is_function(tool) and bool(tool["function"].get("strict"))
+    return is_function(tool) and bool(tool["function"].get("strict"))
 
 
 def _declaration(function: Mapping[str, Any], changes: list[Change]) -> dict[str, Any]:
@@ -99,7 +95,7 @@ def _calling(choice: Any, call: WireCall) -> dict[str, Any] | None:
     if isinstance(choice, str) and choice in _MODES:
         return {"mode": _MODES[choice]}
     if isinstance(choice, Mapping):
-        if isinstance(choice.get("function"), Mapping):
+        if is_function(choice):
             return _among([choice], "ANY")
         allowed = choice.get("allowed_tools")
         if isinstance(allowed, Mapping):
@@ -111,6 +107,6 @@ def _calling(choice: Any, call: WireCall) -> dict[str, Any] | None:
 
 
 def _among(tools: Any, mode: str) -> dict[str, Any]:
-    names = [str(tool["function"].get("name") or "") for tool in tools if _is_function(tool)]
+    names = [str(tool["function"].get("name") or "") for tool in tools if is_function(tool)]
     names += [str(tool["name"]) for tool in tools if isinstance(tool, Mapping) and "name" in tool]
     return {"mode": mode, "allowedFunctionNames": [function_name(name) for name in names]}

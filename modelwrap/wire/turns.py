@@ -46,6 +46,11 @@ def given_names(call: WireCall, spell: Callable[[str], str]) -> dict[str, str]:
     return {spell(name): name for name in names if isinstance(name, str) and spell(name) != name}
 
 
+def is_function(tool: Any) -> bool:
+    """Tell whether a tool is a function as OpenAI describes it; others are a provider's own."""
+    return isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping)
+
+
 def tool_name(name: Any, spell: Callable[[str], str], changes: list[Change]) -> str:
     """Give the name of a tool in the letters of a wire, and tell where they are others."""
     given = str(name or "")
