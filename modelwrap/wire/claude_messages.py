@@ -42,12 +42,15 @@ from modelwrap.wire.turns import (
 )
 
 _RESULT_KEYS = ("is_error", "cache_control", "toolset_name")
+# https://platform.claude.com/docs/en/build-with-claude/effort-per-message
+_OF_LATER_SYSTEM = ("output_config", "clear_at")
 _KEYS = {
     "user": {"role", "content", "name", "cache_control"},
     "assistant": {
         *("role", "content", "refusal", "tool_calls", "annotations", "phase", "cache_control", "function_call"),
     },
     "tool": {"role", "content", "tool_call_id", "name", *_RESULT_KEYS},
+    **{role: {"role", "content", "cache_control", *_OF_LATER_SYSTEM} for role in SYSTEM},
 }
 _OF_ALL = {"role", "content", "cache_control"}
 
@@ -85,6 +88,8 @@ def _with_failures_in_words(messages: list[Message], changes: list[Change]) -> l
 
 def _system(messages: list[Message], changes: list[Change]) -> Any:
     """Write the first run of system messages: one text as it is, several as a list of blocks."""
+    for message in messages:
+        tell_of_unknown(message, _OF_ALL, changes)
     if len(messages) == 1 and isinstance(messages[0].get("content"), str) and "cache_control" not in messages[0]:
         text = messages[0]["content"]
         return text if text.strip() else None
@@ -241,12 +246,13 @@ class _Writer:
     def _later_system(self, message: Message, where: str, position: int) -> None:
         blocks = to_blocks(message.get("content"), f"{where}.content", self._call.changes)
         blocks = with_cache_mark(blocks, message.get("cache_control"))
-        if not blocks:
+        beside = {name: message[name] for name in _OF_LATER_SYSTEM if message.get(name) is not None}
+        if not (blocks or beside):
             return
         # What is no text is of Claude's own kind, and only its server knows where that may stand.
-        own = any(block["type"] != "text" for block in blocks)
+        own = bool(beside) or any(block["type"] != "text" for block in blocks)
         if own or (self._takes_later_system and self._may_stand_here(position)):
-            self._add_system(message, blocks)
+            self._add_system(message, blocks, beside)
             self._takes_more = False
             return
         self._say_as_user(blocks)
@@ -260,16 +266,20 @@ class _Writer:
 
     def _free_system(self) -> None:
         """Write a system message otherwise behind which no answer of Claude's comes after all."""
-        if self._turns and self._turns[-1]["role"] == "system":
+        if self._ends_with_plain_system():
             self._say_as_user(as_blocks(self._turns.pop()["content"]))
 
-    def _add_system(self, message: Message, blocks: list[Block]) -> None:
+    def _add_system(self, message: Message, blocks: list[Block], beside: dict[str, Any]) -> None:
         content = message.get("content")
-        if self._turns and self._turns[-1]["role"] == "system":
+        if self._ends_with_plain_system() and not beside:
             self._turns[-1]["content"] = [*as_blocks(self._turns[-1]["content"]), *blocks]
         else:
-            plain = isinstance(content, str) and "cache_control" not in message
-            self._turns.append({"role": "system", "content": content if plain else blocks})
+            plain = isinstance(content, str) and blocks and "cache_control" not in message
+            self._turns.append({"role": "system", "content": content if plain else blocks, **beside})
+
+    def _ends_with_plain_system(self) -> bool:
+        """Tell whether the last turn is a system message with nothing beside what it says."""
+        return bool(self._turns) and self._turns[-1]["role"] == "system" and len(self._turns[-1]) == 2
 
     def _may_stand_here(self, position: int) -> bool:
         """Tell whether a system message stands behind the user, or a server's tool, and before Claude or the end.
@@ -307,7 +317,8 @@ def _may_begin(turn: Message) -> bool:
     https://platform.claude.com/docs/en/build-with-claude/compaction-on-demand
     """
     content = turn["content"]
-    return bool(turn["role"] == "user" or (isinstance(content, list) and content[0]["type"] == "compaction"))
+    summary = isinstance(content, list) and any(block["type"] == "compaction" for block in content[:1])
+    return bool(turn["role"] == "user" or summary)
 
 
 def _tool_use(call: Any, where: str, changes: list[Change]) -> Block:

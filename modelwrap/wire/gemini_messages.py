@@ -53,6 +53,8 @@ def to_conversation(call: WireCall, facts: Facts) -> tuple[Content | None, list[
                 raise wrong(f"messages[{position}].{name}", "must be a list")
     messages = with_own_ids(messages, call.changes, mint=False)
     lead = next((number for number, message in enumerate(messages) if message["role"] not in SYSTEM), len(messages))
+    for message in messages[:lead]:
+        tell_of_unknown(without_cache_mark(message, call.changes), _OF_ALL, call.changes)
     system = [
         part
         for position in range(lead)

@@ -149,7 +149,7 @@ def tell_of_foreign(message: Message, provider: str, changes: list[Change], *, o
         tell(changes, Change("dropped", "reasoning_content", "a model takes back only what it thought itself"))
 
 
-def tell_of_unknown(message: Message, known: Collection[str], changes: list[Change]) -> None:
+def tell_of_unknown(message: Mapping[str, Any], known: Collection[str], changes: list[Change]) -> None:
     """Tell once of each field of a message that a wire has no place for; of what models thought others tell."""
     for name in sorted(message.keys() - known - {*REASONING, "extra_content"}):
         if message[name] is not None and (name, message[name]) != ("name", message["role"]):
