@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modelwrap.errors import BadRequest, ConfigError, InvalidResponse, ModelwrapError, ServerFailed
 from modelwrap.local.transformers.loading import Loaded
-from modelwrap.local.transformers.pooling import Layer, Reading
+from modelwrap.local.transformers.pooling import PART_WEIGHTS, Layer, Reading
 from modelwrap.local.transformers.prompts import readable
 from modelwrap.local.transformers.threads import Threads
 from modelwrap.local.work import Event, Failed, Finished, Job, Piece
@@ -250,9 +250,9 @@ def _layer(layer: Layer, model: Any) -> nn.Sequential:
     from safetensors.torch import load_file
 
     name = layer.activation.rpartition(".")[2]
-    path = Path(layer.folder, "model.safetensors")
+    path = Path(layer.folder, PART_WEIGHTS)
     if name not in _ACTIVATIONS or not path.is_file():
-        missing = f"an activation {name}, which is not known here" if path.is_file() else "no model.safetensors"
+        missing = f"an activation {name}, which is not known here" if path.is_file() else f"no {PART_WEIGHTS}"
         raise ConfigError(f"{layer.folder}: has {missing}")
     weights = load_file(path)
     weight, bias = weights["linear.weight"], weights.get("linear.bias")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from abc import ABC, abstractmethod
@@ -17,8 +18,9 @@ from modelwrap.local.hub import check_endpoint
 from modelwrap.local.hub_folder import HubFolder
 from modelwrap.local.progress import Progress
 from modelwrap.local.sources import Place, brought, expanded, is_file, is_folder
-from modelwrap.local.transformers.config import LoadingArgs, WeightsConfig
+from modelwrap.local.transformers.config import LoadingArgs, TransformersEmbeddingConfig, WeightsConfig
 from modelwrap.local.transformers.loading import Checkpoint, has_tokenizer, no_weights, object_of
+from modelwrap.local.transformers.pooling import PART_WEIGHTS, has_parts
 from modelwrap.secrets import Scrubber, Secret, reveal
 
 _REPOSITORY = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
@@ -102,7 +104,8 @@ def place_of(config: WeightsConfig) -> Place:
     if found["revision"] and args.revision not in (None, found["revision"]):
         raise ConfigError('model: names another revision than "client_args.revision"; keep one')
     kind = _ModelScope if config.hub == "modelscope" else _HuggingFace
-    return kind(found["repo"], found["revision"] or args.revision, args)
+    in_parts = isinstance(config, TransformersEmbeddingConfig)
+    return kind(found["repo"], found["revision"] or args.revision, args, in_parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,14 @@ class _Repository(ABC):
     repo: str
     revision: str | None
     args: LoadingArgs
+    in_parts: bool = False
+    """Whether further parts of the model may lie in folders beside it, as behind those that make vectors."""
 
     def find(self) -> Path | None:
         folder = self.cached()
-        return folder if folder is not None and is_whole(folder, self.args) else None
+        if folder is None or not is_whole(folder, self.args):
+            return None
+        return folder if not self.in_parts or has_parts(folder) else None
 
     def fetch(self, progress: Progress) -> Path:
         if self.args.local_files_only:
@@ -154,7 +161,17 @@ class _Repository(ABC):
     def wanted(self) -> list[str]:
         """The files that are fetched, as patterns."""
         code = [_CODE] if self.args.trust_remote_code else []
-        return [*_NEEDED, _kind(self.args), *code]
+        parts = [f"*/{PART_WEIGHTS}"] if self.in_parts else []
+        return [*_NEEDED, f"{self._inner}{_kind(self.args)}", *parts, *code]
+
+    @property
+    def unwanted(self) -> list[str]:
+        """Which of these are left out, as patterns: other forms of the weights, steps on the way to them."""
+        return _FOR_OTHERS if self.in_parts else [*_FOR_OTHERS, f"{self._inner}*/{_kind(self.args)}"]
+
+    @property
+    def _inner(self) -> str:
+        return f"{glob.escape(self.args.subfolder.strip('/'))}/" if self.args.subfolder else ""
 
 
 class _HuggingFace(_Repository):
@@ -171,7 +188,7 @@ class _HuggingFace(_Repository):
     @property
     def _folder(self) -> HubFolder:
         cache = expanded(self.args.cache_dir) if self.args.cache_dir else None
-        return HubFolder(self.repo, self.revision or "main", self.wanted, _FOR_OTHERS, cache, self.args.token or None)
+        return HubFolder(self.repo, self.revision or "main", self.wanted, self.unwanted, cache, self.args.token or None)
 
 
 class _ModelScope(_Repository):
@@ -201,7 +218,7 @@ class _ModelScope(_Repository):
 
     @property
     def _place(self) -> dict[str, Any]:
-        patterns = {"allow_patterns": self.wanted, "ignore_patterns": _FOR_OTHERS}
+        patterns = {"allow_patterns": self.wanted, "ignore_patterns": self.unwanted}
         return {"revision": self.revision, "cache_dir": self.args.cache_dir, **patterns}
 
     def _settings(self, hub: Any) -> Any:

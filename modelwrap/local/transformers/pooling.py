@@ -87,6 +87,10 @@ class Reading:
         return self.prompts[name]
 
 
+PART_WEIGHTS = "model.safetensors"
+"""The file that holds the weights of a further part of a model, in the folder of that part."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Pooling:
     modes: tuple[str, ...]
@@ -126,6 +130,12 @@ def _layers(root: Path, modules: Sequence[Mapping[str, Any]]) -> list[Layer]:
         Layer(str(root / place), object_of(root / place / "config.json").get("activation_function", "Tanh"))
         for place in _of_kind(modules, "Dense")
     ]
+
+
+def has_parts(folder: Path) -> bool:
+    """Tell whether the weights of all further parts of a model are here."""
+    places = _of_kind(_modules(folder / "modules.json"), "Dense")
+    return all((folder / place / PART_WEIGHTS).is_file() for place in places)
 
 
 def _normalizes(modules: Sequence[Mapping[str, Any]]) -> bool:

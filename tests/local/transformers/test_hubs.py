@@ -24,7 +24,7 @@ pytest.importorskip("transformers")
 import modelwrap
 from modelwrap.errors import ConfigError, WeightsUnavailable
 from modelwrap.local.transformers import hubs
-from modelwrap.local.transformers.config import TransformersConfig
+from modelwrap.local.transformers.config import TransformersConfig, TransformersEmbeddingConfig
 from tests.local.transformers import tiny
 from tests.local.transformers.fake_hubs import COMMIT, FakeHub, HuggingFaceHub, ModelScopeHub
 from tests.loopback import Answer, Asked, Loopback, error_answer, json_answer
@@ -151,6 +151,37 @@ def test_fetches_nothing_but_what_is_loaded(hub: Hub) -> None:
     folder = hubs.fetched(config(REPO, hub.name))
 
     assert names_in(folder) == hub.fake.files.keys() - extra.keys()
+
+
+def test_weights_in_folders_beside_the_model_are_fetched_where_parts_of_it_may_lie_there(hub: Hub) -> None:
+    dense, step = {"2_Dense/model.safetensors": b"dense", "2_Dense/config.json": b"{}"}, "checkpoint-5/x.safetensors"
+    modules = [{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]
+    hub.fake.files |= {
+        **dense,
+        step: b"other",
+        "onnx/x.safetensors": b"other",
+        "modules.json": json.dumps(modules).encode(),
+    }
+    embedding = TransformersEmbeddingConfig.model_validate(
+        {"config_name": "y", "model_type": "transformers_embedding", "model": REPO, "hub": hub.name}
+    )
+
+    chat = names_in(hubs.fetched(config(REPO, hub.name)))
+    vectors = names_in(hubs.fetched(embedding))
+
+    assert [name for name in sorted(chat) if name.endswith("s")] == ["model.safetensors"]
+    assert dense.keys() <= vectors
+    assert "onnx/x.safetensors" not in vectors
+
+
+def test_of_a_subfolder_only_its_own_weights_are_fetched(hub: Hub) -> None:
+    whole = dict(hub.fake.files)
+    hub.fake.files |= {f"inner/{name}": content for name, content in whole.items()}
+    hub.fake.files["inner/other/model.safetensors"] = b"other"
+
+    folder = hubs.fetched(config(REPO, hub.name, subfolder="inner"))
+
+    assert [name for name in sorted(names_in(folder)) if name.endswith("s")] == ["inner/model.safetensors"]
 
 
 def test_pickled_weights_are_refused_by_name_and_taken_where_the_config_says_so(hub: Hub) -> None:
