@@ -11,6 +11,7 @@ import httpcore2
 from modelwrap.runtime.addresses import check_public, look_up
 from modelwrap.runtime.base import Limit
 from modelwrap.runtime.conversation import Conversation, TooManyInformational
+from modelwrap.runtime.interruptible import connected, secured
 from modelwrap.runtime.sockets import readiness
 from modelwrap.runtime.socks import Socks, Steps
 from modelwrap.runtime.tunnels import Tunnel, failures_of_proxy
@@ -134,7 +135,7 @@ class ClampedStream(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         try:
             seconds = seconds_left(timeout, httpcore2.ConnectTimeout)
-            return ClampedStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
+            return ClampedStream(secured(self._stream, ssl_context, server_hostname, seconds))
         except BaseException:  # an interrupted caller leaves no socket behind either
             self.close()
             raise
@@ -170,15 +171,14 @@ class ClampedBackend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        options = (local_address, socket_options or ())
         if self._socks is not None:
-            stream = self._reached(self._socks.host, self._socks.port, timeout, *options)
+            stream = self._reached(self._socks.host, self._socks.port, timeout)
             _pass_socks(stream, self._socks.steps(host, port), timeout)
         else:
-            stream = self._reached(host, port, timeout, *options)
+            stream = self._reached(host, port, timeout)
         return _TunnelStream(stream, timeout) if self._tunnels else ClampedStream(stream)
 
-    def _reached(self, host: str, port: int, timeout: float | None, *options: Any) -> httpcore2.NetworkStream:
+    def _reached(self, host: str, port: int, timeout: float | None) -> httpcore2.NetworkStream:
         failed: Exception = httpcore2.ConnectError(f"{host} has no address")
         addresses = _addresses(host, port, timeout)
         if self._public_only:
@@ -188,7 +188,7 @@ class ClampedBackend(httpcore2.SyncBackend):
             if seconds is not None and others_left:
                 seconds /= 2
             try:
-                return super().connect_tcp(address, port, seconds, *options)
+                return connected(address, port, seconds)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
         raise failed

@@ -85,10 +85,10 @@ class Network:
         self.ready: list[tuple[bool, bool]] = []
         """Whether there is something to read and room to write, for as often as it differs from nothing and room."""
         monkeypatch.setattr(clamp, "readiness", self.readiness)
-        monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", lambda _, *arguments: self.connect(*arguments))
+        monkeypatch.setattr(clamp, "connected", self.connect)
 
-    def connect(self, host: str, port: int, timeout: Any, local: Any, options: Any) -> Socket:
-        self.asked.append((host, port, timeout, local, options))
+    def connect(self, host: str, port: int, timeout: Any) -> Socket:
+        self.asked.append((host, port, timeout))
         self.clock.time += self.takes
         if host in self.down:
             raise httpcore2.ConnectError(f"{host} is down")
@@ -103,7 +103,7 @@ class Network:
         self, host: str, timeout: float | None, *, public_only: bool = False, **proxy: Any
     ) -> httpcore2.NetworkStream:
         backend = ClampedBackend(public_only=public_only, **proxy)
-        return backend.connect_tcp(host, 443, timeout, "local", [("option",)])  # type: ignore[list-item]  # handed on as it is
+        return backend.connect_tcp(host, 443, timeout)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_limits_of_others_are_handed_on(network: Network) -> None:
     stream.read(7, 2.5)
     stream.close()
 
-    assert network.asked == [(PUBLIC[0], 443, 1.75, "local", [("option",)])]
+    assert network.asked == [(PUBLIC[0], 443, 1.75)]
     assert network.socket.done == [("read", 7, None), ("write", b"data", 1.5), ("read", 7, 2.5), ("close",)]
     assert stream.get_extra_info("client_addr") == "the client_addr"
 
@@ -499,7 +499,7 @@ def test_a_socks_proxy_is_asked_for_the_host_within_the_time_to_connect(network:
 
     stream = network.open("model.test", limit(clock, 60, total=20), socks=SOCKS)
 
-    assert network.asked == [(PUBLIC[0], 1080, 10.0, "local", [("option",)])]
+    assert network.asked == [(PUBLIC[0], 1080, 10.0)]
     assert [operation for operation in network.socket.done if operation[1]] == [
         ("write", b"\x05\x01\x00", 20.0),
         ("read", 2, 19.0),

@@ -68,6 +68,18 @@ def test_ctrl_c_ends_a_blocking_call_within_a_second(
     assert faults.all_closed(name)
 
 
+def test_ctrl_c_leaves_no_socket_where_tls_is_being_agreed_on(faults: FaultServer) -> None:
+    secure = faults.url("silent").replace("http:", "https:")
+
+    told, seconds = interrupted(
+        SCRIPT.format(url=secure, work=WHOLE, before=""), lambda: faults.seen("silent").open > 0
+    )
+
+    assert told == "interrupted\n"
+    assert seconds < 1
+    assert faults.all_closed("silent")
+
+
 def test_ctrl_c_ends_a_call_that_waits_for_a_resolver() -> None:
     never = "import socket, time; socket.getaddrinfo = lambda *_, **__: time.sleep(30)"
 
@@ -79,7 +91,9 @@ def test_ctrl_c_ends_a_call_that_waits_for_a_resolver() -> None:
 
 def interrupted(script: str, under_way: Callable[[], bool]) -> tuple[str, float]:
     """Run a script until its call is under way, interrupt it, and give what it said and how long that took."""
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    # Warnings of sockets that nobody closed come with what it says.
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", script]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     wait_until(under_way)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
+import httpcore2
 import pytest
 
 from modelwrap.errors import (
@@ -18,7 +19,7 @@ from modelwrap.errors import (
     ResponseTooLarge,
     TimedOut,
 )
-from modelwrap.runtime import forbidden, pools, response
+from modelwrap.runtime import clamp, forbidden, pools, response
 from modelwrap.runtime.base import Deadline, Runtime, run_sync
 from modelwrap.secrets import Secret
 from modelwrap.wire.http import HttpRequest, Timeouts
@@ -175,13 +176,13 @@ def test_ends_in_time_though_a_name_has_many_addresses(
 ) -> None:
     tried = []
 
-    def connect(address: Any, timeout: float, **_: Any) -> socket.socket:
+    def connect(address: str, port: int, timeout: float) -> NoReturn:
         tried.append(timeout)
         time.sleep(timeout)
-        raise TimeoutError
+        raise httpcore2.ConnectTimeout
 
     resolve(monkeypatch, "holes.test", *(f"127.0.0.{last}" for last in range(2, 7)))
-    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(clamp, "connected", connect)
     started = time.monotonic()
 
     with pytest.raises(TimedOut) as caught:

@@ -1,0 +1,51 @@
+"""Blocking sockets of which an interrupted caller leaves none open; httpcore2's stay until nobody holds the error."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpcore2
+from httpcore2._backends.sync import SyncStream  # what httpcore2 connects comes as this, too
+
+
+def connected(address: str, port: int, seconds: float | None) -> httpcore2.NetworkStream:
+    """Connect to an address, which is no name, within so many seconds."""
+    family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    connection = socket.socket(family, kind, protocol)
+    with _closed_where_it_fails(connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(seconds)
+        connection.connect(place)
+    return SyncStream(connection)
+
+
+def secured(
+    stream: httpcore2.NetworkStream, context: ssl.SSLContext, host: str | None, seconds: float | None
+) -> httpcore2.NetworkStream:
+    """Agree on TLS over a stream within so many seconds."""
+    plain = stream.get_extra_info("socket")
+    if not isinstance(plain, socket.socket) or isinstance(plain, ssl.SSLSocket):
+        # TLS within that of a proxy leaves the socket with its stream.
+        return stream.start_tls(context, host, seconds)
+    with _closed_where_it_fails(plain):
+        plain.settimeout(seconds)
+        connection = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    with _closed_where_it_fails(connection):
+        connection.do_handshake()
+    return SyncStream(connection)
+
+
+@contextmanager
+def _closed_where_it_fails(connection: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:  # an interrupted caller leaves no socket behind either
+        connection.close()
+        if isinstance(error, TimeoutError):
+            raise httpcore2.ConnectTimeout(str(error)) from error
+        if isinstance(error, OSError):
+            raise httpcore2.ConnectError(str(error)) from error
+        raise
