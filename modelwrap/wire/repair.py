@@ -35,6 +35,7 @@ _BESIDE = frozenset(
     {
         *("id", "object", "created", "model", "system_fingerprint", "service_tier", "usage", "obfuscation"),
         *("role", "type", "finish_reason", "logprobs", "annotations", "expires_at"),
+        *("output_format", "revised_prompt"),
     }
 )
 
