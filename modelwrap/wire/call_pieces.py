@@ -99,7 +99,7 @@ class CallPieces:
 class _Call:
     """Remember of a tool call what tells it from the next."""
 
-    __slots__ = ("_length", "_objects", "_parts", "id", "name")
+    __slots__ = ("_grows", "_length", "_objects", "_parts", "id", "name")
 
     def __init__(self) -> None:
         self.id = ""
@@ -108,6 +108,8 @@ class _Call:
         self._length = 0
         self._objects: list[JSON] = []
         """Arguments that came as what they are, not as a text of it."""
+        self._grows = False
+        """Whether pieces begin with all that came before them."""
 
     @property
     def has_arguments(self) -> bool:
@@ -143,9 +145,10 @@ class _Call:
         if len(arguments) < self._length and not self._is_closed():
             return arguments
         said = self._said()
-        if _begins_json(said + arguments):
+        if not self._grows and _begins_json(said + arguments):
             return arguments
         if arguments.startswith(said):
+            self._grows = True
             return arguments[len(said) :]
         whole = _json(said)
         # LiteLLM's proxy once wrote them as a text of JSON in JSON.
