@@ -34,6 +34,8 @@ _CHUNK = "chat.completion.chunk"
 _PLURALS = {"citation": "citations"}
 # What a delta says beside what it adds: thinking that is not shown is counted so that people see it go on.
 _NO_PART = ("type", "estimated_tokens")
+# Fields that each delta gives whole, as Anthropic's own client takes them.
+_WHOLE = ("signature", "encrypted_content")
 _OF_DELTA = {"thinking_delta": "thinking", "signature_delta": "thinking", "input_json_delta": "tool_use"}
 
 
@@ -302,7 +304,7 @@ class _OpenBlock:
             elif name in _PLURALS.values():
                 before = block.get(name)
                 block[name] = [*(before if isinstance(before, list) else ()), *pieces]
-            elif all(isinstance(piece, str) for piece in pieces):
+            elif name not in _WHOLE and all(isinstance(piece, str) for piece in pieces):
                 block[name] = "".join([str(block.get(name) or ""), *pieces])
             else:
                 block[name] = pieces[-1]
