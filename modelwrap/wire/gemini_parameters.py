@@ -101,8 +101,12 @@ def _as_asked(given: Mapping[str, Any], facts: Facts) -> Facts:
 
 
 def _object(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Give the object that stands under the first of some names for one thing."""
-    return next((dict(given[name]) for name in names if isinstance(given.get(name), Mapping)), {})
+    """Give the object that stands under the first of some names for one thing, its fields as JSON has them.
+
+    Both spellings of one field are an error.
+    """
+    found: Mapping[str, Any] = next((given[name] for name in names if isinstance(given.get(name), Mapping)), {})
+    return {camel(str(name)): value for name, value in found.items()}
 
 
 def _sorted(given: dict[str, Any], facts: Facts, call: WireCall) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -117,8 +121,6 @@ def _sorted(given: dict[str, Any], facts: Facts, call: WireCall) -> tuple[dict[s
             beside[written] = value
         else:
             config[written] = _as_gemini(name, value)
-    # Both spellings of one field are an error.
-    config = {name: value for name, value in config.items() if camel(name) == name or camel(name) not in config}
     return beside, config
 
 
@@ -180,20 +182,15 @@ def _sound(given: Mapping[str, Any], config: dict[str, Any], call: WireCall) -> 
 
 
 def _thinking(given: Mapping[str, Any], config: dict[str, Any], facts: Facts, call: WireCall) -> None:
-    thinking = _object(given, "thinking_config", "thinkingConfig")
+    thinking = {**_object(config, "thinkingConfig"), **_object(given, "thinking_config", "thinkingConfig")}
     for name in ("thinking_budget", "thinking_level", "include_thoughts"):
         if name in given:
             thinking[camel(name)] = given[name]
     effort = given.get("reasoning_effort")
-    if effort is not None and not thinking.keys() & {
-        "thinkingBudget",
-        "thinkingLevel",
-        "thinking_budget",
-        "thinking_level",
-    }:
+    if effort is not None and not thinking.keys() & {"thinkingBudget", "thinkingLevel"}:
         thinking |= _effort(effort, facts, call)
     if thinking:
-        config["thinkingConfig"] = {**config.get("thinkingConfig", {}), **thinking}
+        config["thinkingConfig"] = thinking
 
 
 def _effort(effort: Any, facts: Facts, call: WireCall) -> dict[str, Any]:
