@@ -43,7 +43,7 @@ def model_at(server: Loopback | None = None, **config: Any) -> modelwrap.Model:
     client_args = {"base_url": f"http://127.0.0.1:{server.port}"} if server else {}
     client_args |= config.pop("client_args", {})
     config = {"config_name": "c", "model_type": "claude", "model": "claude-haiku-4-5", **config}
-    return modelwrap.load({**config, "client_args": client_args})["c"]
+    return modelwrap.load({**config, "client_args": client_args})[config["config_name"]]
 
 
 def test_answers_in_openais_shape(colour: Colour, server: Loopback) -> None:
@@ -134,6 +134,33 @@ def test_a_limit_that_a_refusal_tells_is_kept(colour: Colour, server: Loopback) 
 
     assert [asked.body["max_tokens"] for asked in server.asked] == [32_000, 4096, 4096]
     assert [change.kind for change in reply.meta.changes] == ["learned", "defaulted"]
+
+
+def test_what_another_server_of_the_wire_thought_goes_back_to_it_alone(colour: Colour, server: Loopback) -> None:
+    thought = {"type": "thinking", "thinking": "Rome.", "signature": "91cfbb94-554b"}
+    unsigned = {"type": "thinking", "thinking": "So sunny."}
+    server.script(
+        events_answer(events_of(message(thought, LOOK, stop="tool_use", model="deepseek-v4-pro"))),
+        message_answer(unsigned, "Sun.", model="deepseek-v4-pro"),
+        message_answer("It stays so.", model="claude-opus-5-5"),
+    )
+    limit = {"max_tokens": 100}
+    theirs = model_at(server, model="deepseek-v4-pro", generate_args=limit)
+    claude = model_at(server, config_name="own", model="claude-opus-5-5", generate_args=limit)
+    messages: list[Any] = [{"role": "user", "content": "Weather?"}]
+
+    messages += [colour.stream(theirs, messages)[1], {"role": "tool", "tool_call_id": "toolu_1", "content": "Sun."}]
+    messages += [colour.call(theirs, messages), {"role": "user", "content": "And tomorrow?"}]
+    again = theirs.explain(messages).body
+    reply = colour.call(claude, messages)
+
+    assert server.asked[1].body["messages"][1]["content"] == [thought, LOOK]
+    assert again["messages"][3]["content"] == [unsigned, {"type": "text", "text": "Sun."}]
+    assert [turn["content"] for turn in server.asked[2].body["messages"][1::2]] == [
+        [LOOK],
+        [again["messages"][3]["content"][1]],
+    ]
+    assert ("dropped", "extra_content.anthropic") in {(change.kind, change.what) for change in reply.meta.changes}
 
 
 STALE = (
