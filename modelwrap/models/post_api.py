@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -28,7 +28,8 @@ from modelwrap.jsonc import Path
 from modelwrap.models.attempts import Attempted, sent_once
 from modelwrap.models.call import Call, Chunks
 from modelwrap.models.embedding import EmbeddingModel
-from modelwrap.models.http import Decoder, HttpModel
+from modelwrap.models.gathering import GatheringModel
+from modelwrap.models.http import Decoder
 from modelwrap.models.messages import messages_from
 from modelwrap.models.post_api_jobs import Job, JobConfig, finished, submitted_once
 from modelwrap.runtime.base import HttpResponse, Runtime
@@ -38,7 +39,7 @@ from modelwrap.wire.embeddings import batches, inputs_of
 from modelwrap.wire.http import Endpoint, HttpRequest, Timeouts, WireCall
 from modelwrap.wire.places import place_of
 from modelwrap.wire.post_api import Kind, Service
-from modelwrap.wire.post_api_bodies import decoder_for
+from modelwrap.wire.post_api_bodies import decoder_for, stream_in
 from modelwrap.wire.transcript import AS_TRANSCRIPT, CHAT_TEMPLATES, templated, texts_of, transcript
 from modelwrap.wire.urls import normalised_url, origin, with_query
 
@@ -221,7 +222,7 @@ def _is_for_the_service(given: Any) -> bool:
     return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(text, str) for text in given)
 
 
-class PostAPI(HttpModel):
+class PostAPI(GatheringModel):
     """POST what is given under one key of a JSON object, and find the answer in what comes back.
 
     Of messages a single one of a user goes as its text, several as lines that begin with their speaker; an object that
@@ -316,6 +317,9 @@ class PostAPI(HttpModel):
 
     def _decoder(self, response: HttpResponse) -> Decoder:
         return decoder_for(response.headers, self.service.knows)
+
+    def _stream_in(self, body: bytes, headers: Mapping[str, str]) -> Decoder | None:
+        return stream_in(body, headers) if self.kind in ("any", "chat") else None
 
     async def _exchange(
         self, request: HttpRequest, wire: WireCall, call: Call, runtime: Runtime, attempt: Attempted

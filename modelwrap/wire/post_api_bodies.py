@@ -32,6 +32,14 @@ def decoder_for(headers: Mapping[str, str], knows: Callable[[JSON], bool]) -> ss
     return sse.Decoder() if content_type.name == "text/event-stream" else Sniffed(content_type, knows)
 
 
+def stream_in(body: bytes, headers: Mapping[str, str]) -> sse.Decoder | Lines | None:
+    """Choose how a body is read that is a stream though nobody asked for one; None where it is a whole answer."""
+    content_type = content_type_of(headers)
+    if content_type.name in _LINES and b"\n" in body.strip():
+        return Lines()
+    return sse.Decoder() if sse.begins_events(body) and not content_type.is_plain else None
+
+
 class _Pieces(ABC):
     """Read a body piece by piece; what is good comes out before what is wrong behind it is raised."""
 
