@@ -60,11 +60,6 @@ class Media:
         """How many bytes it has, once they are here."""
         return len(self.base64) * 3 // 4 - self.base64[-2:].count("=")
 
-    def check_size(self, largest: int, where: str) -> None:
-        """Refuse what has more bytes than the wire takes; `where` names the part in the error."""
-        if self.size > largest:
-            raise wrong(where, f"{self.size:,} bytes, and this model takes {largest:,} at most")
-
     def text(self, where: str) -> str:
         """Give a text file's text."""
         data = self.data
