@@ -156,8 +156,19 @@ def _resolved(answer: Any, asking: Asking, call: Call) -> Answer:
     if inspect.iscoroutinefunction(answer):
         raise ConfigError(f"model {asking.model!r}: an answer is given by an ordinary function, not an `async def`")
     if callable(answer) and not isinstance(answer, (Model, type)):
+        _check_signature(answer, asking)
         return _resolved(answer(asking.messages, call.parameters), asking, call)
     raise ConfigError(f"model {asking.model!r}: {type(answer).__name__} is no answer: {answer!r}")
+
+
+def _check_signature(function: Callable[..., Any], asking: Asking) -> None:
+    try:
+        inspect.signature(function).bind(asking.messages, {})
+    except TypeError:
+        taken = "the messages and the parameters, as in `def answer(messages, parameters)`"
+        raise ConfigError(f"model {asking.model!r}: a function that answers takes {taken}") from None
+    except ValueError:
+        pass  # of a builtin it may not be known
 
 
 def _stream_of(answer: Answer, asking: Asking) -> Iterator[ChatChunk]:

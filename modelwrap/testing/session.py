@@ -20,7 +20,7 @@ class Session(ABC, Generic[T]):
     """Be a context manager for one block at a time, and a decorator that makes a new one for each call."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        if len(arguments) == 1 and inspect.isroutine(arguments[0]):
+        if len(arguments) == 1 and (inspect.isroutine(arguments[0]) or inspect.isclass(arguments[0])):
             raise ConfigError(f"write @{cls.__name__}(…) with its brackets above a function, not @{cls.__name__}")
         return super().__new__(cls)
 

@@ -346,6 +346,20 @@ def test_a_model_is_no_script() -> None:
         FakeModel(FakeModel("Hi"))
 
 
+@pytest.mark.parametrize("function", [lambda: "Hi", lambda messages: "Hi", lambda one, two, three: "Hi"])
+def test_a_function_that_takes_something_else_is_refused_in_words(function: Any) -> None:
+    with pytest.raises(ConfigError, match="a function that answers takes the messages and the parameters"):
+        FakeModel(function)("Hi")
+
+
+def test_a_mistake_inside_a_function_is_shown_as_it_is() -> None:
+    def answer(messages: Any, parameters: Any) -> str:
+        raise TypeError("a river is no number")
+
+    with pytest.raises(TypeError, match="a river is no number"):
+        FakeModel(answer)("Hi")
+
+
 def test_an_async_function_is_refused_in_words() -> None:
     async def answer(messages: Any, parameters: Any) -> str:
         return "Hi"

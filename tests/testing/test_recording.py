@@ -500,6 +500,11 @@ def test_a_decorator_without_its_brackets_says_so(session: Any) -> None:
         @session
         def asks() -> None: ...
 
+    with pytest.raises(ConfigError, match=rf"write @{session.__name__}\(…\) with its brackets"):
+
+        @session
+        class Asks: ...
+
 
 def test_what_a_block_cannot_span_is_not_decorated(model: Model) -> None:
     def plain() -> Iterator[str]:
