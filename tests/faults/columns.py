@@ -85,8 +85,19 @@ class Client(ABC):
     """Ask one model."""
 
     @abstractmethod
-    def ask(self, prompt: str = "Hi", *, stream: bool = False, leave_after: int | None = None, **given: Any) -> Outcome:
-        """Ask, and tell what became of it; `leave_after` reads so many pieces of a stream and hangs up."""
+    def ask(
+        self,
+        prompt: str = "Hi",
+        *,
+        stream: bool = False,
+        leave_after: int | None = None,
+        dwell: float = 0.0,
+        **given: Any,
+    ) -> Outcome:
+        """Ask, and tell what became of it.
+
+        `leave_after` reads so many pieces of a stream and hangs up, `dwell` spends so many seconds over the first.
+        """
 
     @abstractmethod
     def leave(self, way: str) -> None:
@@ -299,7 +310,15 @@ class BlockingClient(Client):
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def ask(self, prompt: str = "Hi", *, stream: bool = False, leave_after: int | None = None, **given: Any) -> Outcome:
+    def ask(
+        self,
+        prompt: str = "Hi",
+        *,
+        stream: bool = False,
+        leave_after: int | None = None,
+        dwell: float = 0.0,
+        **given: Any,
+    ) -> Outcome:
         started = time.monotonic()
         pieces: list[str] = []
         try:
@@ -308,6 +327,7 @@ class BlockingClient(Client):
             with self.model.stream(prompt, **given) as reading:
                 for chunk in reading:
                     pieces.append(chunk.text)
+                    time.sleep(dwell if len(pieces) == 1 else 0)
                     if leave_after is not None and len(pieces) >= leave_after:
                         return timed(Outcome(pieces=pieces), started)
                 return timed(own_outcome(reading.reply, pieces), started)
@@ -350,11 +370,25 @@ class ConcurrentClient(Client):
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
-    def ask(self, prompt: str = "Hi", *, stream: bool = False, leave_after: int | None = None, **given: Any) -> Outcome:
-        return self.run(self.aask(prompt, stream=stream, leave_after=leave_after, **given))
+    def ask(
+        self,
+        prompt: str = "Hi",
+        *,
+        stream: bool = False,
+        leave_after: int | None = None,
+        dwell: float = 0.0,
+        **given: Any,
+    ) -> Outcome:
+        return self.run(self.aask(prompt, stream=stream, leave_after=leave_after, dwell=dwell, **given))
 
     async def aask(
-        self, prompt: str = "Hi", *, stream: bool = False, leave_after: int | None = None, **given: Any
+        self,
+        prompt: str = "Hi",
+        *,
+        stream: bool = False,
+        leave_after: int | None = None,
+        dwell: float = 0.0,
+        **given: Any,
     ) -> Outcome:
         started = time.monotonic()
         pieces: list[str] = []
@@ -364,6 +398,7 @@ class ConcurrentClient(Client):
             async with self.model.astream(prompt, **given) as reading:
                 async for chunk in reading:
                     pieces.append(chunk.text)
+                    await asyncio.sleep(dwell if len(pieces) == 1 else 0)
                     if leave_after is not None and len(pieces) >= leave_after:
                         return timed(Outcome(pieces=pieces), started)
                 return timed(own_outcome(await reading.reply, pieces), started)
@@ -496,21 +531,29 @@ class SdkClient(Client):
     def __init__(self, sdk: Any) -> None:
         self.sdk = sdk
 
-    def ask(self, prompt: str = "Hi", *, stream: bool = False, leave_after: int | None = None, **given: Any) -> Outcome:
+    def ask(
+        self,
+        prompt: str = "Hi",
+        *,
+        stream: bool = False,
+        leave_after: int | None = None,
+        dwell: float = 0.0,
+        **given: Any,
+    ) -> Outcome:
         started = time.monotonic()
         pieces: list[str] = []
         try:
             messages = [{"role": "user", "content": prompt}]
             answer = self.sdk.chat.completions.create(model="m", messages=messages, stream=stream, **given)
             if stream:
-                return timed(self._streamed(answer, pieces, leave_after), started)
+                return timed(self._streamed(answer, pieces, leave_after, dwell), started)
             choice = answer.choices[0]
             texts = {one.index: one.message.content for one in answer.choices}
             return timed(Outcome(choice.message.content, [], done=True, choices=texts), started)
         except Exception as error:  # what came is what is judged
             return timed(Outcome(pieces=pieces, failure=sdk_failure(error)), started)
 
-    def _streamed(self, stream: Any, pieces: list[str], leave_after: int | None) -> Outcome:
+    def _streamed(self, stream: Any, pieces: list[str], leave_after: int | None, dwell: float) -> Outcome:
         outcome = Outcome(pieces=pieces)
         with stream:
             for chunk in stream:
@@ -518,6 +561,7 @@ class SdkClient(Client):
                     outcome.choices[choice.index] = outcome.choices.get(choice.index, "") + (choice.delta.content or "")
                     outcome.finish = choice.finish_reason or outcome.finish
                 pieces.append((chunk.choices[0].delta.content or "") if chunk.choices else "")
+                time.sleep(dwell if len(pieces) == 1 else 0)
                 outcome.tokens = chunk.usage.total_tokens if chunk.usage else outcome.tokens
                 if leave_after is not None and len(pieces) >= leave_after:
                     return outcome

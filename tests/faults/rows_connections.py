@@ -74,6 +74,7 @@ def reset_before_headers(case: Case) -> None:
 
 @row("C06", "reset after headers")
 def reset_after_headers(case: Case) -> None:
+    case.ask("reset_after_headers", length=False).fails("ConnectionFailed", requests=3, closed=True)
     retried(case, "reset_after_headers", "ConnectionFailed")
 
 
@@ -84,6 +85,9 @@ def cut_body(case: Case) -> None:
 
 @row("C08", "chunked body cut")
 def cut_chunked_body(case: Case) -> None:
+    for within in ("size", "trailer"):
+        tried = case.ask("cut_chunked_body", within=within).fails("ConnectionFailed", requests=3, closed=True)
+        keeps_what_came(tried)
     keeps_what_came(retried(case, "cut_chunked_body", "ConnectionFailed"))
 
 
@@ -159,8 +163,8 @@ def length_and_chunks(case: Case) -> None:
 
 @row("C50", "bytes left over after an answer")
 def leftover_bytes(case: Case) -> None:
-    for late in (0.0, 0.02):
-        client = case.client("leftover_bytes", late=late)
+    for late, garbage in ((0.0, False), (0.02, False), (0.0, True), (0.02, True)):
+        client = case.client("leftover_bytes", late=late, garbage=garbage)
         for _ in range(3):
             tried = case.ask_again(client, "leftover_bytes")
             if tried.failure is None:
@@ -201,5 +205,6 @@ def bad_certificates(case: Case) -> None:
         received = case.server.seen(fault).received
         # The other end of this one takes no part in TLS, and counts its first message.
         tried.demand(received == 0 or fault == "old_tls", "the request was sent")
+    case.ask("silent_tls", connect=0.2).fails("TimedOut", connections=3, attempts=3, limit="connect", closed=True)
     tried = case.ask("http_on_tls_port", extra=trusting).fails("TLSFailed", connections=1, attempts=1, closed=True)
     tried.demand(tried.outcome.seconds < 1, "it took long")

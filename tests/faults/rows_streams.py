@@ -65,6 +65,8 @@ def cut_between_events(case: Case) -> None:
 def broken_stream(case: Case) -> None:
     for fault in ("cut_chunked_stream", "reset_stream"):
         broken_off(case, fault, *CUT).closes()
+    # All has come by the time that the reader is back.
+    broken_off(case, "cut_chunked_stream", *CUT, every=0.02, call={"dwell": 0.3}).closes()
 
 
 @row("S08", "finish reason, no [DONE]")
@@ -95,11 +97,14 @@ def stalled_stream(case: Case) -> None:
     tried.fails("TimedOut", limit="idle", closed=True)
 
 
-@row("S13", "comments only")
+@row("S13", "comments or empty events only")
 def comments_only(case: Case) -> None:
     tried = streamed(case, "comments_only", first_token=0.3, retries=0, total=1.0)
     tried.fails("TimedOut", requests=1, limit="first_token", closed=True)
-    broken_off(case, "comments_only", "TimedOut", partial="Rhine,", events=1, idle=0.3, total=1.0).closes()
+    for empty in (False, True):
+        settings = {"idle": 0.3, "total": 1.0}
+        tried = broken_off(case, "comments_only", "TimedOut", partial="Rhine,", events=1, empty=empty, **settings)
+        tried.fails("TimedOut", limit="idle", closed=True)
     streamed(case, "comments_only", first_token=9.0, total=0.5).fails("TimedOut", limit="total", closed=True)
 
 

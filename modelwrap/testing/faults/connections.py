@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from modelwrap.testing.faults.answers import END_OF_CHUNKS, chat, head, in_chunk, json_head, to_json
 from modelwrap.testing.faults.answers import good as good_answer
@@ -68,9 +68,9 @@ def reset_before_headers(asked: Asked) -> Steps:
 
 
 @fault("C06")
-def reset_after_headers(asked: Asked) -> Steps:
-    """Send the headers of an answer, then reset the connection."""
-    yield json_head(1000)
+def reset_after_headers(asked: Asked, *, length: bool = True) -> Steps:
+    """Send the headers of an answer, with or without a length, then reset the connection."""
+    yield json_head(1000) if length else head(content_type="application/json", connection="close")
     # The client must have read them, for a reset throws away what waits to be read.
     yield 0.05
     yield Act.RESET
@@ -85,10 +85,16 @@ def cut_body(asked: Asked) -> Steps:
 
 
 @fault("C08")
-def cut_chunked_body(asked: Asked) -> Steps:
-    """Send a body in chunks, and close in the middle of one."""
+def cut_chunked_body(asked: Asked, *, within: Literal["chunk", "size", "trailer"] = "chunk") -> Steps:
+    """Send a body in chunks, and close in the middle of one, of the size of one, or of what stands behind the last."""
     body = to_json(chat())
-    yield head(content_type="application/json", transfer_encoding="chunked") + in_chunk(body)[: len(body) // 2]
+    half = len(body) // 2
+    cut = {
+        "chunk": in_chunk(body)[:half],
+        "size": in_chunk(body[:half]) + b"1",
+        "trailer": in_chunk(body) + b"0\r\nx-trail",
+    }
+    yield head(content_type="application/json", transfer_encoding="chunked") + cut[within]
     yield Act.CLOSE
 
 
@@ -181,10 +187,11 @@ def length_and_chunks(asked: Asked) -> Steps:
 
 
 @fault("C50")
-def leftover_bytes(asked: Asked, *, late: float = 0.0) -> Steps:
-    """Send a second answer, which nobody asked for, behind the first."""
+def leftover_bytes(asked: Asked, *, late: float = 0.0, garbage: bool = False) -> Steps:
+    """Send a second answer, which nobody asked for, or bytes that are none, behind the first."""
     body, poison = to_json(chat()), to_json(chat("poison"))
-    answer, unasked = json_head(len(body)) + body, json_head(len(poison)) + poison
+    answer = json_head(len(body)) + body
+    unasked = b"\x00garbage" if garbage else json_head(len(poison)) + poison
     if late:
         yield answer
         yield late
@@ -241,6 +248,12 @@ def old_tls() -> Steps:
     # An alert in a record of TLS 1.0: fatal, protocol version.
     yield bytes([21, 3, 1, 0, 2, 2, 70])
     yield Act.CLOSE
+
+
+@fault("C52", place="connection", scheme="https")
+def silent_tls() -> Steps:
+    """Accept the connection, and say nothing when TLS is to be agreed on."""
+    yield Act.HANG
 
 
 @fault("C52", place="connection", scheme="https")

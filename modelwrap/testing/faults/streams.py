@@ -92,9 +92,12 @@ def cut_between_events(asked: Asked) -> Steps:
 
 
 @fault("S07")
-def cut_chunked_stream(asked: Asked) -> Steps:
-    """Close between events without the end that the body must have."""
-    yield from opened(*pieces())
+def cut_chunked_stream(asked: Asked, *, every: float = 0.0) -> Steps:
+    """Close between events, of which one comes every so many seconds, without the end that the body must have."""
+    yield from opened()
+    for one in pieces():
+        yield in_chunk(one)
+        yield every
     yield Act.CLOSE
 
 
@@ -147,11 +150,11 @@ def stalled_stream(asked: Asked) -> Steps:
 
 
 @fault("S13")
-def comments_only(asked: Asked, *, every: float = 0.05, events: int = 0) -> Steps:
-    """Send comments for ever, after none or some events."""
+def comments_only(asked: Asked, *, every: float = 0.05, events: int = 0, empty: bool = False) -> Steps:
+    """Send comments, or empty events, for ever, after none or some events."""
     yield from opened(*pieces()[:events])
     for _ in count():
-        yield in_chunk(b": keep-alive\n\n")
+        yield in_chunk(b"data:\n\n" if empty else b": keep-alive\n\n")
         yield every
 
 
