@@ -72,5 +72,7 @@ def crowded(most: int, origin: str) -> CallError:
 
 def _system_words(error: BaseException) -> str:
     """Give what the system calls it: clients put hosts and URLs beside that."""
-    numbers = [link.errno for link in chain(error) if isinstance(link, OSError) and link.errno]
+    # The numbers of TLS are none of the system's.
+    links = (link for link in chain(error) if isinstance(link, OSError) and not isinstance(link, ssl.SSLError))
+    numbers = [link.errno for link in links if link.errno]
     return os.strerror(numbers[-1]) if numbers else ""

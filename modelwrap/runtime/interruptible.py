@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 
 import httpcore2
 from httpcore2._backends.sync import SyncStream  # what httpcore2 connects comes as this, too
+
+# Older versions give no reason for an end either.
+_NAMES_ENDS = ssl.OPENSSL_VERSION_INFO >= (3,)
 
 
 def connected(address: str, port: int, seconds: float | None) -> httpcore2.NetworkStream:
@@ -32,10 +36,26 @@ def secured(
         return stream.start_tls(context, host, seconds)
     with _closed_where_it_fails(plain):
         plain.settimeout(seconds)
-        connection = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        connection = context.wrap_socket(
+            plain, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
     with _closed_where_it_fails(connection):
         connection.do_handshake()
-    return SyncStream(connection)
+    return _SecuredStream(connection)
+
+
+class _SecuredStream(SyncStream):
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return super().read(max_bytes, timeout)
+        except httpcore2.ReadError as error:
+            end = error.__cause__
+            if not isinstance(end, ssl.SSLEOFError):
+                raise
+            # Many servers end without the farewell of TLS. A reset looks alike but for its missing reason.
+            if end.reason or not _NAMES_ENDS:
+                return b""
+            raise httpcore2.ReadError("reset") from ConnectionResetError(errno.ECONNRESET, "reset")
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def reset_before_headers(case: Case) -> None:
 @row("C06", "reset after headers")
 def reset_after_headers(case: Case) -> None:
     case.ask("reset_after_headers", length=False).fails("ConnectionFailed", requests=3, closed=True)
+    trusting = case.column.trusting(case.server.authority)
+    case.ask("reset_under_tls", connect=2.0, extra=trusting).fails("ConnectionFailed", requests=3, closed=True)
     retried(case, "reset_after_headers", "ConnectionFailed")
 
 

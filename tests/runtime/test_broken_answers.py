@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 
 import pytest
 
 from modelwrap.errors import CallError, InvalidResponse
+from modelwrap.runtime import failures
 from modelwrap.runtime.base import Deadline, Runtime
 from modelwrap.wire.http import HttpRequest, Timeouts
 from tests.colours import Colour
@@ -108,3 +110,10 @@ def test_an_answer_without_a_body_is_read_whatever_stands_behind_it(colour: Colo
         body = colour.run(fetch(colour.runtime(), HttpRequest("POST", url, timeouts=Timeouts(total=3))))
 
     assert body == b""
+
+
+def test_the_numbers_of_tls_are_none_of_the_system() -> None:
+    broken = ssl.SSLError(1, "decryption failed")
+    broken.reason = "DECRYPTION_FAILED"
+
+    assert failures.cut(broken, "decryption failed").message == "the connection was cut: decryption failed"

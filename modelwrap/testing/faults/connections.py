@@ -223,6 +223,15 @@ def trusted_certificate(asked: Asked) -> Steps:
     yield from good_answer(asked)
 
 
+@fault("C06", tls="trusted")
+def reset_under_tls(asked: Asked) -> Steps:
+    """Send half of a body that has no length under TLS, signed by `server.authority`, then reset the connection."""
+    body = to_json(chat())
+    yield head(content_type="application/json", connection="close") + body[: len(body) // 2]
+    yield 0.05
+    yield Act.RESET
+
+
 @fault("C52", tls="self-signed")
 def self_signed_certificate(asked: Asked) -> Steps:
     """Show a certificate that nobody signed."""
