@@ -17,6 +17,8 @@ Item: TypeAlias = dict[str, Any]
 _CALLS = ("function_call", "custom_tool_call")
 # What xAI's own tool `x_search` does is told as calls of custom tools, which nobody else is to answer.
 _RUN_AT_XAI = frozenset({"x_keyword_search", "x_semantic_search", "x_user_search", "x_thread_fetch"})
+# Of the agents that OpenAI runs at the same time this one answers; the others talk to it.
+_ANSWERS = "/root"
 _HELD = frozenset({"url", "detail", "filename", "file_data", "file_id"})
 
 
@@ -65,9 +67,16 @@ def spoken(items: list[Item], *, final: bool = False) -> list[Item]:
     return [
         part
         for item in items
-        if kind_of(item) == "message" and not (final and item.get("phase") == "commentary")
+        if kind_of(item) == "message" and not is_aside(item, final=final)
         for part in parts_of(item)
     ]
+
+
+def is_aside(item: Item, *, final: bool) -> bool:
+    """Tell whether a message is no part of the answer: another agent's, or with `final` one on the way to it."""
+    agent = item.get("agent")
+    name = agent.get("agent_name") if isinstance(agent, Mapping) else None
+    return (isinstance(name, str) and name != _ANSWERS) or (final and item.get("phase") == "commentary")
 
 
 def is_text(part: Item) -> bool:

@@ -9,7 +9,7 @@ from modelwrap.capabilities import Facts
 from modelwrap.errors import InvalidResponse
 from modelwrap.types import JSON, ChatChunk
 from modelwrap.wire.http import WireCall
-from modelwrap.wire.openai_responses_content import Item, is_call, is_text, kind_of, parts_of, thoughts_of
+from modelwrap.wire.openai_responses_content import Item, is_aside, is_call, is_text, kind_of, parts_of, thoughts_of
 from modelwrap.wire.openai_responses_item import ARGUMENTS, OpenItem
 from modelwrap.wire.openai_responses_native import is_unreadable, kept, says_more
 from modelwrap.wire.openai_responses_reply import (
@@ -293,8 +293,8 @@ class EventReader:
         return [self._chunk(delta, {"logprobs": {"content": logprobs}} if logprobs else {})]
 
     def _is_aside(self, opened: OpenItem) -> bool:
-        """Tell whether this is said on the way to an answer that is to be JSON."""
-        return self._only_final and opened.start.get("phase") == "commentary"
+        """Tell whether this is no part of the answer, or said on the way to one that is to be JSON."""
+        return is_aside(opened.start, final=self._only_final)
 
     def _refused(self, event: dict[str, Any]) -> list[ChatChunk]:
         piece = event.get("delta")

@@ -12,6 +12,7 @@ from modelwrap.wire.openai_parameters import thinks
 _OF_RESPONSES = (
     *("previous_response_id", "conversation", "background", "instructions", "reasoning", "text", "include"),
     *("truncation", "max_output_tokens", "max_tool_calls", "prompt", "context_management", "access_programs", "image"),
+    "multi_agent",
 )
 _TOOLS_OF_CHAT = ("function", "custom")
 
