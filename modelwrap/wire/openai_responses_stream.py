@@ -162,7 +162,11 @@ class EventReader:
         if name and name in self._open:
             return name
         if isinstance(index, int):
-            moved = (key for key, opened in self._open.items() if kind and name and _name(opened.start) == name)
+            moved = (
+                key
+                for key, opened in self._open.items()
+                if name and _name(opened.start) == name and kind_of(opened.start) == kind
+            )
             return index if index in self._open else next(moved, index)
         by, wanted = ("call_id", name) if name else ("type", kind)
         fitting = (key for key, opened in reversed(self._open.items()) if opened.start.get(by) == wanted)
