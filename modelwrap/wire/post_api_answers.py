@@ -221,7 +221,12 @@ def _choice_inside(item: JSON) -> dict[str, Any] | None:
     inner = (found for name in _ENVELOPES if isinstance(found := at(item, (name,)), dict))
     pieces = at(item, ("output",))
     text = text_of(pieces) if isinstance(pieces, list) else None
-    return next(filter(None, map(_choice, inner)), None if text is None else _choice(text))
+    return next(filter(_answers, map(_choice, inner)), None if text is None else _choice(text))
+
+
+def _answers(choice: dict[str, Any] | None) -> bool:
+    """Tell whether this is an answer, and no empty place that a job is to fill."""
+    return choice is not None and bool(choice["message"].get("content") or "finish_reason" in choice)
 
 
 def _last_message(found: JSON) -> JSON:

@@ -76,6 +76,15 @@ def test_a_job_that_fails_is_an_error_that_is_not_tried_again(server: Loopback) 
     assert len(server.asked) == 2
 
 
+def test_an_empty_place_in_what_came_for_a_job_is_no_answer(server: Loopback) -> None:
+    submitted = {"code": 0, "data": {"id": 7, "result": ""}}
+    server.script(json_answer(submitted), json_answer({"code": 0, "data": {"status": "done", "result": "Bonn."}}))
+    poll = {"url": f"http://127.0.0.1:{server.port}/tasks/{{data.id}}", "status_path": "data.status", "interval": 0.01}
+
+    assert load(server, model_type="post_api", poll=poll)("Capital?").text == "Bonn."
+    assert [asked.path for asked in server.asked] == ["/jobs", "/tasks/7"]
+
+
 @pytest.mark.parametrize(
     "output, kind, words",
     [
