@@ -99,10 +99,10 @@ def _choice(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     allowed = choice.get("allowed_tools")
     if not isinstance(allowed, Mapping):
         return dict(named_tool(choice, []))
-    return {
-        **choice,
-        "allowed_tools": {**allowed, "tools": [named_tool(tool, []) for tool in allowed.get("tools", ())]},
-    }
+    tools = allowed.get("tools")
+    if not isinstance(tools, (list, tuple)):
+        return choice
+    return {**choice, "allowed_tools": {**allowed, "tools": [named_tool(tool, []) for tool in tools]}}
 
 
 def _answered(messages: list[Message]) -> list[Message]:
