@@ -263,7 +263,7 @@ def _message_choice(choice: dict[str, Any], position: int, traits: Traits, chang
         tell(changes, Change("repaired", "choices.message", "it stood under another name"))
     if type(message) is not dict:
         raise InvalidResponse(f"choices.{position}.message: an object is expected, got {bodies.kind_of(message)}")
-    if type(choice.get("error")) is dict and _is_silent(choice):
+    if failures.says_what_failed(choice.get("error")) and _is_silent(choice):
         raise failures.refused(failures.read(choice), 200)
     content = message.get("content")
     if not traits.think_tags or type(content) is not str:

@@ -17,7 +17,7 @@ from modelwrap.errors import (
     StreamFailed,
     StreamTruncated,
 )
-from modelwrap.types import JSON, Change, ChatChunk, ImageChunk, ImageReply, Usage
+from modelwrap.types import JSON, Change, ChatChunk, ImageChunk, ImageReply
 from modelwrap.wire import body as bodies
 from modelwrap.wire import failures, multipart, sse
 from modelwrap.wire.http import Endpoint, HttpRequest, WireCall
@@ -214,18 +214,9 @@ def to_reply(data: dict[str, Any], changes: list[Change]) -> ImageReply:
     """Make a reply of images that stand in OpenAI's list."""
     reply = validated(ImageReply, data, changes)
     reply._raw = data
-    usage = _counted(reply.usage)
-    if usage is not None:
-        reply.meta.usage = token_usage(usage)
+    if not reply.usage.model_fields_set.isdisjoint(("prompt_tokens", "input_tokens")):
+        reply.meta.usage = token_usage(reply.usage)
     return reply
-
-
-def _counted(usage: Usage) -> Usage | None:
-    """Give tokens under the names that they have elsewhere; None where none were counted."""
-    counts = usage.__pydantic_extra__ or {}
-    if isinstance(counts.get("input_tokens"), int) and isinstance(counts.get("output_tokens"), int):
-        return Usage(prompt_tokens=counts["input_tokens"], completion_tokens=counts["output_tokens"])
-    return usage if "prompt_tokens" in usage.model_fields_set else None
 
 
 # Streams.
