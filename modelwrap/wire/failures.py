@@ -62,6 +62,8 @@ class Refusal:
     marks: str = ""
     """Every code, type and status in the body, in lower case, for rules to look into."""
     request_id: str | None = None
+    retry_after: float | None = None
+    """After how many seconds the body itself says to come again."""
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
@@ -86,14 +88,19 @@ def refused(refusal: Refusal, status: int, *, conflict_is_lock: bool = False) ->
         words = f"the proxy failed: {refusal.message or _no_words(meant)}"
         return ConnectionFailed(words, status=meant, retryable=False, sent=False)
     kind = _kind(refusal, meant)
-    known: dict[str, Any] = {"status": meant or status, "code": refusal.code, "retryable": None}
+    known: dict[str, Any] = {
+        "status": meant or status,
+        "code": refusal.code,
+        "retryable": None,
+        "retry_after": refusal.retry_after,
+    }
     if kind is ServerFailed and meant is not None:
         may_pass = meant in _WORTH_RETRYING or (meant == 409 and conflict_is_lock)
         known["retryable"] = may_pass and not _STAYS_SO.search(refusal.message)
     elif kind is RateLimited and _NEVER_FITS.search(refusal.message):
         known["retryable"] = False
     elif kind is RateLimited:
-        known["retry_after"] = retry_after_in(refusal.message)
+        known["retry_after"] = refusal.retry_after or retry_after_in(refusal.message)
     if kind is TimedOut:
         known["limit"] = "provider"
     return kind(refusal.message or _no_words(meant or status), **known)
@@ -143,6 +150,7 @@ def read(value: JSON) -> Refusal:
         status=_status(inner) or _status(value),
         marks=" ".join(_marks(value)).lower(),
         request_id=_first_text(value, inner, keys=("request_id",)),
+        retry_after=_retry_delay(inner.get("details")),
     )
 
 
@@ -210,7 +218,10 @@ def _numbers_error(value: dict[str, Any]) -> bool:
     return value.get("error_code") not in (None, 0, "", "0")
 
 
-_MARK_KEYS = ("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param")
+_MARK_KEYS = (
+    *("code", "error_code", "status_code", "statusCode", "type", "error_type", "status", "reason", "param"),
+    "quotaId",
+)
 _MESSAGE_KEYS = (
     *(
         "message",
@@ -225,7 +236,10 @@ _MESSAGE_KEYS = (
     ),
     *("faultstring", "title", "reason"),
 )
-_NESTED_KEYS = ("error", "errors", "innererror", "inner_error", "metadata", "details", "detail", "base_resp", "fault")
+_NESTED_KEYS = (
+    *("error", "errors", "innererror", "inner_error", "metadata", "details", "detail", "base_resp", "fault"),
+    "violations",
+)
 
 
 def _inner(value: dict[str, Any]) -> dict[str, Any]:
@@ -301,8 +315,12 @@ def _status(value: dict[str, Any]) -> int | None:
     return None
 
 
+# Where Google says which quota it was.
+_DEEPEST_MARK = 6
+
+
 def _marks(value: JSON, depth: int = 0) -> Iterator[str]:
-    if depth > 4:
+    if depth > _DEEPEST_MARK:
         return
     if isinstance(value, list):
         for item in value[:8]:
@@ -313,6 +331,15 @@ def _marks(value: JSON, depth: int = 0) -> Iterator[str]:
                 yield str(value[key])
         for key in _NESTED_KEYS:
             yield from _marks(value.get(key), depth + 1)
+
+
+def _retry_delay(details: JSON) -> float | None:
+    """Read when Google says to come again, which it does in no header."""
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and re.fullmatch(r"\d{1,9}(\.\d+)?s", delay, re.ASCII):
+            return float(delay[:-1])
+    return None
 
 
 def _page_title(html: str) -> str:
@@ -379,14 +406,15 @@ _RULES = (
         {400, 401, 402, 403, 412, 429, 500, 503},
         r"insufficient_(user_)?(quota|balance|credits?|funds)|credit_balance_exhausted|(spend|usage)_limit_exceeded"
         r"|billing_(hard_limit|not_active)|exceeded_current_quota|arrearage|payment_required|quota_exhausted"
-        r"|not_enough_balance|budget_exceeded|token_quota_reached|free_?tier_?only|credit_limit",
+        r"|not_enough_balance|budget_exceeded|token_quota_reached|free_?tier_?only|credit_limit|perday",
         r"insufficient (account )?(quota|balance|credits?|funds)|credit balance is too low|out of credits"
         r"|run out of (\w+ )?credits|doesn't have any credits|used all available credits|spend(ing)? limit"
         r"|billing (hard limit|not active)|please recharge|account is in (good standing|arrears)"
         r"|not enough balance|budget has been exceeded|over budget|monthly included credits|credit limit exceeded"
         r"|reached your specified (\w+ )?usage limits|free allocation|free tier .{0,40}has been exhausted"
         r"|balance is (insufficient|not enough|too low)|overdue balance|(out of call volume|token) quota\b"
-        r"|余额不足|欠费",
+        # A limit of nothing is that of a model outside of the plan.
+        r"|limit: 0\b(?![.,]\d)|credits are depleted|spending cap|余额不足|欠费",
     ),
     _rule(
         ContentFiltered,

@@ -15,8 +15,6 @@ from modelwrap.errors import (
     CallError,
     ConnectionFailed,
     InvalidResponse,
-    QuotaExhausted,
-    RateLimited,
     TimedOut,
 )
 from modelwrap.types import JSON, Change, ChatChunk, ChatReply
@@ -171,50 +169,8 @@ def _error_alone(data: JSON) -> JSON:
     return data[0] if type(data) is list and len(data) == 1 else data
 
 
-# A limit of nothing is that of a model outside of the plan.
-_SPENT = re.compile(r"limit: 0\b|credits are depleted|spending cap")
-
-
 def from_error(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-    """Read a refusal, and in its details when to come again."""
-    error = failures.failure(status, headers, body)
-    details = _details(body)
-    if isinstance(error, RateLimited) and (_SPENT.search(error.message) or _quota_of_a_day(details)):
-        spent = QuotaExhausted(error.message, status=status, code=error.code, request_id=error.request_id)
-        spent.body = error.body
-        error = spent
-    if error.retry_after is None:
-        error.retry_after = _retry_delay(details)
-    return error
-
-
-def _details(body: bytes) -> list[dict[str, Any]]:
-    try:
-        data = _error_alone(from_json(body))
-    except ValueError:
-        return []
-    error = data.get("error") if isinstance(data, dict) else None
-    details = error.get("details") if isinstance(error, dict) else None
-    return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
-
-
-def _quota_of_a_day(details: list[dict[str, Any]]) -> bool:
-    lists = (detail.get("violations") for detail in details)
-    violations = (item for found in lists if isinstance(found, list) for item in found if isinstance(item, dict))
-    return any("PerDay" in str(violation.get("quotaId")) for violation in violations)
-
-
-def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    for detail in details:
-        delay = detail.get("retryDelay")
-        if isinstance(delay, str) and delay.endswith("s"):
-            try:
-                seconds = float(delay[:-1])
-            except ValueError:
-                continue
-            if 0 <= seconds < float("inf"):
-                return seconds
-    return None
+    return failures.failure(status, headers, body)
 
 
 def lesson(error: CallError, request: JSON, traits: Traits) -> tuple[Traits, Change] | None:
