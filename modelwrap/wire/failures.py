@@ -215,7 +215,11 @@ def _base_fails(value: dict[str, Any]) -> bool:
 
 
 def _numbers_error(value: dict[str, Any]) -> bool:
-    return value.get("error_code") not in (None, 0, "", "0")
+    """Tell whether JSON gives an error by its number; 0 and 200 are those of none."""
+    number = value.get("error_code")
+    if isinstance(number, str):
+        number = int(number[:9]) if number.isascii() and number.isdigit() else 0
+    return type(number) is int and number not in (0, 200)
 
 
 _MARK_KEYS = (
@@ -359,7 +363,7 @@ def _no_words(status: int) -> str:
 
 # What words mean.
 
-_WORTH_RETRYING = frozenset({425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_WORTH_RETRYING = frozenset({425, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530})
 # llama.cpp answers 500 to what it was not built or started for.
 _STAYS_SO = re.compile(r"not supported by this server|requires --\w|cannot use \w+ with", re.IGNORECASE)
 _NEVER_FITS = re.compile(r"request too large|must be reduced in order to run", re.IGNORECASE)

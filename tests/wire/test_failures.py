@@ -52,6 +52,7 @@ def said(message: str, **known: Any) -> dict[str, Any]:
         (524, E.ServerFailed, True),
         (525, E.ServerFailed, False),
         (529, E.Overloaded, True),
+        (530, E.ServerFailed, True),
     ],
 )
 def test_status_alone_makes_a_class(status: int, kind: type[errors.CallError], retryable: bool) -> None:
@@ -470,6 +471,13 @@ def test_refusal_under_a_success_is_read_by_its_words(value: Any, kind: type[err
         ({"type": "message_start", "message": {"id": "x", "role": "assistant"}}, False),
         ({"id": "x", "message": {"content": "hi"}}, False),
         ({"fault": {"faultstring": "no"}}, True),
+        ({"text": "no", "error_code": 50001}, True),
+        ({"text": "no", "error_code": "110"}, True),
+        ({"text": "yes", "error_code": 0}, False),
+        ({"text": "yes", "error_code": "0000"}, False),
+        ({"text": "yes", "error_code": 200}, False),
+        ({"text": "yes", "error_code": "SUCCESS"}, False),
+        ({"id": "x", "error": {"message": "", "code": None}}, False),
     ],
 )
 def test_refusal_is_told_from_other_json(value: dict[str, Any], says: bool) -> None:
