@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from modelwrap.errors import CallError, ConfigError, ConnectionFailed, StreamTruncated
+from modelwrap.errors import CallError, ConfigError, ConnectionFailed, StreamTruncated, UnsupportedParameter
 from modelwrap.models.base import Model
 from modelwrap.models.call import Call, Chunks, Explanation
 from modelwrap.models.messages import messages_from
@@ -25,17 +25,20 @@ from modelwrap.testing.script import (
     piece_to_chunk,
     snapshot,
     to_chunks,
+    to_data_reply,
     to_reply,
 )
-from modelwrap.types import Attempt, ChatChunk, ChatReply, Message
+from modelwrap.types import Attempt, ChatChunk, ChatReply, EmbeddingReply, ImageReply, Message, Reply
 from modelwrap.wire.structured import response_format_of
 
-Answer: TypeAlias = str | Mapping[str, Any] | ChatReply | Cut | list[Any] | tuple[Any, ...]
+Answer: TypeAlias = str | Mapping[str, Any] | Reply | Cut | list[Any] | tuple[Any, ...]
 
 Scripted: TypeAlias = (
     str
     | Mapping[str, Any]
     | ChatReply
+    | EmbeddingReply
+    | ImageReply
     | BaseException
     | type[BaseException]
     | Cut
@@ -59,9 +62,9 @@ class FakeModel(Model):
     """Answer by a script, in every way in which a model can be called.
 
     `replies` is a list (or any iterable) of answers, used up in order; one answer that is no list is given every time.
-    An answer is a text; a dict (a message of OpenAI's format, or a whole reply); a ChatReply; an exception, which is
-    raised; a list or tuple of pieces, for streams; a `Cut`; or a function of the messages and the parameters that
-    returns any of these. When the script has run out, `default` is given, or an error tells so.
+    An answer is a text; a dict (a message of OpenAI's format, or a whole reply); a reply, also of vectors or images; an
+    exception, which is raised; a list or tuple of pieces, for streams; a `Cut`; or a function of the messages and the
+    parameters that returns any of these. When the script has run out, `default` is given, or an error tells so.
 
     Where an answer says nothing of its usage, every word counts as one token.
 
@@ -80,17 +83,20 @@ class FakeModel(Model):
         self._lock = Lock()
         if isinstance(replies, Model):
             raise ConfigError(f"model {name!r}: a model is no answer; use_fake(name, model) installs one as it is")
-        if isinstance(replies, (str, Mapping, ChatReply, BaseException, Cut)) or callable(replies):
+        if isinstance(replies, (str, Mapping, Reply, BaseException, Cut)) or callable(replies):
             replies, default = (), replies
         elif isinstance(replies, bytes) or not isinstance(replies, Iterable):
             raise ConfigError(f"model {name!r}: {type(replies).__name__} is no answer: {replies!r}")
         self._script: Iterator[Any] = iter(replies)
         self._default = default
 
-    async def complete(self, call: Call, runtime: Runtime) -> ChatReply:
+    async def complete(self, call: Call, runtime: Runtime) -> Reply:
         asking, answer = self._asked(call)
         with self._attempt(call, runtime):
             resolved = _resolved(answer, asking, call)
+            if (reply := to_data_reply(resolved, asking)) is not None:
+                return reply
+            _check_chat(call)
             if isinstance(resolved, Cut):
                 raise ConnectionFailed("the script cuts the connection here")
             if isinstance(resolved, (list, tuple)):
@@ -104,7 +110,7 @@ class FakeModel(Model):
         return _in_turn(next(pieces), pieces, runtime)
 
     def describe(self, call: Call) -> Explanation:
-        return Explanation("POST", f"fake:{self.name}", {}, {"messages": messages_from(call.input), **call.parameters})
+        return Explanation("POST", f"fake:{self.name}", {}, {"messages": _messages(call.input), **call.parameters})
 
     def _asked(self, call: Call) -> tuple[Asking, Any]:
         """Write the call down and take the next answer."""
@@ -124,11 +130,15 @@ class FakeModel(Model):
         call.endpoint = f"fake:{self.name}"
         if (shape := call.parameters.get("response_format")) is not None:
             call.response_model = response_format_of(shape)[1]
-        return Asking(self.name, number, messages_from(call.input)), answer
+        return Asking(self.name, number, _messages(call.input)), answer
 
     def _attempted(self, answer: Any, asking: Asking, call: Call, runtime: Runtime) -> Generator[ChatChunk, None, None]:
         with self._attempt(call, runtime):
-            yield from _stream_of(_resolved(answer, asking, call), asking)
+            resolved = _resolved(answer, asking, call)
+            if to_data_reply(resolved, asking) is not None:
+                raise UnsupportedParameter("stream: vectors and images of a script come in one piece", sent=False)
+            _check_chat(call)
+            yield from _stream_of(resolved, asking)
         call.ended = True
 
     @contextmanager
@@ -147,11 +157,23 @@ class FakeModel(Model):
             call.waited = 0.0
 
 
+def _messages(given: Any) -> list[Message]:
+    """Read messages, or the texts of which vectors are made, a message each."""
+    if isinstance(given, (list, tuple)) and given and all(isinstance(text, str) for text in given):
+        return [{"role": "user", "content": text} for text in given]
+    return messages_from(given)
+
+
+def _check_chat(call: Call) -> None:
+    """Refuse a list of texts, of which vectors are made, where a conversation is due."""
+    messages_from(call.input)
+
+
 def _resolved(answer: Any, asking: Asking, call: Call) -> Answer:
     """Call functions and raise errors, until there is something to answer with."""
     if is_error(answer):
         raise fresh(answer)
-    if isinstance(answer, (str, Mapping, ChatReply, Cut, list, tuple)):
+    if isinstance(answer, (str, Mapping, Reply, Cut, list, tuple)):
         return answer
     if inspect.iscoroutinefunction(answer):
         raise ConfigError(f"model {asking.model!r}: an answer is given by an ordinary function, not an `async def`")

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from modelwrap.errors import CallError, ConfigError
-from modelwrap.types import JSON, ChatChunk, ChatReply, Message, Usage
+from modelwrap.types import JSON, ChatChunk, ChatReply, EmbeddingReply, ImageReply, Message, Reply, Usage
 from modelwrap.wire.assembly import Assembly
 
-Shape = TypeVar("Shape", ChatReply, ChatChunk)
+Shape = TypeVar("Shape", ChatReply, ChatChunk, EmbeddingReply, ImageReply)
 
 _WORD = re.compile(r"\s*\S+|\s+$")
 _MESSAGE_KEYS = frozenset({"content", "tool_calls", "function_call", "refusal", "audio", "reasoning_content"})
@@ -41,9 +41,9 @@ class Asking:
     messages: list[Message]
 
 
-def to_reply(answer: str | Mapping[str, Any] | ChatReply, asking: Asking) -> ChatReply:
+def to_reply(answer: str | Mapping[str, Any] | Reply, asking: Asking) -> ChatReply:
     """Make a whole reply of a text, a message or a reply, and fill in what OpenAI always sends."""
-    if isinstance(answer, ChatReply):
+    if isinstance(answer, Reply):
         given = answer.model_dump()
     elif isinstance(answer, str):
         given = _around({"content": answer})
@@ -55,8 +55,19 @@ def to_reply(answer: str | Mapping[str, Any] | ChatReply, asking: Asking) -> Cha
     if "usage" not in data:
         data["usage"] = _usage(reply, asking)
         reply.usage = Usage.model_validate(data["usage"])
-    reply._raw = data
     return reply
+
+
+def to_data_reply(answer: Any, asking: Asking) -> Reply | None:
+    """Make a reply of vectors or of images; None of an answer that is neither."""
+    given = answer.model_dump() if isinstance(answer, (EmbeddingReply, ImageReply)) else answer
+    if not isinstance(given, Mapping) or "data" not in given or "choices" in given:
+        return None
+    items = _dicts(given["data"], "data", asking)
+    if not isinstance(answer, EmbeddingReply) and not any("embedding" in item for item in items):
+        return _checked(ImageReply, {**given, "data": items}, asking)
+    numbered = [{"index": index, **item} for index, item in enumerate(items)]
+    return _checked(EmbeddingReply, {"model": asking.model, **given, "data": numbered}, asking)
 
 
 def to_chunks(reply: ChatReply, asking: Asking) -> list[ChatChunk]:
@@ -128,8 +139,8 @@ def _head(asking: Asking) -> dict[str, Any]:
 def _around(message: dict[str, Any]) -> dict[str, Any]:
     if _MESSAGE_KEYS.isdisjoint(message):
         raise ConfigError(
-            f"a dict is an answer when it is a reply (with `choices`) or a message (with `content` or `tool_calls`), "
-            f"and this one has {', '.join(map(repr, message)) or 'nothing'}"
+            f"a dict is an answer when it is a reply (with `choices` or `data`) or a message (with `content` or "
+            f"`tool_calls`), and this one has {', '.join(map(repr, message)) or 'nothing'}"
         )
     return {"choices": [{"message": message}]}
 
@@ -217,18 +228,18 @@ def _delta(delta: dict[str, Any], asking: Asking) -> ChatChunk:
 
 def _chunk(data: dict[str, Any], asking: Asking) -> ChatChunk:
     data = {**_head(asking), "object": "chat.completion.chunk", **data}
-    chunk = _checked(ChatChunk, data, asking)
-    chunk._raw = data
-    return chunk
+    return _checked(ChatChunk, data, asking)
 
 
 def _checked(shape: type[Shape], data: JSON, asking: Asking) -> Shape:
     try:
-        return shape.model_validate(data)
+        made = shape.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)[0]
         wrong = f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
         raise ConfigError(f"model {asking.model!r}: the answer to call {asking.number} is no reply: {wrong}") from error
+    made._raw = data
+    return made
 
 
 def _usage(reply: ChatReply, asking: Asking) -> dict[str, int]:

@@ -17,10 +17,11 @@ from modelwrap.errors import (
     RateLimited,
     ServerFailed,
     StreamTruncated,
+    UnsupportedParameter,
 )
 from modelwrap.policies.retry import Retry
 from modelwrap.testing import Cut, FakeModel
-from modelwrap.types import ChatChunk, ChatReply
+from modelwrap.types import ChatChunk, ChatReply, EmbeddingReply, ImageReply, Message
 from tests.colours import Colour
 
 CALLED = {"tool_calls": [{"function": {"name": "add", "arguments": {"a": 1, "b": 2}}}]}
@@ -339,6 +340,51 @@ def test_what_is_no_answer_is_refused_in_words(answer: Any, words: str) -> None:
 def test_what_is_no_script_is_refused_where_the_fake_is_made(script: Any) -> None:
     with pytest.raises(ConfigError, match=f"model 'gpt': {type(script).__name__} is no answer"):
         FakeModel(script, name="gpt")
+
+
+def test_vectors_of_texts_are_given(colour: Colour) -> None:
+    model = FakeModel([{"data": [{"embedding": [0.25, 0.5]}, {"embedding": [1, 0]}]}])
+
+    reply = colour.call(model, ["Rhine", "Elbe"])
+
+    assert isinstance(reply, EmbeddingReply)
+    assert reply.embeddings == [[0.25, 0.5], [1.0, 0.0]]
+    assert [item.index for item in reply.data] == [0, 1]
+    assert reply.meta.config_name == "fake"
+    assert model.calls[0].messages == ["Rhine", "Elbe"]
+
+
+def test_a_function_makes_vectors_of_texts() -> None:
+    def vectors(messages: list[Message], parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"data": [{"embedding": [len(message["content"])]} for message in messages]}
+
+    model: Any = FakeModel(vectors)
+
+    assert model(["Rhine", "Elbe"]).embeddings == [[5.0], [4.0]]
+    assert model("Oder").embeddings == [[4.0]]
+
+
+def test_an_image_is_given_whole_only(colour: Colour) -> None:
+    given = ImageReply.model_validate({"data": [{"url": "https://images.test/rhine.png"}]})
+    model = FakeModel(default=given)
+
+    reply = colour.call(model, "a river")
+
+    assert isinstance(reply, ImageReply)
+    assert reply.model_dump() == given.model_dump()
+    assert reply is not given
+    assert colour.call(FakeModel({"data": [{"url": "https://images.test/elbe.png"}]}), "a river").image_urls == [
+        "https://images.test/elbe.png"
+    ]
+    with pytest.raises(UnsupportedParameter, match="in one piece"):
+        colour.stream(model, "a river")
+
+
+def test_a_list_of_texts_is_no_conversation(colour: Colour) -> None:
+    with pytest.raises(BadRequest, match=r"messages\[0\]"):
+        colour.call(FakeModel("Hi"), ["Rhine", "Elbe"])
+    with pytest.raises(BadRequest, match=r"messages\[0\]"):
+        colour.stream(FakeModel("Hi"), ["Rhine", "Elbe"])
 
 
 def test_a_model_is_no_script() -> None:
