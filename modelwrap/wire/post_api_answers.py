@@ -221,7 +221,8 @@ def _choice_inside(item: JSON) -> dict[str, Any] | None:
     inner = (found for name in _ENVELOPES if isinstance(found := at(item, (name,)), dict))
     pieces = at(item, ("output",))
     text = text_of(pieces) if isinstance(pieces, list) else None
-    return next(filter(_answers, map(_choice, inner)), None if text is None else _choice(text))
+    found = next(filter(_answers, map(_choice, inner)), None if text is None else _choice(text))
+    return None if found is None else {**reason_in(item), **found}
 
 
 def _answers(choice: dict[str, Any] | None) -> bool:
