@@ -47,7 +47,7 @@ class CallPieces:
         if wire is not None:
             self._by_wire[wire] = number
         if call_id:
-            self._by_id.setdefault(call_id, number)
+            self._by_id[call_id] = number
         self._last = number
         touched.add(number)
         # The input of a custom tool is any text, in which nothing tells what is said twice.

@@ -96,6 +96,16 @@ def test_arguments_that_come_with_all_that_came_before_are_taken_once(given: Any
     assert said(told) == arguments
 
 
+def test_of_calls_that_share_an_id_a_piece_belongs_to_the_latest() -> None:
+    first = {"id": "f", "function": {"name": "f", "arguments": '{"a":1}'}}
+    second = {"id": "f", "function": {"name": "f", "arguments": '{"a"'}}
+
+    told, _ = read(first, second, {"id": "f", "function": {"arguments": ":2}"}})
+
+    assert [each["index"] for each in told] == [0, 1, 1]
+    assert said(told[1:]) == '{"a":2}'
+
+
 def test_a_thousand_calls_without_an_index_are_as_many() -> None:
     pieces = [{"id": f"call_{number}", "function": {"name": "f", "arguments": "{}"}} for number in range(1000)]
 
