@@ -254,10 +254,12 @@ reply_text | text | `.text`, `choices[0].message.content`
 reply_several_choices | several answers | `choices`
 reply_tool_calls | `tool_calls` | `choices[0].message.tool_calls`
 stream_tool_call | … in pieces | `choices[0].delta.tool_calls` of each chunk, joined in `stream.reply`
+stream_tool_call_repeated | … that a server says twice | the same, once; `meta.changes` tells it
 reply_refusal | `refusal` | `choices[0].message.refusal`; `.text` is empty and `.parsed` is None
 reply_reasoning_content | `reasoning_content` | `choices[0].message.reasoning_content`
 reply_reasoning | `reasoning` | `choices[0].message.reasoning_content`
 reply_think_tags | `<think>…</think>` before the text | `choices[0].message.reasoning_content`
+reply_think_tags_of_bedrock | … in the tags of a model or a host | the same
 reply_reasoning_details | `reasoning_details` | `choices[0].message.reasoning_details`, their text as above
 reply_content_list | content that is a list | its text in `content`, its thoughts in `reasoning_content`
 reply_logprobs | `logprobs` | `choices[0].logprobs`
