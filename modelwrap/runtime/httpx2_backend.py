@@ -280,29 +280,36 @@ class _Pool:
                 _, line = self._idle.pop()
             except IndexError:
                 return None
-            if line.is_idle():
+            idle = False
+            try:
+                idle = line.is_idle()
+            finally:
+                if not idle:
+                    await line.close()
+            if idle:
                 return line
-            await line.close()
 
     async def give_back(self, line: _Line, *, spent: bool) -> None:
+        kept = False
         try:
             await line.hang_up()
-        except BaseException:  # whatever happened, nobody finds it here again
-            await line.close()
-            raise
-        if self._retired or spent or not line.is_done():
-            await line.close()
-        else:
-            self._idle.append((time.monotonic(), line))
+            kept = not (self._retired or spent) and line.is_done()
+            if kept:
+                self._idle.append((time.monotonic(), line))
+        finally:
+            if not kept:
+                await line.close()
         await self.close_forgotten()
 
     async def _drop_older_than(self, moment: float) -> None:
-        while self._idle and self._idle[0][0] < moment:
-            try:
-                _, line = self._idle.popleft()
-            except IndexError:
-                return
+        while (line := self._taken_if_older(moment)) is not None:
             await line.close()
+
+    def _taken_if_older(self, moment: float) -> _Line | None:
+        try:
+            return self._idle.popleft()[1] if self._idle[0][0] < moment else None
+        except IndexError:  # none is there, or another thread took it
+            return None
 
     async def close_forgotten(self) -> None:
         """Close what has been idle for too long."""
