@@ -96,7 +96,11 @@ class Credential:
     def _work(self, coming: Future[Secret]) -> None:
         try:
             token = self._fetch()
-        except Exception as error:  # whatever a login raises, the calls that need it have failed by it
+            good_until = self._clock() + token.lifetime
+            fetch_from = good_until - min(_EARLY, token.lifetime / 2)
+        except (
+            BaseException
+        ) as error:  # whatever ends a login, also sys.exit(), the calls that need it have failed by it
             with self._lock:
                 self._fetch_from = self._clock() + _PAUSE
                 self._coming = None
@@ -106,7 +110,7 @@ class Credential:
             with self._lock:
                 self._token = token.value
                 self._given.append(token.value)
-                self._good_until = self._clock() + token.lifetime
-                self._fetch_from = self._good_until - min(_EARLY, token.lifetime / 2)
+                self._good_until = good_until
+                self._fetch_from = fetch_from
                 self._coming = None
             coming.set_result(token.value)

@@ -26,7 +26,7 @@ class Login:
         self.lifetime = lifetime
         self.seconds = seconds
         self.fetched = 0
-        self.fails: Exception | None = None
+        self.fails: BaseException | None = None
         self.done = threading.Event()
 
     def __call__(self) -> Token:
@@ -153,6 +153,18 @@ def test_a_login_that_fails_tells_its_name_and_not_its_words(colour: Colour) -> 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert (caught.value.retryable, caught.value.sent) == (False, False)
+
+
+def test_a_login_that_ends_its_thread_stops_no_later_call(colour: Colour) -> None:
+    login = Login()
+    login.fails = SystemExit(1)
+    credential = Credential(login)
+
+    with pytest.raises(CredentialError, match="SystemExit"):
+        colour.run(ask(credential, colour.runtime()))
+    login.fails = None
+
+    assert colour.run(ask(credential, colour.runtime())) == "token-2"
 
 
 def test_a_login_may_say_itself_what_is_wrong(colour: Colour) -> None:
