@@ -104,7 +104,11 @@ class _Connection(ResponseHandler):
             await caught_up(transport)
             if transport.is_closing():
                 return
-        transport.writelines((head.reveal().encode("ascii"), body[:WRITE_PIECE]))
+        if body:
+            transport.writelines((head.reveal().encode("ascii"), body[:WRITE_PIECE]))
+        else:
+            # Nothing at all in a list stays in the buffer for ever, from Python 3.12 on.
+            transport.write(head.reveal().encode("ascii"))
         if not self.writing_paused and len(body) <= WRITE_PIECE:
             return
         await self._taken(idle)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
+from asyncio import selector_events
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -77,6 +80,23 @@ def test_a_get_has_no_body_and_says_so_by_silence(colour: Colour) -> None:
         colour.run(fetch(colour.runtime(), HttpRequest("GET", f"http://127.0.0.1:{port}")))
 
     assert ear.heard[0].lower() == b"get / http/1.1\r\nhost: 127.0.0.1:%d\r\n\r\n" % port
+
+
+def test_no_loop_is_given_a_piece_of_nothing_to_write(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[bytes] = []
+
+    def writelines(transport: asyncio.Transport, data: Iterable[bytes]) -> None:
+        pieces.extend(data)
+        transport.write(b"".join(pieces))
+
+    # Loops of Python 3.12 and later keep such a piece, and write it again and again.
+    monkeypatch.setattr(selector_events._SelectorSocketTransport, "writelines", writelines)  # type: ignore[attr-defined]  # asyncio's own
+
+    with a_port(Ear(), connections=2) as port:
+        for method, body in (("GET", b""), ("POST", b"{}")):
+            colour.run(fetch(colour.runtime(), HttpRequest(method, f"http://127.0.0.1:{port}", content=body)))
+
+    assert b"" not in pieces
 
 
 def test_no_cookie_is_kept_and_no_user_of_a_url_sent(colour: Colour) -> None:
