@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -575,6 +576,39 @@ def test_other_mistakes_go_before_keys_that_are_missing(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "modle" in shown.err
+
+
+@pytest.mark.parametrize(
+    "model_type, package, extra", [("llama_cpp", "xllamacpp", "llama-cpp"), ("transformers", "torch", "transformers")]
+)
+def test_check_names_the_package_that_a_model_in_this_process_needs(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model_type: str,
+    package: str,
+    extra: str,
+) -> None:
+    known = importlib.util.find_spec
+
+    def find_spec(name: str) -> Any:
+        return None if name == package else known(name)
+
+    monkeypatch.setattr("modelwrap.local.llama_cpp.find_spec", find_spec)
+    monkeypatch.setattr("modelwrap.local.transformers.loading.find_spec", find_spec)
+    write(
+        here / "modelwrap.json",
+        {"config_name": "here", "model_type": model_type, "model": "hf:org/repo/a.gguf"},
+        entry(None),
+    )
+
+    assert cli.main(["check"]) == cli.CONFIG_WRONG
+    assert cli.main(["check", "river"]) == cli.OK
+
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("here")
+    assert package in line
+    assert f"modelwrap[{extra}]" in line
 
 
 def test_the_path_of_a_model_is_shown_as_it_is_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

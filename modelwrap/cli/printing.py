@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from modelwrap.cli.configs import Configured
-from modelwrap.errors import CallError, ModelwrapError
+from modelwrap.errors import CallError, MissingPackage, ModelwrapError
 
 if TYPE_CHECKING:
     from modelwrap.models.base import Model
@@ -36,7 +36,11 @@ def rows(configured: Configured) -> Iterator[Row]:
     for name, model in configured.models.items():
         config = configured.models.config(name)
         try:
+            if (check_packages := getattr(model, "check_packages", None)) is not None:
+                check_packages()
             yield Row(name, config.model_type, config.model, _endpoint(model))
+        except MissingPackage as error:
+            yield Row(name, config.model_type, config.model, None, str(error))
         except CallError as error:
             # What the config asks of every call is more than the model takes.
             yield Row(name, config.model_type, config.model, None, in_one_line(error))

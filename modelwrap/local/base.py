@@ -88,6 +88,10 @@ class LocalModel(Model):
         """Whether nothing has to be fetched before it can be loaded."""
 
     @abstractmethod
+    def check_packages(self) -> None:
+        """Raise `MissingPackage` where what computes is not installed."""
+
+    @abstractmethod
     def fetch(self) -> list[FilePath]:
         """Fetch the weights that are not here, and say where they are."""
 

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from weakref import WeakSet, finalize
@@ -45,6 +46,8 @@ _Feed: TypeAlias = Feed[list[bytes]]
 
 HandOn: TypeAlias = Callable[[bytes], bool]
 """Take a piece of an answer, and say whether nobody wants another."""
+
+_NEEDS_PACKAGE = 'model_type llama_cpp needs xllamacpp: pip install "modelwrap[llama-cpp]"'
 
 # What llama.cpp's chat completions read. It passes over anything else in silence, so that is refused here.
 _PARAMETERS = frozenset(
@@ -106,6 +109,10 @@ class LlamaCpp(LocalModel):
     @property
     def is_here(self) -> bool:
         return all(find(source) for source in self._sources)
+
+    def check_packages(self) -> None:
+        if find_spec("xllamacpp") is None:
+            raise MissingPackage(_NEEDS_PACKAGE)
 
     def fetch(self) -> list[Path]:
         return _fetched(self._sources)
@@ -364,7 +371,7 @@ def _load(settings: LlamaCppConfig) -> tuple[Any, bool]:
     try:
         import xllamacpp
     except ImportError as error:
-        raise MissingPackage('model_type llama_cpp needs xllamacpp: pip install "modelwrap[llama-cpp]"') from error
+        raise MissingPackage(_NEEDS_PACKAGE) from error
     _check_not_forked()
     path = resolve(settings.model)
     template = settings.chat_template or defaults_of(settings.model).get("chat_template")

@@ -50,6 +50,9 @@ class ReplicatedModel(LocalModel):
     def is_here(self) -> bool:
         return hubs.find(self.settings) is not None
 
+    def check_packages(self) -> None:
+        self._builder.check()
+
     def fetch(self) -> list[Path]:
         return [hubs.fetched(self.settings)]
 
