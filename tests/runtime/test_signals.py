@@ -67,6 +67,8 @@ def steps_with_signals(code: CodeType) -> frozenset[int]:
 def interrupted(work: Callable[[], object], at: int, within: tuple[str, ...]) -> bool:
     """Do the work up to a step, and tell whether it came to that."""
     before = sys.gettrace()
+    # Python 3.12 traces single steps only where a frame had asked for them before.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(Interrupt(at, within))
     try:
         work()
