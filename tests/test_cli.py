@@ -249,7 +249,11 @@ def test_debug_shows_the_traceback_without_the_key(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["talk"], ["chat", "-p", "temperature"], ["chat", "-p", "=1"], ["check", "--no-such-option"]]
+    "arguments",
+    [
+        *([], ["talk"], ["chat", "-p", "temperature"], ["chat", "-p", "=1"]),
+        *(["check", "--no-such-option"], ["check", "--liv"]),
+    ],
 )
 def test_a_wrong_command_line_is_told_apart(here: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

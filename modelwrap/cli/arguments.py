@@ -60,6 +60,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **named: Any) -> None:
+        # Half of an option's name may be a slip, and what it stands for cost money.
+        super().__init__(allow_abbrev=False, **named)
+
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         """Write help and complaints; argparse itself is silent about what cannot be written."""
         if file is sys.stdout:
