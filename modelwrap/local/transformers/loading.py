@@ -213,7 +213,7 @@ def _weights(
 ) -> Any:
     _check_form(checkpoint)
     spread = "device_map" in checkpoint.arguments
-    place = None if spread else first_device() if device == "auto" else device
+    place = None if spread else first_device() if device == "auto" else _present(checkpoint, device)
     arguments = dict(checkpoint.arguments)
     if place not in (None, "cpu", "mps"):
         # Straight to where it computes: what does not fit into main memory may fit there.
@@ -277,6 +277,30 @@ def first_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _present(checkpoint: Checkpoint, device: str) -> str:
+    """Refuse a device that is not here, of the kinds that can be counted, and what is no device that computes."""
+    import torch
+
+    cards = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    apples = ["mps:0"] if torch.backends.mps.is_available() else []
+    counted = {"cuda": cards, "mps": apples, "meta": []}
+    kind, _, number = device.partition(":")
+    if f"{kind}:{number or 0}" not in counted[kind] if kind in counted else not _is_device(device):
+        here = ", ".join(["cpu", *cards, *apples])
+        raise ConfigError(f"{checkpoint.name}: there is no device {device} on this machine, which has {here}")
+    return device
+
+
+def _is_device(name: str) -> bool:
+    import torch
+
+    try:
+        torch.device(name)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Any:
@@ -353,6 +377,8 @@ def _explained(error: Exception, folder: Path) -> str:
         return f"its weights in {folder} have other shapes than its config.json says; is one of them of another model?"
     if (unreadable := _unreadable(folder)) is not None:
         return unreadable
+    if (missing := _missing_shard(folder)) is not None:
+        return missing
     if "does not recognize this architecture" in words or "Unrecognized model" in words:
         return f"{_first_lines(error)} {_unknown_kind()}"
     if "trust_remote_code" in words:
@@ -381,6 +407,17 @@ def _unreadable(folder: Path) -> str | None:
             object_of(file) if file.name in _OBJECTS else json_of(file)
         except ConfigError as error:
             return str(error)
+    return None
+
+
+def _missing_shard(folder: Path) -> str | None:
+    """Say which file of weights is not there that the list of all names."""
+    for index in sorted(folder.glob("*.index*.json")):
+        shards = json_of(index)
+        named = shards.get("weight_map") if isinstance(shards, dict) else None
+        for shard in sorted({str(name) for name in named.values()}) if isinstance(named, dict) else ():
+            if not (folder / shard).is_file():
+                return f"{index} names {shard}, which is not there: fetch it too"
     return None
 
 

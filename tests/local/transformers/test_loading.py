@@ -114,6 +114,24 @@ def test_weights_that_are_missing_are_named(folder: Path) -> None:
         loaded(folder)
 
 
+def test_a_shard_that_is_missing_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "one.safetensors")
+    shards = {
+        "metadata": {},
+        "weight_map": {"model.norm.weight": "one.safetensors", "lm_head.weight": "two.safetensors"},
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
+
+    with pytest.raises(ConfigError, match=r"index.json names two.safetensors, which is not there"):
+        loaded(folder)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "gpu", "meta"])
+def test_a_device_that_is_not_here_is_answered_with_those_that_are(folder: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no device {device} on this machine, which has cpu"):
+        load(Checkpoint(str(folder), str(folder)), device)
+
+
 def test_weights_that_are_broken_are_said(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\x08" + b"\x00" * 20)
 
