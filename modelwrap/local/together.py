@@ -48,6 +48,7 @@ class Together(Generic[T]):
         self._name = name
         self._patience = patience
         self._thread: threading.Thread | None = None
+        self._pid = 0
         self._lock = Lock()
         self._going: _Going[T] | None = None
         _all.add(self)
@@ -72,15 +73,15 @@ class Together(Generic[T]):
         """Stop it; who waits for it is told."""
         with self._lock:
             going, self._going = self._going, None
-        if going is not None:
+        # Of a forked child neither its thread is here nor who waits.
+        if going is not None and going.pid == os.getpid():
             going.given_up = True
             going.done.set_exception(ConfigError(f"{self._name} was closed while it was being loaded"))
 
     def join(self) -> None:
         """Stop it, and wait a while for the end of its thread."""
-        going = self._going
         self.close()
-        if going is not None and going.pid == os.getpid() and self._thread is not None:
+        if self._thread is not None and self._pid == os.getpid():
             self._thread.join(self._patience)
 
     def _joined(self) -> _Going[T]:
@@ -91,7 +92,7 @@ class Together(Generic[T]):
                 name = f"modelwrap-{self._name}-loading"
                 thread = threading.Thread(target=self._go, args=(going, self._thread), name=name, daemon=True)
                 thread.start()
-                self._thread = thread
+                self._thread, self._pid = thread, going.pid
             going.waiting += 1
             going.given_up = False
             return going

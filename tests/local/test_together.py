@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -209,6 +210,39 @@ except Exception as error:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
 
     assert (ended.stdout, ended.stderr) == ("ended\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_begins_anew(slow: Slow) -> None:
+    together = Together(slow, "it")
+    with pytest.raises(TimedOut):
+        blocking(together, 0.02)
+    going = together._going
+    assert going is not None
+
+    held, free = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with going.done._condition:
+            held.set()
+            free.wait(10)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    held.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            together.join()
+            slow.enough.set()
+            os._exit(0 if blocking(together) == 2 else 1)
+        finally:
+            os._exit(2)
+    free.set()
+    looking.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_closing_what_nobody_began_is_nothing() -> None:
