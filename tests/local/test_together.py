@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -234,6 +235,7 @@ def test_a_forked_child_begins_anew(slow: Slow) -> None:
     pid = os.fork()
     if pid == 0:
         try:
+            signal.alarm(20)
             together.join()
             slow.enough.set()
             os._exit(0 if blocking(together) == 2 else 1)
