@@ -11,6 +11,7 @@ _TAGS: Mapping[str, str] = {
     "[THINK]": "[/THINK]",
     "◁think▷": "◁/think▷",
 }
+_FIRST_CHARACTERS = "<[◁"
 
 
 class ThinkSplitter:
@@ -48,6 +49,9 @@ class ThinkSplitter:
 
     def _opening(self, text: str) -> tuple[str, str]:
         start = text.lstrip()
+        if start and start[0] not in _FIRST_CHARACTERS:
+            self.settled = True
+            return "", text
         for tag, end in self._tags.items():
             if start.startswith(tag):
                 self._end = end
