@@ -96,7 +96,7 @@ from modelwrap.config.schema import config_schema
 assert "transformers" in str(config_schema())
 models = modelwrap.load("model_configs/transformers.json")
 print(models["qwen-here"].explain("Hi").body["messages"])
-assert main(["check", "-c", "model_configs/transformers.json"]) == 0
+assert main(["check", "-c", "model_configs/transformers.json"]) == 1
 for name in models:
     try:
         models[name]("Hi")
@@ -125,4 +125,7 @@ def test_without_torch_configs_are_read_and_a_call_says_what_to_install(tmp_path
 
     assert run.returncode == 0, run.stderr
     assert "[{'role': 'user', 'content': 'Hi'}]" in run.stdout
-    assert run.stdout.count('pip install "modelwrap[transformers]"') == 2
+    told = [line for line in run.stdout.splitlines() if 'pip install "modelwrap[transformers]"' in line]
+    checked, called = told[:-2], told[-2:]
+    assert len(checked) == len(modelwrap.load(str(ROOT / "model_configs" / "transformers.json")))
+    assert [line.partition(" ")[0] for line in called] == ["minilm", "qwen-here"]
