@@ -19,6 +19,10 @@ T = TypeVar("T")
 # Some three weeks, in seconds: more is a number too large for the system calls that wait.
 _LONGEST = 2_000_000.0
 
+LONGEST_WAIT = 0.5
+"""How many seconds one system call waits where nobody else can end it: a signal that comes just before it is heard
+when it returns."""
+
 
 class Deadline:
     """Be the moment at which a call ends whatever happens, on a clock that nobody sets."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from modelwrap.runtime import backends
-from modelwrap.runtime.base import Deadline, HttpResponse
+from modelwrap.runtime.base import LONGEST_WAIT, Deadline, HttpResponse
 from modelwrap.wire.http import HttpRequest
 
 S = TypeVar("S")
@@ -27,6 +27,9 @@ class Blocking:
         return await backends.send_blocking(request, deadline)
 
     async def sleep(self, seconds: float) -> None:
+        while seconds > LONGEST_WAIT:
+            time.sleep(LONGEST_WAIT)
+            seconds -= LONGEST_WAIT
         time.sleep(seconds)
 
     async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:

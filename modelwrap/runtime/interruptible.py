@@ -1,4 +1,7 @@
-"""Blocking sockets of which an interrupted caller leaves none open; httpcore2's stay until nobody holds the error."""
+"""Blocking sockets whose callers can be interrupted at once, and leave none open.
+
+httpcore2's stay until nobody holds the error.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from contextlib import contextmanager
 
 import httpcore2
 from httpcore2._backends.sync import SyncStream  # what httpcore2 connects comes as this, too
+
+from modelwrap.runtime.base import LONGEST_WAIT
 
 # Older versions give no reason for an end either.
 _NAMES_ENDS = ssl.OPENSSL_VERSION_INFO >= (3,)
@@ -23,7 +28,7 @@ def connected(address: str, port: int, seconds: float | None) -> httpcore2.Netwo
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(seconds)
         connection.connect(place)
-    return SyncStream(connection)
+    return _Stream(connection)
 
 
 def secured(
@@ -44,7 +49,18 @@ def secured(
     return _SecuredStream(connection)
 
 
-class _SecuredStream(SyncStream):
+class _Stream(SyncStream):
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        while timeout is None or timeout > LONGEST_WAIT:
+            try:
+                return super().read(max_bytes, LONGEST_WAIT)
+            except httpcore2.ReadTimeout:
+                if timeout is not None:
+                    timeout -= LONGEST_WAIT
+        return super().read(max_bytes, timeout)
+
+
+class _SecuredStream(_Stream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             return super().read(max_bytes, timeout)
