@@ -386,8 +386,8 @@ def test_a_replica_that_cannot_be_started_is_not_added(fakes: Fakes) -> None:
     assert replicas.devices == ["a"]
 
 
-class SlowToLoad:
-    """Be a worker that is told to stop before it is ready, as a process that is killed while it loads."""
+class Silent:
+    """Be a worker that is never ready, and ends when it is told to, as a process that is killed while it loads."""
 
     def start(self, report: Callable[[Report], None]) -> None:
         self.report = report
@@ -409,7 +409,7 @@ class SlowToLoad:
 
 
 def test_nobody_waits_for_a_replica_that_was_removed_before_it_was_ready() -> None:
-    replicas = Replicas(lambda device: SlowToLoad(), ["cpu"], "fake")
+    replicas = Replicas(lambda device: Silent(), ["cpu"], "fake")
     loading = replicas._begun().load()
     replicas.remove()
     added = replicas._begun().add("more")
@@ -754,7 +754,7 @@ def test_nobody_is_blamed_for_a_job_that_was_given_up_beside_it(fakes: Fakes) ->
     assert told(read(feeds[1])) == list(range(5))
 
 
-class Interrupting:
+class Interrupting(Silent):
     """Be a worker whose `begin`, which the engine calls in the midst of its books, does what a finalizer may do."""
 
     def __init__(self, act: Callable[[], object]) -> None:
@@ -762,7 +762,7 @@ class Interrupting:
         self.met: list[BaseException] = []
 
     def start(self, report: Callable[[Report], None]) -> None:
-        self.report = report
+        super().start(report)
         threading.Thread(target=report, args=(Stepped([], 0, 0, 1),), daemon=True).start()
 
     def begin(self, job: Job) -> None:
@@ -770,18 +770,6 @@ class Interrupting:
             self.act()
         except WouldDeadlock as error:
             self.met.append(error)
-
-    def cancel(self, number: int) -> None:
-        pass
-
-    def share(self, devices: Sequence[str]) -> None:
-        pass
-
-    def stop(self) -> None:
-        threading.Thread(target=self.report, args=(Gone(None),), daemon=True).start()
-
-    def join(self, timeout: float) -> bool:
-        return True
 
 
 @pytest.mark.timeout(10)
